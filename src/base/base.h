@@ -1,0 +1,185 @@
+/*
+ * base: what every other room stands on. Stands on nothing but libc and OpenMP.
+ *
+ *   error.c    filling a car_error                    memory.c   allocators, arena, checked sizes, layouts
+ *   random.c   counter-based random numbers           team.c     threads and their barrier
+ *   file.c     whole-file reads, atomic writes        sha256.c   digest of a model's tensors
+ *   text.c     growable text, UTF-8, JSON writing     container.c  safetensors: checked reading, writing
+ *
+ * Every function here may be called by any room. Nothing here knows what a cell or a network is.
+ */
+#ifndef CAR_BASE_H
+#define CAR_BASE_H
+
+#include "carousel.h"
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+/* ---- error.c ------------------------------------------------------------------------------------------ */
+
+/* Fills *error (if not NULL) and returns status, so that `return car_fail(...)` reads well. */
+car_status car_fail(car_error *error, car_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same with a place in a text (counted from 1). */
+car_status car_fail_at(car_error *error, car_status status, int line, int column,
+                       const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+#define CAR_TRY(expression)                                                                        \
+    do {                                                                                           \
+        car_status car_try_status = (expression);                                                  \
+        if (car_try_status != CAR_OK)                                                              \
+            return car_try_status;                                                                 \
+    } while (0)
+
+/* ---- memory.c ----------------------------------------------------------------------------------------- */
+
+/* Returns the caller's allocator or, for NULL, the C library's. */
+const car_allocator *car_allocator_or_default(const car_allocator *allocator);
+/* Zeroed memory, 64-byte aligned; NULL when count*size overflows or memory is out. */
+void *car_allocate(const car_allocator *allocator, size_t count, size_t size);
+void car_release(const car_allocator *allocator, void *block); /* NULL is legal */
+
+bool car_multiply(size_t a, size_t b, size_t *product); /* false on overflow */
+bool car_add(size_t a, size_t b, size_t *sum);
+
+/* Plans one block that holds many arrays: add them in turn, allocate layout.size once, use base + offset.
+ * Every array starts on a 64-byte boundary. An overflow is remembered in `overflow` and read once at the end. */
+typedef struct car_layout {
+    size_t size;
+    bool overflow;
+} car_layout;
+size_t car_layout_add(car_layout *layout, size_t count, size_t element_size);
+
+/* Many small objects released together (cells, nets, plans). */
+typedef struct car_arena car_arena;
+car_arena *car_arena_create(const car_allocator *allocator); /* NULL: out of memory */
+void *car_arena_allocate(car_arena *arena, size_t count, size_t size); /* zeroed; NULL: out of memory */
+char *car_arena_copy(car_arena *arena, const char *text, size_t length); /* NUL-terminated copy */
+void car_arena_free(car_arena *arena);
+
+/* ---- random.c: a counter, not a state (Philox4x32-10, Salmon et al. 2011) ----------------------------- */
+
+/* The four numbers of a place: the same key and counter give the same numbers on every machine. */
+typedef struct car_random_key {
+    uint64_t seed;
+    uint32_t purpose; /* one of car_random_purpose */
+    uint32_t layer;   /* layer * 2 + direction */
+} car_random_key;
+typedef enum car_random_purpose {
+    CAR_RANDOM_INIT = 1,
+    CAR_RANDOM_DROPOUT,
+    CAR_RANDOM_SAMPLE,
+    CAR_RANDOM_SHUFFLE,
+    CAR_RANDOM_TEST
+} car_random_purpose;
+void car_random_block(car_random_key key, uint64_t counter_high, uint64_t counter_low,
+                      uint32_t out[4]);
+float car_random_uniform(car_random_key key, uint64_t high, uint64_t low);  /* [0,1), 24 bits */
+double car_random_normal(car_random_key key, uint64_t high, uint64_t low);  /* Box-Muller */
+
+/* ---- team.c: threads that work on one thing ----------------------------------------------------------- */
+
+typedef struct car_team car_team; /* lives inside one car_team_run */
+typedef void (*car_team_task)(void *argument, car_team *team, int member, int members);
+/* Runs task on `threads` threads (an OpenMP region; 1: the caller's own thread, no OpenMP call), with
+ * subnormals flushed to zero meanwhile and the caller's mode restored. Returns when all are done. */
+void car_team_run(int threads, car_team_task task, void *argument);
+/* All members wait for each other here. Spins, then yields; free with one member. */
+void car_team_barrier(car_team *team, int member);
+/* The share [*begin, *end) of `count` things, in units of `grain`, that falls to `member`. */
+void car_team_share(int count, int grain, int member, int members, int *begin, int *end);
+int car_thread_count(int requested); /* 0: all processors this process may use; capped to 64 */
+
+/* ---- file.c ------------------------------------------------------------------------------------------- */
+
+/* The whole of a file ("-": standard input), NUL-terminated beyond *length. CAR_IO with the path and
+ * strerror; CAR_DATA above `limit` bytes; a directory is CAR_IO. Release with car_release. */
+car_status car_file_read(const char *path, size_t limit, const car_allocator *allocator, char **data,
+                         size_t *length, car_error *error) CAR_CHECK_RESULT;
+
+/* Atomic replacement: write to a sibling temporary file (O_EXCL, O_CLOEXEC), fsync, rename, fsync of the
+ * folder. Any failure removes the temporary and leaves the old file as it was. */
+typedef struct car_file_writer car_file_writer;
+car_status car_file_writer_open(const char *path, const car_allocator *allocator,
+                                car_file_writer **writer, car_error *error) CAR_CHECK_RESULT;
+car_status car_file_writer_write(car_file_writer *writer, const void *data, size_t length,
+                                 car_error *error) CAR_CHECK_RESULT;
+car_status car_file_writer_commit(car_file_writer *writer, car_error *error) CAR_CHECK_RESULT; /* frees */
+void car_file_writer_abandon(car_file_writer *writer); /* NULL is legal; removes the temporary */
+
+/* ---- sha256.c (FIPS 180-4) ---------------------------------------------------------------------------- */
+
+typedef struct car_sha256 {
+    uint32_t state[8];
+    uint64_t length;
+    uint8_t block[64];
+} car_sha256;
+void car_sha256_start(car_sha256 *hash);
+void car_sha256_add(car_sha256 *hash, const void *data, size_t length);
+void car_sha256_finish(car_sha256 *hash, char hex[65]);
+
+/* ---- text.c ------------------------------------------------------------------------------------------- */
+
+/* A growing, always NUL-terminated text. Running out of memory sets `failed`; check it once at the end. */
+typedef struct car_text {
+    const car_allocator *allocator;
+    char *data;
+    size_t length, capacity;
+    bool failed;
+} car_text;
+void car_text_start(car_text *text, const car_allocator *allocator);
+void car_text_add(car_text *text, const char *data, size_t length);
+void car_text_format(car_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void car_text_json_string(car_text *text, const char *data, size_t length); /* quoted and escaped */
+void car_text_json_number(car_text *text, double value); /* null for NaN and infinities */
+void car_text_free(car_text *text);
+
+/* Decodes one code point; returns its length in bytes, 0 at the end, -1 for invalid UTF-8 (overlong,
+ * surrogate, > 0x10FFFF, truncated). */
+int car_utf8_decode(const char *data, size_t length, uint32_t *code_point);
+int car_utf8_encode(uint32_t code_point, char out[4]); /* bytes written, 0 if not encodable */
+
+/* ---- container.c: safetensors ------------------------------------------------------------------------- */
+
+/* Format: u64 little-endian N, N bytes of JSON, tensor data. Read with every rule checked (duplicate keys,
+ * holes, overlaps, sizes, integer range, depth, trailing bytes); see docs/format.md. Only F32, I64, I32 and
+ * U8 are accepted. The reader holds the whole file; tensors point into it. */
+typedef enum car_dtype { CAR_F32, CAR_I64, CAR_I32, CAR_U8 } car_dtype;
+typedef struct car_tensor {
+    const char *name;
+    car_dtype dtype;
+    int rank;
+    size_t shape[4];
+    const void *data; /* 8-byte aligned */
+    size_t bytes;
+} car_tensor;
+typedef struct car_container car_container;
+
+car_status car_container_parse(const void *data, size_t length, const char *origin,
+                               const car_allocator *allocator, car_container **container,
+                               car_error *error) CAR_CHECK_RESULT; /* copies data; for fuzzing too */
+car_status car_container_load(const char *path, const car_allocator *allocator,
+                              car_container **container, car_error *error) CAR_CHECK_RESULT;
+void car_container_free(car_container *container);
+const char *car_container_metadata(const car_container *container, const char *key); /* NULL: absent */
+int car_container_metadata_count(const car_container *container);
+const char *car_container_metadata_key(const car_container *container, int index);
+int car_container_tensor_count(const car_container *container);
+const car_tensor *car_container_tensor(const car_container *container, int index);
+const car_tensor *car_container_find(const car_container *container, const char *name); /* NULL: absent */
+
+/* Building and writing one. `sha256` of all tensor data (in file order) is added to the metadata by the
+ * writer and verified by the reader when present. Tensor data is borrowed until the save. */
+typedef struct car_container_builder car_container_builder;
+car_status car_container_builder_create(const car_allocator *allocator,
+                                        car_container_builder **builder, car_error *error) CAR_CHECK_RESULT;
+car_status car_container_builder_metadata(car_container_builder *builder, const char *key,
+                                          const char *value, car_error *error) CAR_CHECK_RESULT;
+car_status car_container_builder_tensor(car_container_builder *builder, const car_tensor *tensor,
+                                        car_error *error) CAR_CHECK_RESULT;
+car_status car_container_builder_save(car_container_builder *builder, const char *path,
+                                      car_error *error) CAR_CHECK_RESULT;
+void car_container_builder_free(car_container_builder *builder);
+
+#endif

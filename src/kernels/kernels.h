@@ -1,0 +1,207 @@
+/*
+ * kernels: everything that is fast, one table of functions per CPU level. Stands on base.
+ *
+ *   cpu.c             which levels this CPU and operating system allow; the choice
+ *   level_*.c         one translation unit a level: sets the vector width, includes the templates below
+ *   vector.inc        the width-independent vector type, v_fma, loads with a masked tail
+ *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
+ *   matrix.inc        packed matrix product: register tiles and the loops around them
+ *   program.inc       the vector-program interpreter
+ *   rows.inc          softmax cross-entropy, means, column sums, gather/scatter, dropout
+ *   optimize.inc      squared norm, SGD, Adam, RMSProp on flat arrays
+ *   plain.c           the same jobs as plain scalar loops: what every kernel is tested against
+ *
+ * Layouts. A "block" is 16 units. A row of n units is stored padded to a multiple of 16; padding is 0.
+ *   packed matrix: panels of 64 columns (4 blocks), each panel [K][64] row-major, panels one after another.
+ *
+ * The order of summation is the same at every shape: an output of a product is ONE ascending chain of fma
+ * over k, starting from what is already in c, from `initial`, or from 0; splitting K, rows or panels between
+ * calls or threads never changes a bit. (Baseline has no fma instruction: there v_fma is a*b+c rounded twice.)
+ */
+#ifndef CAR_KERNELS_H
+#define CAR_KERNELS_H
+
+#include "base.h"
+
+enum { CAR_BLOCK = 16, CAR_PANEL = 64, CAR_PANEL_BLOCKS = 4 };
+
+/* Blocks that n units fill: ceil(n / 16). */
+static inline int car_blocks(int units) {
+    return (units + CAR_BLOCK - 1) / CAR_BLOCK;
+}
+static inline int car_padded(int units) {
+    return car_blocks(units) * CAR_BLOCK;
+}
+
+typedef enum car_cpu_level { CAR_CPU_BASELINE, CAR_CPU_AVX2, CAR_CPU_AVX512, CAR_CPU_LEVELS } car_cpu_level;
+
+/* ---- Packed matrix product ---------------------------------------------------------------------------- */
+
+typedef struct car_product_block {
+    int32_t c;       /* where this block of 16 columns stands in a row of c, in floats */
+    int32_t initial; /* where it starts in `initial`; -1: start from 0; -2: go on from what c holds */
+} car_product_block;
+enum { CAR_FROM_ZERO = -1, CAR_FROM_C = -2 };
+
+/* c[row][column] = start + sum over k of a[row][k] * panels[k][column], K = parts * part_length.
+ * a[row][k] stands at a + row*a_row_stride + (k / part_length)*part_stride + k % part_length, so that an
+ * operand may have holes (two directions side by side, some of the gates of an interleaved buffer). */
+typedef struct car_product {
+    const float *a;
+    int64_t a_row_stride;
+    int parts, part_length;
+    int64_t part_stride;
+    const float *panels;
+    int blocks; /* columns / 16; the last panel may hold fewer than 4 (the memory of it is whole) */
+    const car_product_block *block; /* [blocks] */
+    const float *initial;           /* may be NULL when no block refers to it */
+    float *c;
+    int64_t c_row_stride;
+} car_product;
+
+/* ---- Vector programs ---------------------------------------------------------------------------------- */
+
+/* name, text, operands. out, a, b, c are registers; a register holds one strip of units. */
+#define CAR_VECTOR_OP_MAP(X)                                                                       \
+    X(LOAD, "load", 0)          /* out = slot */                                                   \
+    X(STORE, "store", 1)        /* slot = a; padding units are written as 0 */                     \
+    X(CONSTANT, "constant", 0)  /* out = value */                                                  \
+    X(ADD, "add", 2)                                                                               \
+    X(SUBTRACT, "subtract", 2)                                                                     \
+    X(MULTIPLY, "multiply", 2)                                                                     \
+    X(DIVIDE, "divide", 2)                                                                         \
+    X(FMA, "fma", 3)            /* a*b + c, rounded once (twice at baseline) */                    \
+    X(NEGATE, "negate", 1)                                                                         \
+    X(SIGMOID, "sigmoid", 1)                                                                       \
+    X(TANH, "tanh", 1)                                                                             \
+    X(RELU, "relu", 1)          /* NaN stays NaN */                                                \
+    X(EXP, "exp", 1)                                                                               \
+    X(LOG, "log", 1)                                                                               \
+    X(SQRT, "sqrt", 1)                                                                             \
+    X(SOFTPLUS, "softplus", 1)                                                                     \
+    X(ABS, "abs", 1)                                                                               \
+    X(MAX, "max", 2)            /* a > b ? a : b */                                                \
+    X(MIN, "min", 2)            /* a < b ? a : b */                                                \
+    X(GREATER, "greater", 2)    /* a > b ? 1 : 0 */                                                \
+    X(SIGMOID_GRADIENT, "sigmoid_gradient", 2) /* a * (b * (1 - b)) */                             \
+    X(TANH_GRADIENT, "tanh_gradient", 2)       /* a * fma(-b, b, 1) */
+
+typedef enum car_vector_op {
+#define X(name, text, operands) CAR_VECTOR_##name,
+    CAR_VECTOR_OP_MAP(X)
+#undef X
+        CAR_VECTOR_OP_COUNT
+} car_vector_op;
+const char *car_vector_op_text(car_vector_op op);
+int car_vector_op_operands(car_vector_op op);
+
+typedef struct car_vector_instruction {
+    uint8_t op, out, a, b, c;
+    uint16_t slot; /* LOAD, STORE */
+    float value;   /* CONSTANT */
+} car_vector_instruction;
+
+/* Straight-line code, run strip by strip from top to bottom. Within a strip every LOAD of memory that a
+ * STORE of the same program overwrites stands before that STORE. */
+enum { CAR_VECTOR_REGISTERS = 32 };
+typedef struct car_vector_program {
+    int count, registers; /* registers <= CAR_VECTOR_REGISTERS */
+    car_vector_instruction *code;
+} car_vector_program;
+
+/* Where a slot's value of (row, unit) is: base + row*row_stride + (unit/16)*block_stride + unit%16;
+ * with block_stride 0 it is one float a row, base[row*row_stride], given to all units. */
+typedef struct car_vector_slot {
+    float *base;
+    int64_t row_stride, block_stride;
+} car_vector_slot;
+
+/* ---- Optimizers --------------------------------------------------------------------------------------- */
+
+typedef enum car_optimizer_kind {
+    CAR_OPTIMIZER_SGD,     /* momentum > 0: v = momentum*v + g; w -= rate*v */
+    CAR_OPTIMIZER_ADAM,    /* Kingma & Ba 2015 */
+    CAR_OPTIMIZER_ADAMW,   /* Loshchilov & Hutter 2019: decay outside the moments */
+    CAR_OPTIMIZER_RMSPROP  /* Tieleman & Hinton 2012 */
+} car_optimizer_kind;
+
+/* One sweep over floats [begin, end): clip, decay, moments, weights. Where gradient and moments are 0 and the
+ * weight is 0 (padding) all of them stay exactly 0. */
+typedef struct car_update {
+    car_optimizer_kind kind;
+    float rate, momentum, beta1, beta2, epsilon, decay;
+    float gradient_scale; /* 1, or threshold/norm when clipped by norm */
+    float clip_value;     /* 0: off; else the scaled gradient is cut to [-clip_value, clip_value] */
+    float correction1, correction2; /* Adam: 1 - beta^updates */
+    float *weights;
+    const float *gradient;
+    float *first, *second; /* moments; NULL where the kind does not use them */
+} car_update;
+
+/* ---- The table ---------------------------------------------------------------------------------------- */
+
+typedef struct car_kernels {
+    car_cpu_level level;
+    const char *name; /* "baseline", "avx2", "avx512" */
+
+    /* The part [row_begin,row_end) x [block_begin,block_end) of a product. block_begin is a multiple of 4;
+     * block_end is one too or equals product->blocks. */
+    void (*product)(const car_product *product, int row_begin, int row_end, int block_begin,
+                    int block_end);
+    /* Panels from a row-major matrix: panel element [k][column] = source[k*source_row_stride + offset of
+     * column's block + column%16] for k < rows and blocks [block_begin,block_end) of `block` (c is the
+     * offset). Used for the weight gradient, whose right operand is the gradient of the preactivations. */
+    void (*pack_rows)(const float *source, int64_t source_row_stride, int rows,
+                      const car_product_block *block, int blocks, float *panels, int block_begin,
+                      int block_end);
+    /* out[column][row] = a[row][column]: out is [columns][out_row_stride], a is [rows][a_row_stride]. */
+    void (*transpose)(const float *a, int64_t a_row_stride, int rows, int columns, float *out,
+                      int64_t out_row_stride);
+
+    /* Rows [row_begin,row_end), blocks [block_begin,block_end) of rows of `units` units. */
+    void (*program)(const car_vector_program *program, const car_vector_slot *slots, int units,
+                    int row_begin, int row_end, int block_begin, int block_end);
+
+    /* out[row*out_stride] = mean of the n units of each row; ascending blocks into one 16-lane sum, then a
+     * fixed tree over the lanes; padding excluded. */
+    void (*row_mean)(car_vector_slot source, int units, int row_begin, int row_end, float *out,
+                     int64_t out_stride);
+    /* sum[j] (+)= sum over rows, ascending, of source (row, unit) for blocks [block_begin,block_end), written at
+     * sum + block*16; from_zero: start from 0. */
+    void (*column_sum)(car_vector_slot source, int rows, int block_begin, int block_end, float *sum,
+                       bool from_zero);
+
+    /* Per row: loss = log(sum exp(logits)) - logits[target] in nats; logits become scale*(softmax - one-hot)
+     * when `gradient`, else stay. Columns beyond `classes` (padding) become 0. A target < 0 is skipped:
+     * loss 0, gradient 0. loss[row] is set. */
+    void (*softmax_loss)(float *logits, int64_t row_stride, int classes, const int32_t *targets,
+                         float scale, bool gradient, float *loss, int row_begin, int row_end);
+    /* logits become probabilities softmax(logits / temperature) in place. */
+    void (*softmax)(float *logits, int64_t row_stride, int classes, float temperature, int row_begin,
+                    int row_end);
+
+    /* sum of squares of x[0..count) in a fixed order (16 lanes, then a tree), accumulated in double. */
+    double (*square_sum)(const float *x, size_t count);
+    void (*update)(const car_update *update, size_t begin, size_t end);
+    void (*add)(float *out, const float *x, size_t count);                /* out += x */
+    void (*multiply)(float *out, const float *x, const float *mask, size_t count); /* out = x*mask */
+    /* mask[i] = 0 or scale: counter-based (car_random_block), element i of row `lane` at absolute time t;
+     * the mask of a row depends on (key, time, lane, unit) alone. Padding gets 0. */
+    void (*dropout_mask)(car_random_key key, uint64_t time, uint64_t lane, float probability, int units,
+                         float *mask);
+
+    /* Elementwise maths on arrays, for tests of all floats and for heads. */
+    void (*map)(car_vector_op op, const float *x, float *out, size_t count);
+    bool (*all_finite)(const float *x, size_t count);
+} car_kernels;
+
+/* What CPU and operating system allow (CPUID, XCR0). */
+car_cpu_level car_cpu_highest(void);
+/* The table of a level, NULL if this machine cannot run it. */
+const car_kernels *car_kernels_of(car_cpu_level level);
+/* The highest allowed level, lowered by CAROUSEL_CPU=baseline|avx2|avx512. CAR_USAGE for another value. */
+car_status car_kernels_choose(const car_kernels **kernels, car_error *error) CAR_CHECK_RESULT;
+/* One line per level: available, or why not ("avx512: the operating system does not save ZMM registers"). */
+void car_cpu_describe(car_text *text);
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * plan: a cell's graphs become packed products and vector programs, and are run. Stands on language, kernels.
+ *
+ *   schedule.c   graph -> phases -> stages (which product and which node runs when)
+ *   pack.c       where every parameter stands in the packed weights; logical <-> packed; transposed copies
+ *   program.c    the elementwise nodes of a stage -> a vector program (registers, loads, stores)
+ *   plan.c       car_plan_create: the three above, forward and backward; accessors
+ *   layer.c      a plan bound to T, B and memory: forward and backward over a sequence
+ *   explain.c    the plan as text, FLOPs and bytes (carousel cell explain)
+ *
+ * A plan is for one cell, input size and hidden size; it knows neither T, B nor threads, and no cell's name.
+ * A layer is a plan with buffers for up to `steps` time steps of `batch` lanes. Rows are [T][B].
+ */
+#ifndef CAR_PLAN_H
+#define CAR_PLAN_H
+
+#include "kernels.h"
+#include "language.h"
+
+/* Rows of `size` values in `parts` equal parts, each padded to whole blocks (two directions side by side are
+ * two parts). Value k of row r: data[r*row_stride + (k / (size/parts))*part_stride + k % (size/parts)].
+ * row_stride = parts * part_stride. */
+typedef struct car_shape {
+    int size, parts;
+} car_shape;
+static inline int car_shape_part_stride(car_shape shape) {
+    return car_padded(shape.size / shape.parts);
+}
+static inline int64_t car_shape_row_stride(car_shape shape) {
+    return (int64_t)shape.parts * car_shape_part_stride(shape);
+}
+
+/* Forces a value to a constant, by the equation's name (ablation, freezing a gate). */
+typedef struct car_override {
+    const char *name;
+    double value;
+} car_override;
+typedef struct car_plan_options {
+    bool training;            /* keep what the backward pass needs */
+    int tap_count;            /* named values or states to be stored for every step */
+    const char *const *taps;
+    int override_count;
+    const car_override *overrides;
+} car_plan_options;
+
+typedef struct car_plan car_plan;
+
+/* CAR_USAGE with the cell's line and column when the shapes do not fit (x used elementwise, size != n). */
+car_status car_plan_create(const struct car_cell *cell, car_shape input, int units,
+                           const car_plan_options *options, const car_allocator *allocator,
+                           car_plan **plan, car_error *error) CAR_CHECK_RESULT;
+void car_plan_free(car_plan *plan);
+const struct car_cell *car_plan_cell(const car_plan *plan);
+int car_plan_units(const car_plan *plan);
+car_shape car_plan_input(const car_plan *plan);
+/* Stages, programs, FLOPs and bytes as text; the plan's part of `cell explain`. */
+void car_plan_explain(const car_plan *plan, car_text *text);
+
+/* ---- Parameters: one flat float array per plan, packed ------------------------------------------------ */
+
+size_t car_plan_weight_floats(const car_plan *plan);     /* a multiple of 16 */
+size_t car_plan_transposed_floats(const car_plan *plan); /* what the backward pass needs beside it */
+/* Logical row-major [n][columns] or [n] <-> its places in `packed` (weights, gradients or moments). */
+void car_plan_pack(const car_plan *plan, int parameter, const float *logical, float *packed);
+void car_plan_unpack(const car_plan *plan, int parameter, const float *packed, float *logical);
+int car_plan_columns(const car_plan *plan, int parameter); /* 1 for vectors */
+/* A parameter used with two operands is packed twice: adds the second's gradient to the first and zeroes it;
+ * after an update copies the first's weights to the second. Without such parameters both do nothing. */
+void car_plan_fold_gradient(const car_plan *plan, float *gradient);
+void car_plan_refresh(const car_plan *plan, float *weights);
+/* Refreshes the transposed copies; the share of one of `members` threads. */
+void car_plan_transpose(const car_plan *plan, const float *weights, float *transposed, int member,
+                        int members);
+
+/* ---- Layers ------------------------------------------------------------------------------------------- */
+
+typedef struct car_layer car_layer;
+typedef struct car_layer_shape {
+    int batch, steps; /* capacity in time steps of one forward call */
+    bool backward;    /* with the buffers of the backward pass (the plan must be for training) */
+    bool reverse;     /* runs from the last step to the first */
+    int threads;
+} car_layer_shape;
+
+/* Bytes of one layer; 0 on overflow. The layer lives in `memory` (64-byte aligned, zeroed). */
+size_t car_layer_size(const car_plan *plan, const car_layer_shape *shape);
+car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
+                           const car_kernels *kernels, void *memory);
+
+/* Runs `steps` <= capacity steps: input rows [steps][batch] -> output rows; states go on from
+ * car_layer_start (see below). Opens its own team of `threads`. */
+void car_layer_forward(car_layer *layer, int steps, const float *input, const float *weights);
+/* y of the last forward call: rows [steps][batch], row stride car_padded(units). Valid until the next call. */
+const float *car_layer_output(const car_layer *layer);
+/* After forward over the same steps: output_gradient rows [steps][batch][padded]; adds to `gradient`
+ * (packed) and writes input_gradient in the input's shape unless NULL. Destroys kept values. State gradients
+ * start from 0 at the end of the sequence (truncated BPTT) or from car_layer_state_gradient if
+ * `from_state_gradient`. */
+void car_layer_backward(car_layer *layer, int steps, const float *input, const float *weights,
+                        const float *transposed, const float *output_gradient, float *input_gradient,
+                        float *gradient, bool from_state_gradient);
+/* The state with which the next forward call starts, [batch][padded(units)], to read or write. */
+float *car_layer_start(car_layer *layer, int state);
+/* Sets start states of lane (or all lanes: -1) to the cell's initial values. */
+void car_layer_reset(car_layer *layer, int lane);
+/* Makes the state after the last of `steps` steps the next start state. */
+void car_layer_carry(car_layer *layer, int steps);
+/* dL/d(start state) after backward; [batch][padded(units)]. */
+float *car_layer_state_gradient(car_layer *layer, int state);
+/* A tapped value: rows [steps][batch] with the strides given; valid after forward, before backward. */
+car_vector_slot car_layer_tap(const car_layer *layer, int tap);
+
+#endif
