@@ -54,7 +54,8 @@ size_t car_layout_add(car_layout *layout, size_t count, size_t element_size);
 /* Many small objects released together (cells, nets, plans). */
 typedef struct car_arena car_arena;
 car_arena *car_arena_create(const car_allocator *allocator); /* NULL: out of memory */
-void *car_arena_allocate(car_arena *arena, size_t count, size_t size); /* zeroed; NULL: out of memory */
+/* Zeroed, 16-byte aligned; NULL: out of memory. */
+void *car_arena_allocate(car_arena *arena, size_t count, size_t size);
 char *car_arena_copy(car_arena *arena, const char *text, size_t length); /* NUL-terminated copy */
 void car_arena_free(car_arena *arena);
 
@@ -73,6 +74,8 @@ typedef enum car_random_purpose {
     CAR_RANDOM_SHUFFLE,
     CAR_RANDOM_TEST
 } car_random_purpose;
+/* The generator itself, for its published test vectors. */
+void car_random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 void car_random_block(car_random_key key, uint64_t counter_high, uint64_t counter_low,
                       uint32_t out[4]);
 float car_random_uniform(car_random_key key, uint64_t high, uint64_t low);  /* [0,1), 24 bits */

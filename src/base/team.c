@@ -1,0 +1,116 @@
+/*
+ * team: threads that work on one thing together, and the barrier between their phases.
+ *
+ * In:  a task and a number of threads. Out: the task has run once on every member and all are done.
+ *
+ * One OpenMP region holds the whole job; inside it members meet at a barrier of our own that costs
+ * well below a microsecond: each arrival is counted, the last one opens the next generation, the
+ * others watch the generation number, first spinning, then yielding their processor. Subnormal
+ * floats are flushed to zero in every member (they cost a hundred times a normal product), and the
+ * caller's mode is restored.
+ */
+#include "base.h"
+#include <omp.h>
+#include <sched.h>
+#if defined(__x86_64__) || defined(__SSE__)
+#include <xmmintrin.h>
+#define HAVE_MXCSR 1
+#else
+#define HAVE_MXCSR 0
+#endif
+
+#define MOST_MEMBERS       64
+#define SPINS_BEFORE_YIELD 4000
+
+struct car_team {
+    _Alignas(64) atomic_int members;
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_uint generation;
+};
+
+static unsigned flush_subnormals(void) {
+#if HAVE_MXCSR
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040u); /* flush to zero, denormals are zero */
+    return before;
+#else
+    return 0;
+#endif
+}
+
+static void restore_float_mode(unsigned before) {
+#if HAVE_MXCSR
+    _mm_setcsr(before);
+#else
+    (void)before;
+#endif
+}
+
+static void pause_briefly(void) {
+#if HAVE_MXCSR
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void run_member(car_team_task task, void *argument, car_team *team, int member,
+                       int members) {
+    unsigned before = flush_subnormals();
+    task(argument, team, member, members);
+    restore_float_mode(before);
+}
+
+void car_team_run(int threads, car_team_task task, void *argument) {
+    car_team team;
+    atomic_init(&team.members, 1);
+    atomic_init(&team.arrived, 0);
+    atomic_init(&team.generation, 0);
+    if (threads <= 1) {
+        run_member(task, argument, &team, 0, 1);
+        return;
+    }
+    int wanted = threads < MOST_MEMBERS ? threads : MOST_MEMBERS;
+#pragma omp parallel num_threads(wanted)
+    {
+        /* OpenMP may give fewer threads than wanted; every member stores the same number. */
+        int members = omp_get_num_threads();
+        atomic_store_explicit(&team.members, members, memory_order_relaxed);
+        run_member(task, argument, &team, omp_get_thread_num(), members);
+    }
+}
+
+void car_team_barrier(car_team *team, int member) {
+    (void)member;
+    int members = atomic_load_explicit(&team->members, memory_order_relaxed);
+    if (members == 1)
+        return;
+    unsigned generation = atomic_load_explicit(&team->generation, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == members - 1) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->generation, generation + 1, memory_order_release);
+        return;
+    }
+    int spins = 0;
+    while (atomic_load_explicit(&team->generation, memory_order_acquire) == generation) {
+        if (++spins < SPINS_BEFORE_YIELD)
+            pause_briefly();
+        else
+            sched_yield();
+    }
+}
+
+void car_team_share(int count, int grain, int member, int members, int *begin, int *end) {
+    int64_t units = ((int64_t)count + grain - 1) / grain;
+    int64_t first = units * member / members * grain;
+    int64_t last = units * (member + 1) / members * grain;
+    *begin = (int)(first < count ? first : count);
+    *end = (int)(last < count ? last : count);
+}
+
+int car_thread_count(int requested) {
+    int count = requested > 0 ? requested : omp_get_num_procs();
+    if (count < 1)
+        return 1;
+    return count < MOST_MEMBERS ? count : MOST_MEMBERS;
+}
