@@ -4,67 +4,151 @@
  *   net.c         text of a net -> list of layers (docs/nets.md)
  *   init.c        how weights start (schemes, per-parameter overrides), keyed by logical index
  *   model.c       sizes, plans, one flat packed weight array, metadata
+ *   tensors.c     parameters as the outside sees them: names, logical layout <-> packed
  *   model_file.c  model <-> safetensors (PyTorch's names where a cell's torch clause gives them)
  *   stack.c       buffers for T x B: forward and backward through embed, cells, dropout, residual, bi
+ *   embed.c       the embedding: gather, and the scatter of its gradient
  *   head.c        the head's product and loss, in chunks of rows (softmax cross-entropy fused)
  *   session.c     streaming
  *
  * Nothing here knows a cell's name. The trainer (train/) uses stack.c, so session and trainer share one path.
+ * A file here may touch the structs below; a room above reads them and calls the functions.
  */
 #ifndef CAR_NETWORK_H
 #define CAR_NETWORK_H
 
 #include "plan.h"
 
+/* ---- net.c -------------------------------------------------------------------------------------------- */
+
 typedef enum car_layer_kind { CAR_LAYER_EMBED, CAR_LAYER_CELL } car_layer_kind;
 
-/* One layer after `xN` is written out. `project N` is a CAR_LAYER_CELL of the stateless linear cell. */
+enum {
+    CAR_NET_SIZE_LIMIT = 1 << 20,  /* units of a layer */
+    CAR_NET_LAYER_LIMIT = 256,     /* layers when every `xN` is written out */
+    CAR_NET_TEXT_LIMIT = 1 << 16,  /* bytes */
+    CAR_MODEL_SIZE_LIMIT = 1 << 24 /* input and output size */
+};
+
+/* One layer after `xN` is written out. */
 typedef struct car_net_layer {
     car_layer_kind kind;
     const struct car_cell *cell; /* CELL; owned by the net */
-    int units;
+    int units;                   /* 0: as many as the input has (cells that use x elementwise) */
     bool bidirectional, residual;
-    float dropout; /* on this layer's input */
-    int line_column;
-    car_init init; /* matrices; CAR_INIT_DEFAULT: not named in the net */
+    float dropout;    /* on this layer's input; on the output of an embed there is none */
+    car_init init;    /* matrices; CAR_INIT_DEFAULT: not named in the net */
+    int line, column; /* of the word in the text */
 } car_net_layer;
 
 typedef enum car_head_kind { CAR_HEAD_SOFTMAX, CAR_HEAD_SIGMOID, CAR_HEAD_LINEAR } car_head_kind;
 typedef enum car_head_pool { CAR_POOL_EACH, CAR_POOL_LAST, CAR_POOL_MEAN } car_head_pool;
 
 struct car_net {
-    car_arena *arena;
-    const char *text;
+    car_arena *arena; /* holds the net too */
+    const char *text; /* as given, but `cell:FILE` has become the cell's name */
+    int cell_count;
+    struct car_cell **cells; /* every cell that a layer uses, once */
     int layer_count;
     car_net_layer *layers;
     car_head_kind head;
     car_head_pool pool;
     float head_dropout;
+    car_init head_init;
     bool tie; /* the head's matrix is the embedding */
+    bool bidirectional; /* some layer is */
+    int head_line, head_column;
 };
 
-/* Where the pieces of a model stand in its flat weight array (floats). */
+/* car_net_parse; `files`: whether `cell:FILE` may be read (never for the net of a model file). */
+car_status car_net_parse_with(const char *text, const car_cell *const *cells, int cell_count, bool files,
+                              const car_allocator *allocator, car_net **net,
+                              car_error *error) CAR_CHECK_RESULT;
+
+typedef struct car_layer_sizes {
+    int input, units, output; /* output = units, or 2 * units of a `bi` layer */
+} car_layer_sizes;
+/* Fills sizes[layer_count] for a model's input size. CAR_USAGE with the place where sizes clash. */
+car_status car_net_sizes(const struct car_net *net, int input_size, car_layer_sizes *sizes,
+                         car_error *error) CAR_CHECK_RESULT;
+
+/* ---- model.c ------------------------------------------------------------------------------------------ */
+
+/* Where the pieces of a model stand in its flat weight array (floats; multiples of 16). */
 typedef struct car_model_layer {
     car_plan *plan;          /* inference; NULL for embed */
     car_plan *training_plan; /* the same packed layout */
-    car_shape input, output;
+    car_layer_sizes size;
+    int directions;                   /* 1, or 2 of a `bi` layer */
     size_t weights[2], transposed[2]; /* forward direction, reverse direction */
-    size_t weight_floats;             /* of one direction, or of the embedding */
+    size_t weight_floats;             /* of one direction, or of the embedding (0 when tied) */
 } car_model_layer;
 
 struct car_model {
     const car_allocator *allocator;
     const car_kernels *kernels;
+    car_arena *arena;
     struct car_net *net;
     int input_size, output_size;
-    car_model_layer *layers;    /* [net->layer_count] */
-    size_t head_weights, head_bias; /* packed panels [output_size] x K; bias [padded output] */
-    size_t head_transposed;
+    int head_depth;         /* values that the head's product sums over: the last layer's output */
+    car_model_layer *layers; /* [net->layer_count] */
+    size_t head_weights;    /* panels of 64 outputs, each [head_depth][64] */
+    size_t head_bias;       /* [padded output_size] */
+    size_t head_transposed; /* panels of 64 of the head_depth, each [output_size][64] */
     size_t weight_floats, transposed_floats;
     float *weights;    /* [weight_floats], packed, 64-byte aligned */
-    float *transposed; /* [transposed_floats]; refreshed after every change of weights (backward only) */
+    float *transposed; /* [transposed_floats], for the backward pass; NULL in a model that is only run */
+    int tensor_count;
+    struct car_tensor_place *tensors; /* tensors.c */
+    int metadata_count;
     struct car_metadata *metadata;
 };
+
+/* A model's shape without weights: sizes checked, tensors listed, no plans yet. Takes the net over (also when it
+ * fails). Then car_model_prepare makes plans and zeroed weights. */
+car_status car_model_outline(car_net *net, int input_size, int output_size,
+                             const car_allocator *allocator, car_model **model,
+                             car_error *error) CAR_CHECK_RESULT;
+car_status car_model_prepare(car_model *model, car_error *error) CAR_CHECK_RESULT;
+/* A copy with weights and metadata of its own and the transposed copies that the backward pass needs. */
+car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
+                          car_error *error) CAR_CHECK_RESULT;
+/* To be called after every change of weights, before a backward pass: makes parameters that are packed twice
+ * agree, and refreshes model->transposed (when it is there). */
+void car_model_transpose(car_model *model, int threads);
+
+/* Strings of the caller's in the order in which they were set. */
+typedef struct car_metadata {
+    char *key, *value;
+} car_metadata;
+
+/* ---- init.c ------------------------------------------------------------------------------------------- */
+
+/* Gives a prepared model its first weights. CAR_USAGE for a scheme or parameter name that is not understood. */
+car_status car_model_initialize(car_model *model, const car_model_options *options,
+                                car_error *error) CAR_CHECK_RESULT;
+
+/* ---- tensors.c ---------------------------------------------------------------------------------------- */
+
+typedef enum car_tensor_role {
+    CAR_TENSOR_EMBEDDING, /* [input_size][units] */
+    CAR_TENSOR_CELL,      /* parameters of a cell, stacked by rows */
+    CAR_TENSOR_ZERO,      /* zeros in the file; what a file holds there is added to tensor `sibling` */
+    CAR_TENSOR_HEAD,      /* [output_size][head_depth] */
+    CAR_TENSOR_BIAS       /* [output_size] */
+} car_tensor_role;
+
+/* Where a tensor of the outside stands inside. */
+typedef struct car_tensor_place {
+    const char *name;
+    int rank;
+    size_t shape[2];
+    car_tensor_role role;
+    int layer, direction; /* CELL, ZERO */
+    int count;            /* CELL: parameters stacked */
+    const int *parameters;
+    int sibling; /* ZERO: a tensor of the same shape; stands before */
+} car_tensor_place;
 
 /* A parameter tensor as the outside sees it: logical layout, PyTorch's name. */
 typedef struct car_model_tensor {
@@ -72,40 +156,94 @@ typedef struct car_model_tensor {
     int rank;
     size_t shape[2];
 } car_model_tensor;
-int car_model_tensor_count(const struct car_model *model);
-void car_model_tensor_at(const struct car_model *model, int index, car_model_tensor *tensor);
-/* Logical values of a tensor out of / into any flat array laid out like the weights (moments, gradients). */
-void car_model_unpack(const struct car_model *model, int index, const float *packed, float *logical);
-void car_model_pack(const struct car_model *model, int index, const float *logical, float *packed);
+int car_model_tensor_count(const car_model *model);
+void car_model_tensor_at(const car_model *model, int index, car_model_tensor *tensor);
+/* Logical values of a tensor out of / into any flat array laid out like the weights (moments, gradients). A tensor
+ * that is all zeros by its cell's torch clause unpacks to zeros and is not packed. */
+void car_model_unpack(const car_model *model, int index, const float *packed, float *logical);
+void car_model_pack(const car_model *model, int index, const float *logical, float *packed);
+/* Lists the tensors of an outlined model. */
+car_status car_model_list_tensors(car_model *model, car_error *error) CAR_CHECK_RESULT;
+
+/* ---- model_file.c ------------------------------------------------------------------------------------- */
+
+/* Adds a model's tensors and metadata to a container, for the trainer's checkpoints. *storage holds the tensors'
+ * values until the container is saved; release it with car_release and the model's allocator. */
+car_status car_model_write(const car_model *model, car_container_builder *builder, float **storage,
+                           car_error *error) CAR_CHECK_RESULT;
+/* The model in a container. Tensors whose names start with "trainer." and metadata keys that start so are the
+ * trainer's and are passed over; any other surplus is CAR_MODEL. `origin` names the file in messages. */
+car_status car_model_read(const car_container *container, const char *origin,
+                          const car_allocator *allocator, car_model **model,
+                          car_error *error) CAR_CHECK_RESULT;
 
 /* ---- stack.c ------------------------------------------------------------------------------------------ */
 
 typedef struct car_stack car_stack;
 typedef struct car_stack_shape {
     int batch, steps, threads;
-    bool backward;
+    bool backward; /* the model must have `transposed` */
 } car_stack_shape;
-size_t car_stack_size(const struct car_model *model, const car_stack_shape *shape); /* 0: overflow */
-car_stack *car_stack_place(const struct car_model *model, const car_stack_shape *shape, void *memory);
+/* Bytes of a stack; 0: overflow. It lives in `memory`, zeroed and 64-byte aligned. The model is borrowed. */
+size_t car_stack_size(const car_model *model, const car_stack_shape *shape);
+car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape, void *memory);
 
-/* `input`: ids or values, rows [steps][batch]. `dropout`: NULL for none; else masks are keyed by it and by
- * absolute time `time` .. time+steps-1. CAR_DATA: an id out of range. */
+/* `input`: ids or values, rows [steps][batch]. `dropout`: NULL for none (and always none without `backward`); else
+ * masks are keyed by its seed and purpose, the layer, the lane and absolute time `time` .. time+steps-1.
+ * CAR_DATA: an id out of range; nothing has been changed then. */
 car_status car_stack_forward(car_stack *stack, int steps, const void *input,
                              const car_random_key *dropout, uint64_t time, car_error *error);
 /* The head's raw outputs [rows][output_size] (rows: [steps][batch], or [batch] for last/mean). */
 void car_stack_outputs(car_stack *stack, int steps, float *output);
-/* Loss summed over the counted targets; keeps dL/d(head input) of the MEAN loss when the stack has backward,
- * and adds the head's weight gradient to `gradient` then. */
+/* Loss summed over the counted targets. With backward: keeps dL/d(head input) of the MEAN loss, and adds the
+ * head's weight gradient to `gradient`. Without: `gradient` is not used. CAR_DATA: a class out of range. */
 car_status car_stack_loss(car_stack *stack, int steps, const void *target, float *gradient,
                           double *loss_sum, int64_t *counted, car_error *error);
 /* After car_stack_loss: all other gradients, added to `gradient` ([weight_floats], packed). */
 void car_stack_backward(car_stack *stack, int steps, const void *input, float *gradient);
+/* The start state of the forward direction of every cell; a reverse direction starts from the initial state always. */
 void car_stack_reset(car_stack *stack, int lane); /* -1: all */
 void car_stack_carry(car_stack *stack, int steps);
 size_t car_stack_state_floats(const car_stack *stack); /* a lane, unpadded */
 void car_stack_get_state(const car_stack *stack, int lane, float *state);
 void car_stack_set_state(car_stack *stack, int lane, const float *state);
-/* Refreshes model->transposed from model->weights. */
-void car_model_transpose(struct car_model *model, int threads);
+
+/* ---- embed.c ------------------------------------------------------------------------------------------ */
+
+/* rows of out [rows][padded units] = the embeddings of ids; ids are in range. */
+void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin, int row_end, float *out);
+/* Adds rows of output_gradient to the embedding's gradient, units [unit_begin, unit_end), in ascending rows. */
+void car_embed_scatter(const car_model *model, const int32_t *ids, int rows,
+                       const float *output_gradient, int unit_begin, int unit_end, float *gradient);
+
+/* ---- head.c ------------------------------------------------------------------------------------------- */
+
+/* The head's buffers; they live in the stack's memory. */
+typedef struct car_head {
+    const car_model *model;
+    int threads, chunk; /* rows whose logits are held at a time */
+    int depth_padded, output_padded;
+    bool backward;
+    car_product_block *output_blocks;   /* logits: start from the bias */
+    car_product_block *gradient_blocks; /* weight gradient: go on from what is there */
+    car_product_block *input_blocks;    /* input gradient: start from 0 */
+    float *logits;           /* [chunk][output_padded]; then their gradient */
+    float *row_loss;         /* [rows] */
+    float *scratch;          /* [threads][output_padded] */
+    float *packed_gradient;  /* panels of the logits' gradient, each [chunk][64] */
+    float *input_transposed; /* [head_depth][chunk] */
+} car_head;
+/* Lays the head's buffers for `rows` rows; with base NULL only counts. */
+void car_head_lay(car_head *head, const car_model *model, int rows, int threads, bool backward,
+                  car_layout *layout, char *base);
+/* input [rows][depth_padded] -> output [rows][output_size]. */
+void car_head_outputs(const car_head *head, const float *input, int rows, float *output);
+/* Checks classes and counts targets. */
+car_status car_head_count(const car_head *head, int rows, const void *target, int64_t *counted,
+                          car_error *error);
+/* The loss summed over rows. With backward: input_gradient [rows][depth_padded] is written and the gradient of
+ * head_weights and head_bias is added to `gradient`, both of the loss summed and divided by `counted`. */
+double car_head_loss(const car_head *head, const float *input, int rows, const void *target,
+                     int64_t counted, float *input_gradient, float *gradient);
 
 #endif
