@@ -4,7 +4,8 @@
  *   error.c    filling a car_error                    memory.c   allocators, arena, checked sizes, layouts
  *   random.c   counter-based random numbers           team.c     threads and their barrier
  *   file.c     whole-file reads, atomic writes        sha256.c   digest of a model's tensors
- *   text.c     growable text, UTF-8, JSON writing     container.c  safetensors: checked reading, writing
+ *   text.c     growable text, UTF-8, JSON writing     json.c     strict JSON reading
+ *   container.c  safetensors: checked reading, writing
  *
  * Every function here may be called by any room. Nothing here knows what a cell or a network is.
  */
@@ -142,6 +143,40 @@ void car_text_free(car_text *text);
  * surrogate, > 0x10FFFF, truncated). */
 int car_utf8_decode(const char *data, size_t length, uint32_t *code_point);
 int car_utf8_encode(uint32_t code_point, char out[4]); /* bytes written, 0 if not encodable */
+
+/* Decimal text (sign, digits, fraction, exponent; all of it) to the nearest double, whatever the locale.
+ * False for anything else, and for a number too large for a double. */
+bool car_number_parse(const char *data, size_t length, double *value);
+
+/* ---- json.c: a strict reader (RFC 8259; no double keys, U+0000, lone surrogates or trailing text) ----- */
+
+typedef enum car_json_kind {
+    CAR_JSON_NULL,
+    CAR_JSON_BOOL,
+    CAR_JSON_NUMBER,
+    CAR_JSON_STRING,
+    CAR_JSON_ARRAY,
+    CAR_JSON_OBJECT
+} car_json_kind;
+typedef struct car_json {
+    car_json_kind kind;
+    int count;        /* of an array or object */
+    bool truth;       /* of a bool */
+    bool whole;       /* of a number: plain digits, below 2^53 either way, so `number` is exactly as written */
+    double number;
+    const char *text; /* of a string: UTF-8, NUL-terminated, no NUL inside */
+    size_t length;
+    const char *name;             /* of a member of an object */
+    const struct car_json *first; /* child, in the order of the text */
+    const struct car_json *next;  /* sibling */
+    const struct car_json *const *members; /* of an object: sorted by name */
+} car_json;
+/* The tree lives in the arena. CAR_DATA with line and column for bad text, more than `depth` brackets inside
+ * each other or more than `values` values (a value costs about 100 bytes); CAR_MEMORY. */
+car_status car_json_parse(const char *data, size_t length, const char *origin, int depth, int values,
+                          car_arena *arena, const car_json **root, car_error *error) CAR_CHECK_RESULT;
+/* NULL: no such member, or not an object (NULL is legal). */
+const car_json *car_json_member(const car_json *object, const char *name);
 
 /* ---- container.c: safetensors ------------------------------------------------------------------------- */
 

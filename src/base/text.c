@@ -10,6 +10,7 @@
  * is UTF-8 always.
  */
 #include "base.h"
+#include <langinfo.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,4 +173,46 @@ int car_utf8_encode(uint32_t code_point, char out[4]) {
     }
     out[0] = (char)((0xf00 >> count & 0xff) | code_point);
     return count;
+}
+
+/* Copies the run of digits at *position; returns how many. */
+static size_t copy_digits(const char *data, size_t length, size_t *position, char *out) {
+    size_t count = 0;
+    while (*position < length && data[*position] >= '0' && data[*position] <= '9')
+        out[count++] = data[(*position)++];
+    return count;
+}
+
+bool car_number_parse(const char *data, size_t length, double *value) {
+    char copy[512]; /* the number as strtod wants it: with the mark of the locale */
+    const char *mark = nl_langinfo(RADIXCHAR);
+    size_t position = 0, written = 0;
+    if (length + strlen(mark) >= sizeof copy)
+        return false;
+    if (length > 0 && (data[0] == '-' || data[0] == '+'))
+        copy[written++] = data[position++];
+    size_t digits = copy_digits(data, length, &position, copy + written);
+    written += digits;
+    if (position < length && data[position] == '.') {
+        position++;
+        memcpy(copy + written, mark, strlen(mark));
+        written += strlen(mark);
+        size_t fraction = copy_digits(data, length, &position, copy + written);
+        written += fraction;
+        digits += fraction;
+    }
+    if (digits == 0)
+        return false;
+    if (position < length && (data[position] == 'e' || data[position] == 'E')) {
+        copy[written++] = data[position++];
+        if (position < length && (data[position] == '-' || data[position] == '+'))
+            copy[written++] = data[position++];
+        size_t exponent = copy_digits(data, length, &position, copy + written);
+        written += exponent;
+        if (exponent == 0)
+            return false;
+    }
+    copy[written] = '\0';
+    *value = strtod(copy, NULL);
+    return position == length && isfinite(*value);
 }
