@@ -1,5 +1,383 @@
+/*
+ * cell.c: `carousel cell list|show|check|explain`: cells as text, as parameters, as a program.
+ *
+ * In: the name of a cell of the zoo, or a file. Out: its text; every parameter with kind, shape and
+ * start, and the derivative checked against central differences; or what the engine makes of it,
+ * stage by stage.
+ */
 #include "cli.h"
+#include "language.h"
+#include "plan.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { CELL_TEXT_LIMIT = 1 << 20 };
+/* The derivative check in double: what is worse is a wrong derivative or a cell that is
+ * ill-conditioned. */
+static const double WORST_ERROR = 1e-5, MOST_SET_ASIDE = 0.20;
+
+static bool is_file(const char *name) {
+    size_t length = strlen(name);
+    return !strcmp(name, "-") || strchr(name, '/') ||
+           (length > 5 && !strcmp(name + length - 5, ".cell"));
+}
+
+static car_status unknown_cell(const char *name, car_error *error) {
+    const char *names[64];
+    int count = car_zoo_count() < 64 ? car_zoo_count() : 64;
+    for (int i = 0; i < count; i++)
+        names[i] = car_zoo_name(i);
+    const char *near = cli_nearest(name, names, count);
+    if (near)
+        return car_fail(error, CAR_USAGE, "%s: no such cell in the zoo; did you mean %s?", name,
+                        near);
+    return car_fail(
+        error, CAR_USAGE,
+        "%s: no such cell in the zoo; see carousel cell list, or name a file (./%s, %s.cell)", name,
+        name, name);
+}
+
+car_status cli_cell_load(const char *name, car_cell **cell, car_error *error) {
+    *cell = NULL;
+    if (!is_file(name)) {
+        const char *zoo = car_zoo_text(name);
+        return zoo ? car_cell_compile(zoo, strlen(zoo), name, NULL, cell, error)
+                   : unknown_cell(name, error);
+    }
+    char *text;
+    size_t length;
+    CAR_TRY(car_file_read(name, CELL_TEXT_LIMIT, NULL, &text, &length, error));
+    car_status status = car_cell_compile(text, length, strcmp(name, "-") ? name : "standard input",
+                                         NULL, cell, error);
+    car_release(NULL, text);
+    return status;
+}
+
+/* ---- list
+ * --------------------------------------------------------------------------------------------- */
+
+static int list(int argc, char **argv) {
+    bool json = false;
+    cli_option options[] = {{.name = "json",
+                             .kind = CLI_FLAG,
+                             .value = &json,
+                             .transient = true,
+                             .help = "an array of {name, summary}"}};
+    const cli_verb verb = {.name = "cell list",
+                           .summary = "the cells of the zoo",
+                           .usage = "[options]",
+                           .examples = "carousel cell list\n",
+                           .options = options,
+                           .option_count = 1};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    const car_zoo_entry *entries;
+    int count = car_zoo_entries(&entries);
+    car_text text;
+    car_text_start(&text, NULL);
+    for (int i = 0; i < count; i++) {
+        if (!json) {
+            car_text_format(&text, "%-16s %s\n", entries[i].name, entries[i].summary);
+            continue;
+        }
+        car_text_format(&text, i ? ",\n {\"name\": " : "[{\"name\": ");
+        car_text_json_string(&text, entries[i].name, strlen(entries[i].name));
+        car_text_format(&text, ", \"summary\": ");
+        car_text_json_string(&text, entries[i].summary, strlen(entries[i].summary));
+        car_text_format(&text, "}");
+    }
+    if (json)
+        car_text_format(&text, "]\n");
+    cli_arguments_free(&arguments);
+    return cli_print(&text);
+}
+
+/* ---- show
+ * --------------------------------------------------------------------------------------------- */
+
+static int show(int argc, char **argv) {
+    const cli_verb verb = {.name = "cell show",
+                           .summary = "the text of a cell",
+                           .usage = "NAME|FILE",
+                           .examples =
+                               "carousel cell show lstm\n"
+                               "carousel cell show gru > my.cell     a start for one of your own\n",
+                           .least_operands = 1,
+                           .most_operands = 1};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    car_cell *cell;
+    car_error error = {0};
+    if (cli_cell_load(arguments.operands[0], &cell, &error) != CAR_OK) {
+        code = cli_fail(&error);
+    } else {
+        fputs(car_cell_text(cell), stdout);
+        car_cell_free(cell);
+        code = 0;
+    }
+    cli_arguments_free(&arguments);
+    return code;
+}
+
+/* ---- check
+ * -------------------------------------------------------------------------------------------- */
+
+static const char *const kind_names[] = {"matrix", "bias", "vector"};
+
+static const char *shape_of(const car_parameter *parameter) {
+    if (parameter->kind != CAR_MATRIX)
+        return "[n]";
+    return parameter->from_input ? "[n][input]" : "[n][n]";
+}
+
+static void init_text(const car_init *init, char out[64]) {
+    static const char *const names[] = {[CAR_INIT_UNIFORM] = "uniform",
+                                        [CAR_INIT_ORTHOGONAL] = "orthogonal",
+                                        [CAR_INIT_WALK] = "walk",
+                                        [CAR_INIT_CHRONO] = "chrono"};
+    switch (init->kind) {
+    case CAR_INIT_DEFAULT:
+        snprintf(out, 64, "default");
+        break;
+    case CAR_INIT_NUMBER:
+        snprintf(out, 64, "%g", init->value);
+        break;
+    case CAR_INIT_IDENTITY:
+        snprintf(out, 64, "identity*%g", init->value);
+        break;
+    default:
+        if (init->value == 0)
+            snprintf(out, 64, "%s", names[init->kind]);
+        else
+            snprintf(out, 64, "%s(%g)", names[init->kind], init->value);
+    }
+}
+
+static void names_line(car_text *text, const char *label, int count, const char *const *names) {
+    car_text_format(text, "%-12s", label);
+    for (int i = 0; i < count; i++)
+        car_text_format(text, "%s%s", i ? ", " : "", names[i]);
+    car_text_format(text, "%s\n", count ? "" : "none");
+}
+
+static double share_set_aside(const car_derivative_check *check) {
+    int all = check->points + check->set_aside;
+    return all ? (double)check->set_aside / all : 0;
+}
+
+static void check_text(car_text *text, const car_cell *cell, const car_derivative_check *check) {
+    car_text_format(text, "%-12s%s\n%-12s%s\n", "cell", cell->name, "fingerprint",
+                    cell->fingerprint);
+    names_line(text, "states", cell->state_count, cell->state_names);
+    car_text_format(text, "%-12sn units from %s\n\n", "sizes",
+                    cell->input_is_hidden ? "n inputs (x is used elementwise)"
+                                          : "any number of inputs");
+    car_text_format(text, "%-12s%-8s%-12s%s\n", "parameter", "kind", "shape", "init");
+    for (int i = 0; i < cell->parameter_count; i++) {
+        const car_parameter *parameter = &cell->parameters[i];
+        char init[64];
+        init_text(&parameter->init, init);
+        car_text_format(text, "%-12s%-8s%-12s%s\n", parameter->name, kind_names[parameter->kind],
+                        shape_of(parameter), init);
+    }
+    car_text_format(text, "\n%-12s%d compared with central differences: worst relative error %.1e",
+                    "derivatives", check->points, check->worst_error);
+    car_text_format(text, ", set aside %d (%.1f %%)\n", check->set_aside,
+                    100 * share_set_aside(check));
+}
+
+static void check_json(car_text *text, const car_cell *cell, const car_derivative_check *check) {
+    car_text_format(text, "{\"cell\": ");
+    car_text_json_string(text, cell->name, strlen(cell->name));
+    car_text_format(text, ", \"fingerprint\": \"%s\", \"states\": [", cell->fingerprint);
+    for (int i = 0; i < cell->state_count; i++)
+        car_text_format(text, "%s\"%s\"", i ? ", " : "", cell->state_names[i]);
+    car_text_format(text, "], \"input_is_hidden\": %s,\n \"parameters\": [",
+                    cell->input_is_hidden ? "true" : "false");
+    for (int i = 0; i < cell->parameter_count; i++) {
+        const car_parameter *parameter = &cell->parameters[i];
+        char init[64];
+        init_text(&parameter->init, init);
+        car_text_format(
+            text, "%s{\"name\": \"%s\", \"kind\": \"%s\", \"shape\": \"%s\", \"init\": \"%s\"}",
+            i ? ",\n  " : "", parameter->name, kind_names[parameter->kind], shape_of(parameter),
+            init);
+    }
+    car_text_format(text,
+                    "],\n \"derivatives\": {\"points\": %d, \"set_aside\": %d, \"worst_error\": ",
+                    check->points, check->set_aside);
+    car_text_json_number(text, check->worst_error);
+    car_text_format(text, "}}\n");
+}
+
+static int report_check(const car_cell *cell, const car_derivative_check *check, bool json) {
+    car_text text;
+    car_text_start(&text, NULL);
+    if (json)
+        check_json(&text, cell, check);
+    else
+        check_text(&text, cell, check);
+    int code = cli_print(&text);
+    if (code)
+        return code;
+    if (!(check->worst_error <= WORST_ERROR))
+        return cli_say_fail(
+            CAR_FAILED,
+            "%s: a derivative is off by %.1e (limit %.0e); is an exp, log or division "
+            "out of bounds?",
+            cell->origin, check->worst_error, WORST_ERROR);
+    if (share_set_aside(check) > MOST_SET_ASIDE)
+        return cli_say_fail(
+            CAR_FAILED,
+            "%s: %.0f %% of the derivatives are near a kink or ill-conditioned (limit "
+            "%.0f %%); is something out of bounds?",
+            cell->origin, 100 * share_set_aside(check), 100 * MOST_SET_ASIDE);
+    return 0;
+}
+
+static int check(int argc, char **argv) {
+    int64_t units = 5, inputs = 3, steps = 4, seed = 1;
+    bool json = false;
+    cli_option options[] = {
+        {.name = "hidden",
+         .kind = CLI_INT,
+         .value = &units,
+         .minimum = 1,
+         .maximum = 64,
+         .argument = "N",
+         .help = "units of the derivative check"},
+        {.name = "input",
+         .kind = CLI_INT,
+         .value = &inputs,
+         .minimum = 1,
+         .maximum = 64,
+         .argument = "N",
+         .help = "inputs of it (as many as units where x is used elementwise)"},
+        {.name = "steps",
+         .kind = CLI_INT,
+         .value = &steps,
+         .minimum = 1,
+         .maximum = 64,
+         .argument = "T",
+         .help = "time steps of it"},
+        {.name = "seed",
+         .kind = CLI_INT,
+         .value = &seed,
+         .minimum = 0,
+         .maximum = 1e15,
+         .argument = "N",
+         .help = "of its random weights and inputs"},
+        {.name = "json", .kind = CLI_FLAG, .value = &json, .transient = true, .help = "as JSON"}};
+    const cli_verb verb = {.name = "cell check",
+                           .summary = "every parameter, and the derivative",
+                           .usage = "[options] NAME|FILE",
+                           .examples = "carousel cell check my.cell\n"
+                                       "carousel cell check lstm --json\n",
+                           .options = options,
+                           .option_count = sizeof options / sizeof *options,
+                           .least_operands = 1,
+                           .most_operands = 1};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    car_cell *cell = NULL;
+    car_error error = {0};
+    car_derivative_check result = {0};
+    car_status status = cli_cell_load(arguments.operands[0], &cell, &error);
+    if (status == CAR_OK)
+        status = car_oracle_check(cell, (int)units, (int)(cell->input_is_hidden ? units : inputs),
+                                  (int)steps, (uint64_t)seed, &result, &error);
+    code = status == CAR_OK ? report_check(cell, &result, json) : cli_fail(&error);
+    car_cell_free(cell);
+    cli_arguments_free(&arguments);
+    return code;
+}
+
+/* ---- explain
+ * ------------------------------------------------------------------------------------------ */
+
+static car_status explain_text(const car_cell *cell, int units, int inputs, car_text *text,
+                               car_error *error) {
+    const car_plan_options options = {.training = true};
+    const car_shape input = {.size = inputs, .parts = 1};
+    car_plan *plan;
+    CAR_TRY(car_plan_create(cell, input, units, &options, NULL, &plan, error));
+    car_text_format(text, "Equations\n");
+    car_cell_print(text, cell);
+    car_text_format(text, "\nProgram: one step, canonical form, fingerprint %s\n",
+                    cell->fingerprint);
+    car_graph_print(text, cell, &cell->graph);
+    car_text_format(text, "\nGradient of a step\n");
+    car_graph_print(text, cell, &cell->gradient.graph);
+    car_text_format(text, "\nPlan: %d inputs, %d units\n", inputs, units);
+    car_plan_explain(plan, text);
+    car_plan_free(plan);
+    return CAR_OK;
+}
+
+static int explain(int argc, char **argv) {
+    int64_t units = 128, inputs = 0;
+    cli_option options[] = {{.name = "hidden",
+                             .kind = CLI_INT,
+                             .value = &units,
+                             .minimum = 1,
+                             .maximum = 65536,
+                             .argument = "N",
+                             .help = "units"},
+                            {.name = "input",
+                             .kind = CLI_INT,
+                             .value = &inputs,
+                             .minimum = 0,
+                             .maximum = 65536,
+                             .argument = "N",
+                             .help = "inputs",
+                             .default_text = "as many as units"}};
+    const cli_verb verb = {
+        .name = "cell explain",
+        .summary = "what the engine makes of a cell",
+        .usage = "[options] NAME|FILE",
+        .examples = "carousel cell explain lstm\n"
+                    "carousel cell explain my.cell --hidden 650\n",
+        .options = options,
+        .option_count = 2,
+        .least_operands = 1,
+        .most_operands = 1,
+        .notes = "Shows the equations, the checked program they become, its gradient,\n"
+                 "and the plan: stages, FLOPs and bytes.\n"};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    car_cell *cell = NULL;
+    car_error error = {0};
+    car_text text;
+    car_text_start(&text, NULL);
+    car_status status = cli_cell_load(arguments.operands[0], &cell, &error);
+    if (status == CAR_OK)
+        status = explain_text(cell, (int)units, (int)(inputs ? inputs : units), &text, &error);
+    if (status == CAR_OK) {
+        code = cli_print(&text);
+    } else {
+        code = cli_fail(&error);
+        car_text_free(&text);
+    }
+    car_cell_free(cell);
+    cli_arguments_free(&arguments);
+    return code;
+}
+
 int cli_cell(int argc, char **argv) {
-    (void)argc;
-    return cli_say_fail(CAR_FAILED, "%s: not built yet", argv[0]);
+    static const cli_command table[] = {
+        {"list", "the cells of the zoo", list},
+        {"show", "the text of a cell", show},
+        {"check", "every parameter, and the derivative", check},
+        {"explain", "what the engine makes of a cell", explain},
+    };
+    return cli_dispatch("cell", "cells, the zoo's and your own", table,
+                        sizeof table / sizeof *table, argc, argv);
 }

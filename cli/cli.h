@@ -1,18 +1,21 @@
 /*
  * cli: the command-line program. Stands on all rooms of src/.
  *
- *   main.c      the table of verbs; help VERB, --version      options.c   option tables: parsing,
- * nearest name cell.c      list, show, check, explain                    help.c      --help, in 80
- * columns info.c      a model file, or this machine                 config.c    resolved options
- * <-> JSON lm.c        train, eval, sample, score                    output.c    stdout, errors,
- * exit codes demo.c      the main job                                  signals.c   SIGINT and
- * SIGTERM progress.c  the live line on stderr A verb is `int cli_VERB(int argc, char **argv)`
- * (argv[0] is the verb) in a file of its own, named in the table of main.c; what it returns is the
- * exit code: a car_status, or 128 + signal. Data goes to stdout, all else to stderr.
+ *   main.c     the table of verbs; help, --version     options.c   option tables: parsing, nearest name
+ *   cell.c     list, show, check, explain              help.c      --help, in 80 columns
+ *   info.c     a model file, or this machine           config.c    resolved options <-> JSON
+ *   lm.c       train, eval, sample, score              output.c    stdout, errors, exit codes
+ *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
+ *                                                      progress.c  the live line on stderr
+ *
+ * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in
+ * the table of main.c; what it returns is the exit code: a car_status, or 128 + signal. Data goes to
+ * stdout, all else to stderr.
  *
  *   int cli_example(int argc, char **argv) {
- *       int64_t hidden = 128;                        // its value now is the default that --help
- * shows const char *output = NULL; cli_option options[] = {
+ *       int64_t hidden = 128;                 // its value now is the default that --help shows
+ *       const char *output = NULL;
+ *       cli_option options[] = {
  *           {.name = "hidden", .kind = CLI_INT, .value = &hidden, .minimum = 1, .maximum = 65536,
  *            .argument = "N", .help = "units of a layer"},
  *           {.name = "output", .letter = 'o', .kind = CLI_TEXT, .value = &output,
@@ -24,7 +27,7 @@
  *       cli_arguments arguments;
  *       int code = cli_parse(&verb, argc, argv, &arguments);
  *       if (code != CLI_GO_ON)
- *           return code;                             // help was printed, or an error
+ *           return code;                      // help was printed, or an error
  *       ... work with hidden, output, arguments.operands[0] ...
  *       cli_arguments_free(&arguments);
  *       return status == CAR_OK ? 0 : cli_fail(&error);
@@ -36,8 +39,7 @@
 #include "base.h"
 #include <signal.h>
 
-/* ---- options.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- options.c ------------------------------------------------------------------------------- */
 
 typedef enum cli_kind {
     CLI_HEADING, /* no option: `help` is a heading of the options that follow */
@@ -64,9 +66,8 @@ typedef struct cli_option {
     const char *choices;     /* CHOICE: "byte|char|word" */
     const char *argument;    /* how help names the value: "N", "FILE" */
     const char *help;
-    const char
-        *default_text; /* shown in place of the default ("all processors"); NULL: the value */
-    bool given;        /* set by cli_parse */
+    const char *default_text; /* help shows it in place of the default ("all processors") */
+    bool given;               /* set by cli_parse */
 } cli_option;
 
 typedef struct cli_verb {
@@ -108,21 +109,18 @@ typedef struct cli_command {
     const char *name, *summary;
     int (*run)(int argc, char **argv);
 } cli_command;
-/* Runs the one that argv[1] names; without one or with --help prints the list. `verb` is "cell",
- * "lm". */
+/* Runs the one that argv[1] names; without one or with --help prints the list. `verb` is
+ * "cell", "lm". */
 int cli_dispatch(const char *verb, const char *summary, const cli_command *table, int count,
                  int argc, char **argv);
 
-/* ---- help.c
- * ------------------------------------------------------------------------------------------- */
+/* ---- help.c ---------------------------------------------------------------------------------- */
 
 void cli_help(const cli_verb *verb, car_text *text);
 
-/* ---- config.c
- * ----------------------------------------------------------------------------------------- */
+/* ---- config.c -------------------------------------------------------------------------------- */
 
-/* The resolved options and operands as one JSON object: {"hidden": 128, ..., "operands":
- * ["a.txt"]}. */
+/* The resolved options and operands as one JSON object: {"hidden": 128, "operands": ["a"]}. */
 void cli_config_write(const cli_verb *verb, const cli_arguments *arguments, car_text *text);
 /* Sets every option that was not given on the command line to its value in `json` (which
  * cli_config_write wrote; checked like any file from outside), and the operands if none were given.
@@ -130,8 +128,7 @@ void cli_config_write(const cli_verb *verb, const cli_arguments *arguments, car_
 car_status cli_config_read(const cli_verb *verb, cli_arguments *arguments, const char *json,
                            const char *origin, car_error *error) CAR_CHECK_RESULT;
 
-/* ---- output.c
- * ----------------------------------------------------------------------------------------- */
+/* ---- output.c -------------------------------------------------------------------------------- */
 
 /* `carousel: MESSAGE` on stderr, one line without control characters; returns the exit code. */
 int cli_fail(const car_error *error);
@@ -149,8 +146,7 @@ bool cli_flush(void);
  * error. */
 int cli_finish(int code);
 
-/* ---- signals.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- signals.c ------------------------------------------------------------------------------- */
 
 /* From here on SIGINT and SIGTERM set the flag; the second of a kind ends the program at once. */
 void cli_signals_catch(void);
@@ -159,8 +155,7 @@ const volatile sig_atomic_t *cli_signal(void);
 /* 128 + signal if one came, else `code`. */
 int cli_signal_code(int code);
 
-/* ---- progress.c
- * --------------------------------------------------------------------------------------- */
+/* ---- progress.c ------------------------------------------------------------------------------ */
 
 /* One live line on stderr, rewritten on a terminal; elsewhere a plain line every few seconds. */
 typedef struct cli_progress {
@@ -177,8 +172,7 @@ void cli_progress_show(cli_progress *progress, const char *line);
  * end. */
 void cli_progress_end(cli_progress *progress);
 
-/* ---- The verbs
- * ---------------------------------------------------------------------------------------- */
+/* ---- The verbs ------------------------------------------------------------------------------- */
 
 int cli_cell(int argc, char **argv);
 int cli_info(int argc, char **argv);
