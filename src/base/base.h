@@ -189,7 +189,7 @@ typedef struct car_tensor {
     car_dtype dtype;
     int rank;
     size_t shape[4];
-    const void *data; /* 8-byte aligned */
+    const void *data; /* 64-byte aligned when read */
     size_t bytes;
 } car_tensor;
 typedef struct car_container car_container;
@@ -207,8 +207,10 @@ int car_container_tensor_count(const car_container *container);
 const car_tensor *car_container_tensor(const car_container *container, int index);
 const car_tensor *car_container_find(const car_container *container, const char *name); /* NULL: absent */
 
-/* Building and writing one. `sha256` of all tensor data (in file order) is added to the metadata by the
- * writer and verified by the reader when present. Tensor data is borrowed until the save. */
+/* Building and writing one. The writer adds two digests to the metadata, "carousel.sha256" of all tensor data
+ * (in file order) and "carousel.sha256.header" of everything else; the reader verifies them when present (one
+ * without the other is refused). A key set twice keeps the last value; the two digest keys are passed over, so
+ * that the metadata of a file can be copied as it is. Tensor data is borrowed until the save. */
 typedef struct car_container_builder car_container_builder;
 car_status car_container_builder_create(const car_allocator *allocator,
                                         car_container_builder **builder, car_error *error) CAR_CHECK_RESULT;

@@ -5,8 +5,8 @@
  * Out: zeroed blocks on 64-byte boundaries; offsets inside one planned block; an arena that is
  * released whole.
  *
- * A size is never multiplied or added here without a check, and nothing else in the library asks
- * the C library for memory.
+ * A size is never multiplied or added here without a check. A block is zeroed, so that nothing depends on
+ * what was there before.
  */
 #include "base.h"
 #include <stdlib.h>
