@@ -172,6 +172,11 @@ void cli_progress_show(cli_progress *progress, const char *line);
  * end. */
 void cli_progress_end(cli_progress *progress);
 
+/* ---- cell.c ---------------------------------------------------------------------------------- */
+
+/* A cell of the zoo by name, or of a file (`name` contains / or ends in .cell; "-": standard input). */
+car_status cli_cell_load(const char *name, car_cell **cell, car_error *error) CAR_CHECK_RESULT;
+
 /* ---- The verbs ------------------------------------------------------------------------------- */
 
 int cli_cell(int argc, char **argv);

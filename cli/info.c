@@ -1,5 +1,149 @@
+/*
+ * info.c: `carousel info [FILE]`: what is in a model file, or what this machine can do.
+ *
+ * In: a model file, checked like any other use of it. Out: net, sizes, tensors, what its training left in the
+ * metadata; without a file the version, the processors, and each CPU level with the reason why it is not there.
+ */
 #include "cli.h"
+#include "network.h"
+#include <string.h>
+
+enum { LONG_VALUE = 64 };
+
+static void machine(car_text *text, bool json) {
+    car_text levels;
+    car_text_start(&levels, NULL);
+    car_cpu_describe(&levels);
+    car_error error = {0};
+    const char *level = car_cpu_level_name(&error);
+    int threads = car_thread_count(0);
+    if (json) {
+        car_text_format(
+            text, "{\"version\": \"%s\", \"threads\": %d, \"cpu_level\": ", car_version(), threads);
+        if (level)
+            car_text_json_string(text, level, strlen(level));
+        else
+            car_text_format(text, "null");
+        car_text_format(text, ", \"cpu_levels\": ");
+        car_text_json_string(text, levels.data, levels.length);
+        car_text_format(text, "}\n");
+    } else {
+        car_text_format(text, "version     carousel %s\nthreads     %d\ncpu level   %s\n",
+                        car_version(), threads, level ? level : error.message);
+        for (const char *line = levels.data; *line;) {
+            int length = (int)strcspn(line, "\n");
+            car_text_format(text, "            %.*s\n", length, line);
+            line += length + (line[length] == '\n');
+        }
+    }
+    text->failed |= levels.failed;
+    car_text_free(&levels);
+}
+
+static void shape_text(car_text *text, const car_model_tensor *tensor) {
+    for (int i = 0; i < tensor->rank; i++)
+        car_text_format(text, "%s%zu", i ? ", " : "", tensor->shape[i]);
+}
+
+static void model_text(car_text *text, const car_model *model) {
+    car_text_format(text, "net         %s\ninput       %d\noutput      %d\nparameters  %lld\n",
+                    car_model_net(model), car_model_input_size(model), car_model_output_size(model),
+                    (long long)car_model_parameter_count(model));
+    for (int i = 0; i < model->net->cell_count; i++)
+        car_text_format(text, "cell        %s, fingerprint %s\n",
+                        car_cell_name(model->net->cells[i]),
+                        car_cell_fingerprint(model->net->cells[i]));
+    car_text_format(text, "\nmetadata\n");
+    for (int i = 0; i < model->metadata_count; i++) {
+        const char *value = model->metadata[i].value;
+        size_t length = strlen(value);
+        if (length > LONG_VALUE || strchr(value, '\n'))
+            car_text_format(text, "  %s: %zu bytes (--json shows them)\n", model->metadata[i].key,
+                            length);
+        else
+            car_text_format(text, "  %s: %s\n", model->metadata[i].key, value);
+    }
+    car_text_format(text, "\ntensors\n");
+    for (int i = 0; i < car_model_tensor_count(model); i++) {
+        car_model_tensor tensor;
+        car_model_tensor_at(model, i, &tensor);
+        car_text_format(text, "  %-32s [", tensor.name);
+        shape_text(text, &tensor);
+        car_text_format(text, "]\n");
+    }
+}
+
+static void model_json(car_text *text, const car_model *model) {
+    const char *net = car_model_net(model);
+    car_text_format(text, "{\"net\": ");
+    car_text_json_string(text, net, strlen(net));
+    car_text_format(
+        text, ", \"input_size\": %d, \"output_size\": %d, \"parameters\": %lld,\n \"cells\": [",
+        car_model_input_size(model), car_model_output_size(model),
+        (long long)car_model_parameter_count(model));
+    for (int i = 0; i < model->net->cell_count; i++) {
+        const char *name = car_cell_name(model->net->cells[i]);
+        car_text_format(text, "%s{\"name\": ", i ? ", " : "");
+        car_text_json_string(text, name, strlen(name));
+        car_text_format(text, ", \"fingerprint\": \"%s\"}",
+                        car_cell_fingerprint(model->net->cells[i]));
+    }
+    car_text_format(text, "],\n \"metadata\": {");
+    for (int i = 0; i < model->metadata_count; i++) {
+        const car_metadata *entry = &model->metadata[i];
+        car_text_format(text, i ? ",\n  " : "");
+        car_text_json_string(text, entry->key, strlen(entry->key));
+        car_text_format(text, ": ");
+        car_text_json_string(text, entry->value, strlen(entry->value));
+    }
+    car_text_format(text, "},\n \"tensors\": [");
+    for (int i = 0; i < car_model_tensor_count(model); i++) {
+        car_model_tensor tensor;
+        car_model_tensor_at(model, i, &tensor);
+        car_text_format(text, "%s{\"name\": ", i ? ",\n  " : "");
+        car_text_json_string(text, tensor.name, strlen(tensor.name));
+        car_text_format(text, ", \"shape\": [");
+        shape_text(text, &tensor);
+        car_text_format(text, "]}");
+    }
+    car_text_format(text, "]}\n");
+}
+
 int cli_info(int argc, char **argv) {
-    (void)argc;
-    return cli_say_fail(CAR_FAILED, "%s: not built yet", argv[0]);
+    bool json = false;
+    cli_option options[] = {
+        {.name = "json", .kind = CLI_FLAG, .value = &json, .transient = true, .help = "as JSON"}};
+    const cli_verb verb = {.name = "info",
+                           .summary = "what is in a model file; without one: this machine",
+                           .usage = "[options] [FILE]",
+                           .examples = "carousel info m.safetensors\n"
+                                       "carousel info m.safetensors --json\n"
+                                       "carousel info\n",
+                           .options = options,
+                           .option_count = 1,
+                           .most_operands = 1};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    car_text text;
+    car_text_start(&text, NULL);
+    car_model *model = NULL;
+    car_error error = {0};
+    if (arguments.count == 0) {
+        machine(&text, json);
+        code = cli_print(&text);
+    } else if (car_model_load(arguments.operands[0], NULL, &model, &error) != CAR_OK) {
+        code = cli_fail(&error);
+        car_text_free(&text);
+    } else {
+        if (json)
+            model_json(&text, model);
+        else
+            model_text(&text, model);
+        car_model_free(model);
+        code = cli_print(&text);
+    }
+    cli_arguments_free(&arguments);
+    return code;
 }
