@@ -57,7 +57,7 @@ struct car_net {
     car_init head_init;
     bool tie; /* the head's matrix is the embedding */
     bool bidirectional; /* some layer is */
-    int head_line, head_column;
+    int tie_line, tie_column;
 };
 
 /* car_net_parse; `files`: whether `cell:FILE` may be read (never for the net of a model file). */
