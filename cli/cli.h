@@ -96,9 +96,8 @@ int cli_parse(const cli_verb *verb, int argc, char **argv, cli_arguments *argume
 void cli_arguments_free(cli_arguments *arguments);
 /* Was this option on the command line (or in the configuration that was read)? */
 bool cli_given(const cli_verb *verb, const char *name);
-/* Strict reading of numbers: the whole text, no blanks, no hex, finite. */
+/* A whole decimal number: all of the text, no blanks, no hex. */
 bool cli_read_int(const char *text, int64_t *value);
-bool cli_read_double(const char *text, double *value);
 /* Is `word` one of "a|b|c"? */
 bool cli_is_choice(const char *choices, const char *word);
 /* The name nearest to `word` if it is near enough to be meant, else NULL. */

@@ -9,7 +9,6 @@
 #include "cli.h"
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,20 +20,6 @@ bool cli_read_int(const char *text, int64_t *value) {
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (errno || *end)
-        return false;
-    *value = number;
-    return true;
-}
-
-bool cli_read_double(const char *text, double *value) {
-    const char *digits = text + (*text == '-' || *text == '+');
-    if (!isdigit((unsigned char)*digits) && *digits != '.')
-        return false;
-    if (digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X'))
-        return false;
-    char *end;
-    double number = strtod(text, &end);
-    if (end == text || *end || !isfinite(number))
         return false;
     *value = number;
     return true;
@@ -159,7 +144,7 @@ static int set_option(const cli_verb *verb, cli_arguments *arguments, cli_option
         *(int64_t *)option->value = whole;
         break;
     case CLI_DOUBLE:
-        if (!cli_read_double(text, &number) || !in_range(option, number))
+        if (!car_number_parse(text, strlen(text), &number) || !in_range(option, number))
             return bad_range(verb, option, text);
         *(double *)option->value = number;
         break;
