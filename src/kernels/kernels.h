@@ -103,7 +103,7 @@ typedef struct car_vector_instruction {
 
 /* Straight-line code, run strip by strip from top to bottom. Within a strip every LOAD of memory that a
  * STORE of the same program overwrites stands before that STORE. */
-enum { CAR_VECTOR_REGISTERS = 32 };
+enum { CAR_VECTOR_REGISTERS = 128 };
 typedef struct car_vector_program {
     int count, registers; /* registers <= CAR_VECTOR_REGISTERS */
     car_vector_instruction *code;

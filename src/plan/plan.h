@@ -69,8 +69,8 @@ int car_plan_columns(const car_plan *plan, int parameter); /* 1 for vectors */
 void car_plan_fold_gradient(const car_plan *plan, float *gradient);
 void car_plan_refresh(const car_plan *plan, float *weights);
 /* Refreshes the transposed copies; the share of one of `members` threads. */
-void car_plan_transpose(const car_plan *plan, const float *weights, float *transposed, int member,
-                        int members);
+void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, const float *weights,
+                        float *transposed, int member, int members);
 
 /* ---- Layers ------------------------------------------------------------------------------------------- */
 

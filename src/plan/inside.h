@@ -1,0 +1,182 @@
+/*
+ * inside.h: what the files of plan/ share; no other room includes it.
+ *
+ * Words used here:
+ *   chain    a sum of products, one PRODUCT after another (language.h); its last PRODUCT is the root.
+ *   gate     the number of a chain in the buffer of sums, [T][B][blocks][gates][16]: the 16 units of a
+ *            block lie side by side for all gates, so that a stage's program finds them in one place.
+ *   group    products that share an operand and run together: one packed matrix, one call.
+ *   place    where a value stands in a layer's memory.
+ *   phase    before: all steps at once, what depends on x alone. loop: step by step.
+ *            back loop: steps backwards. back after: all steps at once, what no state gradient needs.
+ *   stage    within a phase: products, then means, then one vector program.
+ */
+#ifndef CAR_PLAN_INSIDE_H
+#define CAR_PLAN_INSIDE_H
+
+#include "plan.h"
+
+typedef enum car_phase {
+    CAR_PHASE_BEFORE,
+    CAR_PHASE_LOOP,
+    CAR_PHASE_BACK_LOOP,
+    CAR_PHASE_BACK_AFTER,
+    CAR_PHASES
+} car_phase;
+
+typedef enum car_region {
+    CAR_REGION_NONE,
+    CAR_REGION_INPUT,           /* x                        [T][B][input row] */
+    CAR_REGION_STATE,           /* states                   [T+1][B][padded]; `after`: after the step */
+    CAR_REGION_SUMS,            /* gate `index` of the sums [T][B][blocks][gates][16] */
+    CAR_REGION_KEPT,            /* other stored values      [T][B][padded] */
+    CAR_REGION_MEAN,            /* means of rows            [T][B] */
+    CAR_REGION_VECTOR,          /* vector parameter `index` [padded], in the weights */
+    CAR_REGION_OUTPUT_GRADIENT, /* dL/dy                    [T][B][padded] */
+    CAR_REGION_STATE_GRADIENT,  /* dL/dstate                [2][B][padded]; `after`: of the state after */
+    CAR_REGION_INPUT_GRADIENT,  /* dL/dx                    [T][B][input row] */
+    CAR_REGION_WORK,            /* other stored gradients   [T][B][padded] */
+    CAR_REGION_WORK_MEAN        /* means of gradients       [T][B] */
+} car_region;
+
+typedef struct car_place {
+    car_region region;
+    int index;
+    bool after;
+} car_place;
+
+/* Where in the plan a value is computed. Stages are ordered by phase, then level. */
+typedef struct car_when {
+    car_phase phase;
+    int level;
+} car_when;
+
+/* A value that a stage's program writes. node -1: zeros. */
+typedef struct car_store {
+    bool gradient; /* a node of the gradient graph, else of the forward graph */
+    int node;
+    car_place place;
+    car_when when;
+} car_store;
+
+typedef struct car_mean {
+    car_place source, target;
+    car_when when;
+} car_mean;
+
+typedef struct car_group {
+    int operand; /* forward node */
+    car_place operand_place;
+    int depth; /* logical size of the operand */
+    int count; /* products = gates covered */
+    int *gates, *parameters, *products; /* [count], gates ascending */
+    car_when when;
+    int rank;               /* order among the groups of a stage */
+    size_t weights;         /* offset of the packed panels in the weights */
+    int blocks;             /* columns / 16 = blocks of units * count */
+    car_product_block *block; /* [blocks] forward; c: place in a row of sums */
+
+    bool has_back; /* dL/d(operand) is needed */
+    car_when back_when;
+    car_place back_place;
+    bool back_continues; /* adds to what stands at back_place, else starts from 0 */
+    int gate_first, gate_span; /* gates covered by the transposed copy */
+    size_t transposed;
+    int back_blocks;
+    car_product_block *back_block; /* c: place in a row of back_place */
+    car_product_block *gradient_block; /* [blocks] c: place in a row of the packed weight gradient */
+} car_group;
+
+typedef struct car_stage {
+    car_when when;
+    int group_count, mean_count;
+    int *groups; /* indices; transposed products in the back phases */
+    car_mean *means;
+    car_vector_program program; /* count 0: none */
+    int slot_count;
+    car_place *slots;
+} car_stage;
+
+/* dL/d(vector parameter) = sum over rows of what stands at `place`. */
+typedef struct car_vector_gradient {
+    int parameter;
+    car_place place;
+} car_vector_gradient;
+
+struct car_plan {
+    car_arena *arena;
+    const struct car_cell *cell;
+    car_shape input;
+    int units, blocks, padded;
+    bool training;
+    int override_count;
+    const double **override; /* [forward count] NULL: not overridden */
+
+    /* schedule.c */
+    car_when *when;      /* [forward count] */
+    bool *hoisted;       /* [forward count] depends on x alone */
+    int *uses;           /* [forward count] */
+    int gates;
+    int *gate_root;      /* [gates] forward PRODUCT */
+    int *gate_of;        /* [forward count] of a PRODUCT, -1 */
+    car_when *back_when; /* [gradient count] */
+    int *back_uses;
+    int group_count;
+    car_group *groups;
+    int *group_of; /* [forward count] of a PRODUCT, -1 */
+
+    /* place.c */
+    car_place *place;      /* [forward count] */
+    car_place *back_place; /* [gradient count] */
+    bool *gate_taken;      /* [gates] another value than the root stands in the gate after its stage */
+    bool *gate_reserved;   /* [gates] only the root and its gradient may stand in it */
+    int kept_count, mean_count, work_count, work_mean_count;
+    int store_count, store_capacity;
+    car_store *stores;
+    int all_mean_count;
+    car_mean *all_means;
+    int vector_gradient_count;
+    car_vector_gradient *vector_gradients;
+    car_place output;
+    bool input_gradient_written;
+    int tap_count;
+    car_place *taps;
+
+    /* plan.c */
+    int stage_count[CAR_PHASES];
+    car_stage *stages[CAR_PHASES];
+
+    /* pack.c */
+    size_t *vector_offset; /* [parameter_count] in the weights; of vectors */
+    size_t weight_floats, transposed_floats;
+};
+
+enum { CAR_MOST_SLOTS = 256 };
+
+static inline bool car_same_place(car_place a, car_place b) {
+    return a.region == b.region && a.index == b.index && a.after == b.after;
+}
+static inline bool car_earlier(car_when a, car_when b) {
+    return a.phase != b.phase ? a.phase < b.phase : a.level < b.level;
+}
+static inline bool car_same_when(car_when a, car_when b) {
+    return a.phase == b.phase && a.level == b.level;
+}
+static inline bool car_is_leaf(car_op op) {
+    return op == CAR_OP_INPUT || op == CAR_OP_STATE || op == CAR_OP_CONSTANT || op == CAR_OP_VECTOR;
+}
+static inline car_status car_plan_no_memory(car_error *error) {
+    return car_fail(error, CAR_MEMORY, "plan: out of memory; use a smaller cell");
+}
+
+/* schedule.c */
+car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
+/* place.c: decides where values stand; called again with more gates reserved when program.c finds a value that a
+ * gradient would overwrite too early. */
+car_status car_plan_place(car_plan *plan, const car_plan_options *options, car_error *error) CAR_CHECK_RESULT;
+/* program.c */
+car_status car_plan_build_program(car_plan *plan, car_stage *stage, car_error *error) CAR_CHECK_RESULT;
+/* pack.c */
+car_status car_plan_lay_out(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
+
+#endif

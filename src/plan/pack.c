@@ -1,0 +1,236 @@
+/*
+ * pack.c: where every parameter stands in the packed weights of a plan.
+ *
+ *   vectors first, each [padded]; then each group's panels: column j*16 + lane, j = block*count + i, is unit
+ *   block*16 + lane of the group's i-th gate: 16 units of all gates, then the next 16 units. Panel p holds
+ *   columns 64p .. 64p+63 as [depth][64].
+ *
+ * The transposed copy of a group, for dL/d(operand), has a column for each operand value (padded by parts) and
+ * a row for each (block, gate from gate_first on, lane), as the gradients of the sums lie in memory; the rows of
+ * gates that the group does not have stay 0. A parameter used in several groups is packed once in each.
+ */
+#include "inside.h"
+#include <string.h>
+
+static int panels_of(int blocks) {
+    return (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS;
+}
+
+static int operand_part_blocks(const car_plan *plan, const car_group *group) {
+    bool input = plan->cell->graph.nodes[group->operand].op == CAR_OP_INPUT;
+    return input ? car_blocks(plan->input.size / plan->input.parts) : plan->blocks;
+}
+
+static int operand_parts(const car_plan *plan, const car_group *group) {
+    return plan->cell->graph.nodes[group->operand].op == CAR_OP_INPUT ? plan->input.parts : 1;
+}
+
+static int transposed_depth(const car_plan *plan, const car_group *group) {
+    return plan->blocks * group->gate_span * CAR_BLOCK;
+}
+
+/* Adds count panels of [depth][64] to *floats; false when it grows beyond what block offsets can name. */
+static bool add_panels(size_t *floats, int panels, int depth) {
+    size_t size;
+    return car_multiply((size_t)panels, (size_t)depth * CAR_PANEL, &size) &&
+           car_add(*floats, size, floats) && size < INT32_MAX;
+}
+
+static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *error) {
+    const car_graph *graph = &plan->cell->graph;
+    group->block = car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
+    group->gradient_block = car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
+    group->back_block = car_arena_allocate(plan->arena, (size_t)group->back_blocks, sizeof *group->block);
+    if (!group->block || !group->gradient_block || !group->back_block)
+        return car_plan_no_memory(error);
+    for (int j = 0; j < group->blocks; j++) {
+        int unit_block = j / group->count, i = j % group->count;
+        int start = graph->nodes[group->products[i]].b;
+        car_product_block *block = &group->block[j];
+        block->c = (unit_block * plan->gates + group->gates[i]) * CAR_BLOCK;
+        if (start < 0)
+            block->initial = CAR_FROM_ZERO;
+        else if (graph->nodes[start].op == CAR_OP_VECTOR)
+            block->initial = (int32_t)plan->vector_offset[graph->nodes[start].index] + unit_block * CAR_BLOCK;
+        else
+            block->initial = CAR_FROM_C;
+        group->gradient_block[j].c = (j / CAR_PANEL_BLOCKS) * group->depth * CAR_PANEL +
+                                     (j % CAR_PANEL_BLOCKS) * CAR_BLOCK;
+        group->gradient_block[j].initial = CAR_FROM_C;
+    }
+    for (int j = 0; j < group->back_blocks; j++)
+        group->back_block[j] =
+            (car_product_block){j * CAR_BLOCK, group->back_continues ? CAR_FROM_C : CAR_FROM_ZERO};
+    return CAR_OK;
+}
+
+car_status car_plan_lay_out(car_plan *plan, car_error *error) {
+    const struct car_cell *cell = plan->cell;
+    plan->vector_offset = car_arena_allocate(plan->arena, (size_t)cell->parameter_count + 1, sizeof(size_t));
+    if (!plan->vector_offset)
+        return car_plan_no_memory(error);
+    size_t weights = 0, transposed = 0;
+    for (int p = 0; p < cell->parameter_count; p++)
+        if (cell->parameters[p].kind != CAR_MATRIX) {
+            plan->vector_offset[p] = weights;
+            weights += (size_t)plan->padded;
+        }
+    bool fits = weights < INT32_MAX;
+    for (int g = 0; g < plan->group_count && fits; g++) {
+        car_group *group = &plan->groups[g];
+        group->blocks = plan->blocks * group->count;
+        group->gate_first = group->gates[0];
+        group->gate_span = group->gates[group->count - 1] - group->gates[0] + 1;
+        group->back_blocks = operand_parts(plan, group) * operand_part_blocks(plan, group);
+        group->weights = weights;
+        group->transposed = transposed;
+        fits = add_panels(&weights, panels_of(group->blocks), group->depth) &&
+               add_panels(&transposed, panels_of(group->back_blocks), transposed_depth(plan, group));
+        if (fits)
+            CAR_TRY(lay_out_blocks(plan, group, error));
+    }
+    if (!fits)
+        return car_fail(error, CAR_USAGE, "cell %s: %d units of input size %d need a matrix that is too large; "
+                        "use fewer units", cell->name, plan->units, plan->input.size);
+    plan->weight_floats = weights;
+    plan->transposed_floats = transposed;
+    return CAR_OK;
+}
+
+size_t car_plan_weight_floats(const car_plan *plan) {
+    return plan->weight_floats;
+}
+
+size_t car_plan_transposed_floats(const car_plan *plan) {
+    return plan->transposed_floats;
+}
+
+int car_plan_columns(const car_plan *plan, int parameter) {
+    if (plan->cell->parameters[parameter].kind != CAR_MATRIX)
+        return 1;
+    for (int g = 0; g < plan->group_count; g++)
+        for (int i = 0; i < plan->groups[g].count; i++)
+            if (plan->groups[g].parameters[i] == parameter)
+                return plan->groups[g].depth;
+    return 0;
+}
+
+/* Where (unit, column 0) of the group's i-th matrix stands; the next column is CAR_PANEL floats on. */
+static size_t matrix_row(const car_group *group, int i, int unit) {
+    size_t j = (size_t)(unit / CAR_BLOCK) * (size_t)group->count + (size_t)i;
+    return group->weights + (j / CAR_PANEL_BLOCKS) * (size_t)group->depth * CAR_PANEL +
+           (j % CAR_PANEL_BLOCKS) * CAR_BLOCK + (size_t)(unit % CAR_BLOCK);
+}
+
+void car_plan_pack(const car_plan *plan, int parameter, const float *logical, float *packed) {
+    if (plan->cell->parameters[parameter].kind != CAR_MATRIX) {
+        memcpy(packed + plan->vector_offset[parameter], logical, (size_t)plan->units * sizeof(float));
+        return;
+    }
+    for (int g = 0; g < plan->group_count; g++) {
+        const car_group *group = &plan->groups[g];
+        for (int i = 0; i < group->count; i++) {
+            if (group->parameters[i] != parameter)
+                continue;
+            for (int unit = 0; unit < plan->units; unit++) {
+                float *row = packed + matrix_row(group, i, unit);
+                for (int k = 0; k < group->depth; k++)
+                    row[(size_t)k * CAR_PANEL] = logical[(size_t)unit * (size_t)group->depth + (size_t)k];
+            }
+        }
+    }
+}
+
+void car_plan_unpack(const car_plan *plan, int parameter, const float *packed, float *logical) {
+    if (plan->cell->parameters[parameter].kind != CAR_MATRIX) {
+        memcpy(logical, packed + plan->vector_offset[parameter], (size_t)plan->units * sizeof(float));
+        return;
+    }
+    for (int g = 0; g < plan->group_count; g++) {
+        const car_group *group = &plan->groups[g];
+        for (int i = 0; i < group->count; i++) {
+            if (group->parameters[i] != parameter)
+                continue;
+            for (int unit = 0; unit < plan->units; unit++) {
+                const float *row = packed + matrix_row(group, i, unit);
+                for (int k = 0; k < group->depth; k++)
+                    logical[(size_t)unit * (size_t)group->depth + (size_t)k] = row[(size_t)k * CAR_PANEL];
+            }
+            return;
+        }
+    }
+}
+
+typedef void (*copy_function)(float *first, float *other);
+
+static void add_to_first(float *first, float *other) {
+    *first += *other;
+    *other = 0;
+}
+
+static void copy_to_other(float *first, float *other) {
+    *other = *first;
+}
+
+/* Calls function for every float of every further copy of a matrix. */
+static void for_copies(const car_plan *plan, float *packed, copy_function function) {
+    for (int p = 0; p < plan->cell->parameter_count; p++) {
+        const car_group *first = NULL;
+        int first_i = 0;
+        for (int g = 0; g < plan->group_count; g++)
+            for (int i = 0; i < plan->groups[g].count; i++) {
+                const car_group *group = &plan->groups[g];
+                if (group->parameters[i] != p || plan->cell->parameters[p].kind != CAR_MATRIX)
+                    continue;
+                if (!first) {
+                    first = group;
+                    first_i = i;
+                    continue;
+                }
+                for (int unit = 0; unit < plan->units; unit++)
+                    for (int k = 0; k < group->depth; k++)
+                        function(packed + matrix_row(first, first_i, unit) + (size_t)k * CAR_PANEL,
+                                 packed + matrix_row(group, i, unit) + (size_t)k * CAR_PANEL);
+            }
+    }
+}
+
+void car_plan_fold_gradient(const car_plan *plan, float *gradient) {
+    for_copies(plan, gradient, add_to_first);
+}
+
+void car_plan_refresh(const car_plan *plan, float *weights) {
+    for_copies(plan, weights, copy_to_other);
+}
+
+/* One block of 16 operand values: [count][16 units] of each gate becomes [16 units][count]. */
+static void transpose_block(const car_plan *plan, const car_kernels *kernels, const car_group *group,
+                            int column_block, const float *weights, float *transposed) {
+    int part_blocks = operand_part_blocks(plan, group);
+    int part_size = group->depth / operand_parts(plan, group);
+    int inside = (column_block % part_blocks) * CAR_BLOCK;
+    int first = (column_block / part_blocks) * part_size + inside;
+    int count = part_size - inside < CAR_BLOCK ? part_size - inside : CAR_BLOCK;
+    float *panel = transposed + group->transposed +
+                   (size_t)(column_block / CAR_PANEL_BLOCKS) * (size_t)transposed_depth(plan, group) *
+                       CAR_PANEL +
+                   (size_t)(column_block % CAR_PANEL_BLOCKS) * CAR_BLOCK;
+    for (int unit_block = 0; unit_block < plan->blocks; unit_block++)
+        for (int i = 0; i < group->count; i++) {
+            const float *source =
+                weights + matrix_row(group, i, unit_block * CAR_BLOCK) + (size_t)first * CAR_PANEL;
+            int row = (unit_block * group->gate_span + group->gates[i] - group->gate_first) * CAR_BLOCK;
+            kernels->transpose(source, CAR_PANEL, count, CAR_BLOCK, panel + (size_t)row * CAR_PANEL,
+                               CAR_PANEL);
+        }
+}
+
+void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, const float *weights,
+                        float *transposed, int member, int members) {
+    for (int g = 0; g < plan->group_count; g++) {
+        int begin, end;
+        car_team_share(plan->groups[g].back_blocks, CAR_PANEL_BLOCKS, member, members, &begin, &end);
+        for (int j = begin; j < end; j++)
+            transpose_block(plan, kernels, &plan->groups[g], j, weights, transposed);
+    }
+}
