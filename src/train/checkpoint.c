@@ -1,0 +1,405 @@
+/*
+ * A trainer <-> one safetensors file, bit for bit. The file is a model file (car_model_load reads it) with more:
+ *
+ *   tensors   trainer.first.NAME, trainer.second.NAME   moments, in the logical layout of tensor NAME
+ *             trainer.state, trainer.evaluation_state   carried states [batch][floats of a lane]
+ *   metadata  trainer.optimizer, trainer.batch, ...     options and counters (table below)
+ *             trainer.fit.*                             where car_fit stands
+ *
+ * Numbers are text that reads back to the same bits. Everything read is checked as a stranger's.
+ */
+#include "train.h"
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+/* ---- Options, counters and fit state as text ---------------------------------------------------------- */
+
+typedef enum field_kind {
+    FIELD_BOOL,
+    FIELD_INT,
+    FIELD_INT64,
+    FIELD_UINT64,
+    FIELD_FLOAT,
+    FIELD_DOUBLE
+} field_kind;
+typedef struct field {
+    const char *key;
+    field_kind kind;
+    size_t offset; /* in car_trainer */
+    double lowest; /* of INT, INT64 and real numbers; -HUGE_VAL: any, and not a number too */
+} field;
+
+#define OPTION(name, kind)                                                                         \
+    { "trainer." #name, kind, offsetof(car_trainer, options.name), 0 }
+#define FIT(name, kind, lowest)                                                                    \
+    { "trainer.fit." #name, kind, offsetof(car_trainer, fit.name), lowest }
+static const field fields[] = {
+    OPTION(batch, FIELD_INT),
+    OPTION(steps, FIELD_INT),
+    OPTION(momentum, FIELD_FLOAT),
+    OPTION(beta1, FIELD_FLOAT),
+    OPTION(beta2, FIELD_FLOAT),
+    OPTION(epsilon, FIELD_FLOAT),
+    OPTION(decay, FIELD_FLOAT),
+    OPTION(clip_norm, FIELD_FLOAT),
+    OPTION(clip_value, FIELD_FLOAT),
+    OPTION(seed, FIELD_UINT64),
+    {"trainer.updates", FIELD_INT64, offsetof(car_trainer, updates), 0},
+    {"trainer.time", FIELD_UINT64, offsetof(car_trainer, time), 0},
+    FIT(begun, FIELD_BOOL, 0),
+    FIT(finished, FIELD_BOOL, 0),
+    FIT(stopped_early, FIELD_BOOL, 0),
+    FIT(updates_per_epoch, FIELD_INT64, 0),
+    FIT(budget_minutes, FIELD_DOUBLE, 0),
+    FIT(budget_epochs, FIELD_DOUBLE, 0),
+    FIT(budget_updates, FIELD_INT64, 0),
+    FIT(update, FIELD_INT64, 0),
+    FIT(last_update, FIELD_INT64, -1),
+    FIT(validated_update, FIELD_INT64, -1),
+    FIT(best_validation, FIELD_DOUBLE, -HUGE_VAL),
+    FIT(validation, FIELD_DOUBLE, -HUGE_VAL),
+    FIT(best_update, FIELD_INT64, -1),
+    FIT(unimproved, FIELD_INT64, 0),
+    FIT(plateau_unimproved, FIELD_INT64, 0),
+    FIT(reductions, FIELD_INT64, 0),
+    FIT(clipped, FIELD_INT64, 0),
+    FIT(loss, FIELD_DOUBLE, -HUGE_VAL),
+    FIT(seconds, FIELD_DOUBLE, 0),
+};
+enum { FIELD_COUNT = sizeof fields / sizeof *fields };
+
+static void write_field(const car_trainer *trainer, const field *entry, car_text *text) {
+    const void *value = (const char *)trainer + entry->offset;
+    switch (entry->kind) {
+    case FIELD_BOOL:
+        car_text_format(text, "%d", *(const bool *)value);
+        break;
+    case FIELD_INT:
+        car_text_format(text, "%d", *(const int *)value);
+        break;
+    case FIELD_INT64:
+        car_text_format(text, "%lld", (long long)*(const int64_t *)value);
+        break;
+    case FIELD_UINT64:
+        car_text_format(text, "%llu", (unsigned long long)*(const uint64_t *)value);
+        break;
+    case FIELD_FLOAT:
+        car_text_json_number(text, (double)*(const float *)value);
+        break;
+    case FIELD_DOUBLE:
+        car_text_json_number(text, *(const double *)value);
+        break;
+    }
+}
+
+/* Plain digits, at most `limit`. */
+static bool parse_digits(const char *text, uint64_t limit, uint64_t *value) {
+    if (!*text)
+        return false;
+    for (*value = 0; *text; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        uint64_t digit = (uint64_t)(*text - '0');
+        if (*value > (limit - digit) / 10)
+            return false;
+        *value = *value * 10 + digit;
+    }
+    return true;
+}
+
+static bool parse_integer(const char *text, const field *entry, void *out) {
+    uint64_t limit = entry->kind == FIELD_BOOL    ? 1
+                     : entry->kind == FIELD_INT   ? INT32_MAX
+                     : entry->kind == FIELD_INT64 ? (uint64_t)1 << 60
+                                                  : UINT64_MAX;
+    bool negative = *text == '-';
+    uint64_t value;
+    if (!parse_digits(text + negative, limit, &value) ||
+        (negative && (double)value > -entry->lowest))
+        return false;
+    if (entry->kind == FIELD_BOOL)
+        *(bool *)out = value == 1;
+    else if (entry->kind == FIELD_INT)
+        *(int *)out = (int)value;
+    else if (entry->kind == FIELD_INT64)
+        *(int64_t *)out = negative ? -(int64_t)value : (int64_t)value;
+    else
+        *(uint64_t *)out = value;
+    return true;
+}
+
+static bool parse_real(const char *text, const field *entry, void *out) {
+    double value = NAN;
+    bool none = strcmp(text, "null") == 0; /* how not-a-number is written */
+    if (none ? entry->lowest == 0 : !car_number_parse(text, strlen(text), &value))
+        return false;
+    if (value < entry->lowest)
+        return false;
+    if (entry->kind == FIELD_DOUBLE)
+        *(double *)out = value;
+    else
+        *(float *)out = (float)value;
+    return entry->kind == FIELD_DOUBLE || isfinite((float)value);
+}
+
+static car_status read_field(const car_container *container, const char *origin, const field *entry,
+                             car_trainer *out, car_error *error) {
+    const char *text = car_container_metadata(container, entry->key);
+    void *place = (char *)out + entry->offset;
+    bool real = entry->kind == FIELD_FLOAT || entry->kind == FIELD_DOUBLE;
+    if (text && (real ? parse_real(text, entry, place) : parse_integer(text, entry, place)))
+        return CAR_OK;
+    return car_fail(error, CAR_MODEL, "%s: metadata '%s' is %s%.40s; the checkpoint is damaged",
+                    origin, entry->key, text ? "not a valid number: " : "missing",
+                    text ? text : "");
+}
+
+/* ---- Saving ------------------------------------------------------------------------------------------- */
+
+typedef struct saving {
+    const car_trainer *trainer;
+    car_container_builder *builder;
+    float *model_values;  /* released with the model's allocator */
+    float *values, *next; /* all other tensors' numbers; the rest of them */
+    char *names;          /* [tensors * 2][name_size] */
+    size_t name_size;
+} saving;
+
+static size_t tensor_floats(const struct car_model *model, int index) {
+    car_model_tensor tensor;
+    car_model_tensor_at(model, index, &tensor);
+    return tensor.shape[0] * (tensor.rank > 1 ? tensor.shape[1] : 1);
+}
+
+static car_status add_metadata(saving *save, car_error *error) {
+    CAR_TRY(car_container_builder_metadata(save->builder, "trainer.optimizer",
+                                           save->trainer->options.optimizer, error));
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        car_text text;
+        car_text_start(&text, save->trainer->allocator);
+        write_field(save->trainer, &fields[i], &text);
+        car_status status =
+            text.failed
+                ? car_fail(error, CAR_MEMORY, "checkpoint: out of memory; free some")
+                : car_container_builder_metadata(save->builder, fields[i].key, text.data, error);
+        car_text_free(&text);
+        CAR_TRY(status);
+    }
+    return CAR_OK;
+}
+
+static car_status add_moments(saving *save, const char *prefix, const float *packed, char *names,
+                              car_error *error) {
+    const struct car_model *model = save->trainer->model;
+    for (int i = 0; i < car_model_tensor_count(model); i++) {
+        car_model_tensor tensor;
+        car_model_tensor_at(model, i, &tensor);
+        char *name = names + (size_t)i * save->name_size;
+        size_t floats = tensor_floats(model, i);
+        snprintf(name, save->name_size, "%s%s", prefix, tensor.name);
+        car_model_unpack(model, i, packed, save->next);
+        car_tensor out = {.name = name,
+                          .dtype = CAR_F32,
+                          .rank = tensor.rank,
+                          .shape = {tensor.shape[0], tensor.rank > 1 ? tensor.shape[1] : 0},
+                          .data = save->next,
+                          .bytes = floats * sizeof(float)};
+        CAR_TRY(car_container_builder_tensor(save->builder, &out, error));
+        save->next += floats;
+    }
+    return CAR_OK;
+}
+
+static car_status add_state(saving *save, const char *name, const car_stack *stack,
+                            car_error *error) {
+    size_t batch = (size_t)save->trainer->options.batch, floats = save->trainer->state_floats;
+    if (floats == 0)
+        return CAR_OK;
+    for (size_t lane = 0; lane < batch; lane++)
+        car_stack_get_state(stack, (int)lane, save->next + lane * floats);
+    car_tensor out = {.name = name,
+                      .dtype = CAR_F32,
+                      .rank = 2,
+                      .shape = {batch, floats},
+                      .data = save->next,
+                      .bytes = batch * floats * sizeof(float)};
+    save->next += batch * floats;
+    return car_container_builder_tensor(save->builder, &out, error);
+}
+
+/* Memory for every tensor that is not the model's. All factors have been multiplied before, by create. */
+static bool reserve(saving *save) {
+    const car_trainer *trainer = save->trainer;
+    int tensors = car_model_tensor_count(trainer->model);
+    size_t floats = 2 * (size_t)trainer->options.batch * trainer->state_floats, longest = 0;
+    for (int i = 0; i < tensors; i++) {
+        car_model_tensor tensor;
+        car_model_tensor_at(trainer->model, i, &tensor);
+        floats += 2 * tensor_floats(trainer->model, i);
+        longest = strlen(tensor.name) > longest ? strlen(tensor.name) : longest;
+    }
+    save->name_size = longest + sizeof "trainer.second.";
+    save->values = save->next = car_allocate(trainer->allocator, floats + 1, sizeof(float));
+    save->names = car_allocate(trainer->allocator, 2 * (size_t)tensors + 1, save->name_size);
+    return save->values && save->names;
+}
+
+static car_status fill_and_save(saving *save, const char *path, car_error *error) {
+    const car_trainer *trainer = save->trainer;
+    size_t half = (size_t)car_model_tensor_count(trainer->model) * save->name_size;
+    CAR_TRY(car_model_write(trainer->model, save->builder, &save->model_values, error));
+    CAR_TRY(add_metadata(save, error));
+    if (trainer->first)
+        CAR_TRY(add_moments(save, "trainer.first.", trainer->first, save->names, error));
+    if (trainer->second)
+        CAR_TRY(add_moments(save, "trainer.second.", trainer->second, save->names + half, error));
+    CAR_TRY(add_state(save, "trainer.state", trainer->stack, error));
+    CAR_TRY(add_state(save, "trainer.evaluation_state", trainer->evaluation, error));
+    return car_container_builder_save(save->builder, path, error);
+}
+
+car_status car_trainer_save(const car_trainer *trainer, const char *path, car_error *error) {
+    saving save = {.trainer = trainer};
+    CAR_TRY(car_container_builder_create(trainer->allocator, &save.builder, error));
+    car_status status =
+        reserve(&save)
+            ? fill_and_save(&save, path, error)
+            : car_fail(error, CAR_MEMORY, "%s: no memory to write the checkpoint; free some", path);
+    car_container_builder_free(save.builder);
+    car_release(trainer->model->allocator, save.model_values);
+    car_release(trainer->allocator, save.values);
+    car_release(trainer->allocator, save.names);
+    return status;
+}
+
+/* ---- Loading ------------------------------------------------------------------------------------------ */
+
+/* The tensor of that name with exactly that shape, type and only finite numbers. */
+static car_status find_tensor(const car_container *container, const car_kernels *kernels,
+                              const char *origin, const char *name, int rank, const size_t *shape,
+                              const float **data, car_error *error) {
+    const car_tensor *tensor = car_container_find(container, name);
+    if (!tensor)
+        return car_fail(error, CAR_MODEL,
+                        "%s: tensor '%.80s' is missing; the checkpoint is damaged", origin, name);
+    bool fits = tensor->dtype == CAR_F32 && tensor->rank == rank;
+    size_t count = 1;
+    for (int i = 0; fits && i < rank; i++) {
+        fits = tensor->shape[i] == shape[i];
+        count *= shape[i];
+    }
+    if (!fits)
+        return car_fail(error, CAR_MODEL,
+                        "%s: tensor '%.80s' has another shape or type than the model asks for; the "
+                        "checkpoint is damaged",
+                        origin, name);
+    if (!kernels->all_finite(tensor->data, count))
+        return car_fail(error, CAR_MODEL,
+                        "%s: tensor '%.80s' holds numbers that are not finite; the checkpoint is "
+                        "damaged",
+                        origin, name);
+    *data = tensor->data;
+    return CAR_OK;
+}
+
+static car_status read_moments(const car_container *container, const char *origin,
+                               const char *prefix, car_trainer *trainer, float *packed,
+                               car_error *error) {
+    const struct car_model *model = trainer->model;
+    for (int i = 0; i < car_model_tensor_count(model); i++) {
+        car_model_tensor tensor;
+        const float *data = NULL;
+        car_model_tensor_at(model, i, &tensor);
+        car_text name;
+        car_text_start(&name, trainer->allocator);
+        car_text_format(&name, "%s%s", prefix, tensor.name);
+        car_status status =
+            name.failed ? car_fail(error, CAR_MEMORY, "%s: out of memory; free some", origin)
+                        : find_tensor(container, model->kernels, origin, name.data, tensor.rank,
+                                      tensor.shape, &data, error);
+        car_text_free(&name);
+        CAR_TRY(status);
+        car_model_pack(model, i, data, packed);
+    }
+    return CAR_OK;
+}
+
+static car_status read_state(const car_container *container, const char *origin, const char *name,
+                             const car_trainer *trainer, car_stack *stack, car_error *error) {
+    const float *data;
+    size_t shape[2] = {(size_t)trainer->options.batch, trainer->state_floats};
+    if (trainer->state_floats == 0)
+        return CAR_OK;
+    CAR_TRY(find_tensor(container, trainer->model->kernels, origin, name, 2, shape, &data, error));
+    for (size_t lane = 0; lane < shape[0]; lane++)
+        car_stack_set_state(stack, (int)lane, data + lane * shape[1]);
+    return CAR_OK;
+}
+
+/* Whether a moment is so large that updates have to be made on trial. It changes no bit of them. */
+static bool moments_are_large(const car_trainer *trainer) {
+    const car_kernels *kernels = trainer->model->kernels;
+    size_t count = trainer->weight_floats;
+    return (trainer->first && !(kernels->square_sum(trainer->first, count) <= 1e30)) ||
+           (trainer->second && !(kernels->square_sum(trainer->second, count) <= 1e60));
+}
+
+static car_status read_tensors(const car_container *container, const char *origin,
+                               car_trainer *trainer, car_error *error) {
+    if (trainer->first)
+        CAR_TRY(read_moments(container, origin, "trainer.first.", trainer, trainer->first, error));
+    if (trainer->second)
+        CAR_TRY(
+            read_moments(container, origin, "trainer.second.", trainer, trainer->second, error));
+    CAR_TRY(read_state(container, origin, "trainer.state", trainer, trainer->stack, error));
+    CAR_TRY(read_state(container, origin, "trainer.evaluation_state", trainer, trainer->evaluation,
+                       error));
+    trainer->wary = moments_are_large(trainer);
+    return CAR_OK;
+}
+
+static car_status read_trainer(const car_container *container, const char *origin, int threads,
+                               const car_allocator *allocator, car_trainer **result,
+                               car_error *error) {
+    car_trainer record = {0};
+    const char *optimizer = car_container_metadata(container, "trainer.optimizer");
+    if (!optimizer)
+        return car_fail(
+            error, CAR_MODEL,
+            "%s: a model without the state of a training run; resume from a checkpoint, or "
+            "load its weights into a new run",
+            origin);
+    for (int i = 0; i < FIELD_COUNT; i++)
+        CAR_TRY(read_field(container, origin, &fields[i], &record, error));
+    record.options.optimizer = optimizer;
+    record.options.threads = threads;
+    struct car_model *model;
+    car_trainer *trainer;
+    CAR_TRY(car_model_read(container, origin, allocator, &model, error));
+    car_status status = car_trainer_adopt(model, &record.options, allocator, &trainer, error);
+    if (status == CAR_USAGE) /* the options are the file's */
+        return car_fail(error, CAR_MODEL,
+                        "%s: options of the run are out of range; the checkpoint is damaged",
+                        origin);
+    CAR_TRY(status);
+    trainer->updates = record.updates;
+    trainer->time = record.time;
+    trainer->fit = record.fit;
+    status = read_tensors(container, origin, trainer, error);
+    if (status == CAR_OK)
+        *result = trainer;
+    else
+        car_trainer_free(trainer);
+    return status;
+}
+
+car_status car_trainer_load(const char *path, int threads, const car_allocator *allocator,
+                            car_trainer **trainer, car_error *error) {
+    *trainer = NULL;
+    car_container *container;
+    CAR_TRY(car_container_load(path, allocator, &container, error));
+    car_status status = read_trainer(container, path, threads, allocator, trainer, error);
+    car_container_free(container);
+    return status;
+}
