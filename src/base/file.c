@@ -213,7 +213,7 @@ static int open_writer(car_file_writer *writer, const char *path) {
         return ENOENT; /* a link to nothing: neither replaced nor followed */
     if (exists && S_ISDIR(about.st_mode))
         return EISDIR;
-    if (exists && access(path, W_OK) != 0)
+    if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0)
         return errno;
     bool replaces = exists && S_ISREG(about.st_mode);
     if (replaces && !realpath(path, resolved))
