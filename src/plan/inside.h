@@ -26,17 +26,17 @@ typedef enum car_phase {
 
 typedef enum car_region {
     CAR_REGION_NONE,
-    CAR_REGION_INPUT,           /* x                        [T][B][input row] */
-    CAR_REGION_STATE,           /* states                   [T+1][B][padded]; `after`: after the step */
-    CAR_REGION_SUMS,            /* gate `index` of the sums [T][B][blocks][gates][16] */
-    CAR_REGION_KEPT,            /* other stored values      [T][B][padded] */
-    CAR_REGION_MEAN,            /* means of rows            [T][B] */
-    CAR_REGION_VECTOR,          /* vector parameter `index` [padded], in the weights */
+    CAR_REGION_INPUT,  /* x                        [T][B][input row] */
+    CAR_REGION_STATE,  /* states                   [T+1][B][padded]; `after`: after the step */
+    CAR_REGION_SUMS,   /* gate `index` of the sums [T][B][blocks][gates][16] */
+    CAR_REGION_KEPT,   /* other stored values      [T][B][padded] */
+    CAR_REGION_MEAN,   /* means of rows            [T][B] */
+    CAR_REGION_VECTOR, /* vector parameter `index` [padded], in the weights */
     CAR_REGION_OUTPUT_GRADIENT, /* dL/dy                    [T][B][padded] */
-    CAR_REGION_STATE_GRADIENT,  /* dL/dstate                [2][B][padded]; `after`: of the state after */
-    CAR_REGION_INPUT_GRADIENT,  /* dL/dx                    [T][B][input row] */
-    CAR_REGION_WORK,            /* other stored gradients   [T][B][padded] */
-    CAR_REGION_WORK_MEAN        /* means of gradients       [T][B] */
+    CAR_REGION_STATE_GRADIENT, /* dL/dstate                [2][B][padded]; `after`: of the state after */
+    CAR_REGION_INPUT_GRADIENT, /* dL/dx                    [T][B][input row] */
+    CAR_REGION_WORK,           /* other stored gradients   [T][B][padded] */
+    CAR_REGION_WORK_MEAN       /* means of gradients       [T][B] */
 } car_region;
 
 typedef struct car_place {
@@ -67,24 +67,25 @@ typedef struct car_mean {
 typedef struct car_group {
     int operand; /* forward node */
     car_place operand_place;
-    int depth; /* logical size of the operand */
-    int count; /* products = gates covered */
+    int depth;                          /* logical size of the operand */
+    int count;                          /* products = gates covered */
     int *gates, *parameters, *products; /* [count], gates ascending */
     car_when when;
-    int rank;               /* order among the groups of a stage */
-    size_t weights;         /* offset of the packed panels in the weights */
-    int blocks;             /* columns / 16 = blocks of units * count */
+    int rank;                 /* order among the groups of a stage */
+    size_t weights;           /* offset of the packed panels in the weights */
+    int blocks;               /* columns / 16 = blocks of units * count */
     car_product_block *block; /* [blocks] forward; c: place in a row of sums */
 
     bool has_back; /* dL/d(operand) is needed */
     car_when back_when;
     car_place back_place;
-    bool back_continues; /* adds to what stands at back_place, else starts from 0 */
+    bool back_continues;       /* adds to what stands at back_place, else starts from 0 */
     int gate_first, gate_span; /* gates covered by the transposed copy */
     size_t transposed;
     int back_blocks;
     car_product_block *back_block; /* c: place in a row of back_place */
-    car_product_block *gradient_block; /* [blocks] c: place in a row of the packed weight gradient */
+    car_product_block
+        *gradient_block; /* [blocks] c: place in a row of the packed weight gradient */
 } car_group;
 
 typedef struct car_stage {
@@ -113,9 +114,9 @@ struct car_plan {
     const double **override; /* [forward count] NULL: not overridden */
 
     /* schedule.c */
-    car_when *when;      /* [forward count] */
-    bool *hoisted;       /* [forward count] depends on x alone */
-    int *uses;           /* [forward count] */
+    car_when *when; /* [forward count] */
+    bool *hoisted;  /* [forward count] depends on x alone */
+    int *uses;      /* [forward count] */
     int gates;
     int *gate_root;      /* [gates] forward PRODUCT */
     int *gate_of;        /* [forward count] of a PRODUCT, -1 */
@@ -128,8 +129,8 @@ struct car_plan {
     /* place.c */
     car_place *place;      /* [forward count] */
     car_place *back_place; /* [gradient count] */
-    bool *gate_taken;      /* [gates] another value than the root stands in the gate after its stage */
-    bool *gate_reserved;   /* [gates] only the root and its gradient may stand in it */
+    bool *gate_taken; /* [gates] another value than the root stands in the gate after its stage */
+    bool *gate_reserved; /* [gates] only the root and its gradient may stand in it */
     int kept_count, mean_count, work_count, work_mean_count;
     int store_count, store_capacity;
     car_store *stores;
@@ -138,7 +139,9 @@ struct car_plan {
     int vector_gradient_count;
     car_vector_gradient *vector_gradients;
     car_place output;
-    bool input_gradient_written;
+    bool input_gradient_written; /* x has a gradient */
+    bool
+        input_gradient_stored; /* by a program, so that it must have a place even if nobody asks for it */
     int tap_count;
     car_place *taps;
 
@@ -149,6 +152,35 @@ struct car_plan {
     /* pack.c */
     size_t *vector_offset; /* [parameter_count] in the weights; of vectors */
     size_t weight_floats, transposed_floats;
+};
+
+/* A place of a layer, bound to memory for one call: time t of it stands at base + t*time_stride. */
+typedef struct car_bound {
+    float *base;
+    int64_t time_stride, row_stride, block_stride;
+    int64_t parity_stride; /* state gradients alternate between two arrays from step to step */
+} car_bound;
+
+struct car_layer {
+    const car_plan *plan;
+    const car_kernels *kernels;
+    car_layer_shape shape;
+    bool by_units; /* threads share the units (a barrier a stage), else the lanes (no barrier) */
+    int grain;     /* of a share, in blocks of units */
+    int chunk;     /* steps of one round of the phase before the loop */
+    float **state, **start, **kept, **mean; /* [states] [states] [kept_count] [mean_count] */
+    float *sums;
+    float **state_gradient, **work, **work_mean;
+    float *unasked_input_gradient; /* where it goes when the caller passes NULL */
+    float *operand_transposed;     /* [depth][rows] of one group */
+    int64_t operand_row_stride;
+    float *gradient_panels;        /* panels [T*B][64] of one group */
+    car_bound **slots[CAR_PHASES]; /* [stage][slot] */
+
+    /* of the present call */
+    int steps;
+    const float *input, *weights, *transposed, *output_gradient;
+    float *input_gradient, *gradient;
 };
 
 enum { CAR_MOST_SLOTS = 256 };
@@ -169,13 +201,19 @@ static inline car_status car_plan_no_memory(car_error *error) {
     return car_fail(error, CAR_MEMORY, "plan: out of memory; use a smaller cell");
 }
 
+/* layer.c */
+car_bound car_layer_bind(const car_layer *layer, car_place place);
+void car_layer_bind_phase(car_layer *layer, car_phase phase);
+
 /* schedule.c */
 car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 /* place.c: decides where values stand; called again with more gates reserved when program.c finds a value that a
  * gradient would overwrite too early. */
-car_status car_plan_place(car_plan *plan, const car_plan_options *options, car_error *error) CAR_CHECK_RESULT;
+car_status car_plan_place(car_plan *plan, const car_plan_options *options,
+                          car_error *error) CAR_CHECK_RESULT;
 /* program.c */
-car_status car_plan_build_program(car_plan *plan, car_stage *stage, car_error *error) CAR_CHECK_RESULT;
+car_status car_plan_build_program(car_plan *plan, car_stage *stage,
+                                  car_error *error) CAR_CHECK_RESULT;
 /* pack.c */
 car_status car_plan_lay_out(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 

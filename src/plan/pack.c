@@ -39,8 +39,10 @@ static bool add_panels(size_t *floats, int panels, int depth) {
 static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *error) {
     const car_graph *graph = &plan->cell->graph;
     group->block = car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
-    group->gradient_block = car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
-    group->back_block = car_arena_allocate(plan->arena, (size_t)group->back_blocks, sizeof *group->block);
+    group->gradient_block =
+        car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
+    group->back_block =
+        car_arena_allocate(plan->arena, (size_t)group->back_blocks, sizeof *group->block);
     if (!group->block || !group->gradient_block || !group->back_block)
         return car_plan_no_memory(error);
     for (int j = 0; j < group->blocks; j++) {
@@ -51,11 +53,12 @@ static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *er
         if (start < 0)
             block->initial = CAR_FROM_ZERO;
         else if (graph->nodes[start].op == CAR_OP_VECTOR)
-            block->initial = (int32_t)plan->vector_offset[graph->nodes[start].index] + unit_block * CAR_BLOCK;
+            block->initial =
+                (int32_t)plan->vector_offset[graph->nodes[start].index] + unit_block * CAR_BLOCK;
         else
             block->initial = CAR_FROM_C;
-        group->gradient_block[j].c = (j / CAR_PANEL_BLOCKS) * group->depth * CAR_PANEL +
-                                     (j % CAR_PANEL_BLOCKS) * CAR_BLOCK;
+        group->gradient_block[j].c =
+            (j / CAR_PANEL_BLOCKS) * group->depth * CAR_PANEL + (j % CAR_PANEL_BLOCKS) * CAR_BLOCK;
         group->gradient_block[j].initial = CAR_FROM_C;
     }
     for (int j = 0; j < group->back_blocks; j++)
@@ -66,7 +69,8 @@ static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *er
 
 car_status car_plan_lay_out(car_plan *plan, car_error *error) {
     const struct car_cell *cell = plan->cell;
-    plan->vector_offset = car_arena_allocate(plan->arena, (size_t)cell->parameter_count + 1, sizeof(size_t));
+    plan->vector_offset =
+        car_arena_allocate(plan->arena, (size_t)cell->parameter_count + 1, sizeof(size_t));
     if (!plan->vector_offset)
         return car_plan_no_memory(error);
     size_t weights = 0, transposed = 0;
@@ -84,14 +88,17 @@ car_status car_plan_lay_out(car_plan *plan, car_error *error) {
         group->back_blocks = operand_parts(plan, group) * operand_part_blocks(plan, group);
         group->weights = weights;
         group->transposed = transposed;
-        fits = add_panels(&weights, panels_of(group->blocks), group->depth) &&
-               add_panels(&transposed, panels_of(group->back_blocks), transposed_depth(plan, group));
+        fits =
+            add_panels(&weights, panels_of(group->blocks), group->depth) &&
+            add_panels(&transposed, panels_of(group->back_blocks), transposed_depth(plan, group));
         if (fits)
             CAR_TRY(lay_out_blocks(plan, group, error));
     }
     if (!fits)
-        return car_fail(error, CAR_USAGE, "cell %s: %d units of input size %d need a matrix that is too large; "
-                        "use fewer units", cell->name, plan->units, plan->input.size);
+        return car_fail(error, CAR_USAGE,
+                        "cell %s: %d units of input size %d need a matrix that is too large; "
+                        "use fewer units",
+                        cell->name, plan->units, plan->input.size);
     plan->weight_floats = weights;
     plan->transposed_floats = transposed;
     return CAR_OK;
@@ -124,7 +131,8 @@ static size_t matrix_row(const car_group *group, int i, int unit) {
 
 void car_plan_pack(const car_plan *plan, int parameter, const float *logical, float *packed) {
     if (plan->cell->parameters[parameter].kind != CAR_MATRIX) {
-        memcpy(packed + plan->vector_offset[parameter], logical, (size_t)plan->units * sizeof(float));
+        memcpy(packed + plan->vector_offset[parameter], logical,
+               (size_t)plan->units * sizeof(float));
         return;
     }
     for (int g = 0; g < plan->group_count; g++) {
@@ -135,7 +143,8 @@ void car_plan_pack(const car_plan *plan, int parameter, const float *logical, fl
             for (int unit = 0; unit < plan->units; unit++) {
                 float *row = packed + matrix_row(group, i, unit);
                 for (int k = 0; k < group->depth; k++)
-                    row[(size_t)k * CAR_PANEL] = logical[(size_t)unit * (size_t)group->depth + (size_t)k];
+                    row[(size_t)k * CAR_PANEL] =
+                        logical[(size_t)unit * (size_t)group->depth + (size_t)k];
             }
         }
     }
@@ -143,7 +152,8 @@ void car_plan_pack(const car_plan *plan, int parameter, const float *logical, fl
 
 void car_plan_unpack(const car_plan *plan, int parameter, const float *packed, float *logical) {
     if (plan->cell->parameters[parameter].kind != CAR_MATRIX) {
-        memcpy(logical, packed + plan->vector_offset[parameter], (size_t)plan->units * sizeof(float));
+        memcpy(logical, packed + plan->vector_offset[parameter],
+               (size_t)plan->units * sizeof(float));
         return;
     }
     for (int g = 0; g < plan->group_count; g++) {
@@ -154,7 +164,8 @@ void car_plan_unpack(const car_plan *plan, int parameter, const float *packed, f
             for (int unit = 0; unit < plan->units; unit++) {
                 const float *row = packed + matrix_row(group, i, unit);
                 for (int k = 0; k < group->depth; k++)
-                    logical[(size_t)unit * (size_t)group->depth + (size_t)k] = row[(size_t)k * CAR_PANEL];
+                    logical[(size_t)unit * (size_t)group->depth + (size_t)k] =
+                        row[(size_t)k * CAR_PANEL];
             }
             return;
         }
@@ -204,22 +215,24 @@ void car_plan_refresh(const car_plan *plan, float *weights) {
 }
 
 /* One block of 16 operand values: [count][16 units] of each gate becomes [16 units][count]. */
-static void transpose_block(const car_plan *plan, const car_kernels *kernels, const car_group *group,
-                            int column_block, const float *weights, float *transposed) {
+static void transpose_block(const car_plan *plan, const car_kernels *kernels,
+                            const car_group *group, int column_block, const float *weights,
+                            float *transposed) {
     int part_blocks = operand_part_blocks(plan, group);
     int part_size = group->depth / operand_parts(plan, group);
     int inside = (column_block % part_blocks) * CAR_BLOCK;
     int first = (column_block / part_blocks) * part_size + inside;
     int count = part_size - inside < CAR_BLOCK ? part_size - inside : CAR_BLOCK;
     float *panel = transposed + group->transposed +
-                   (size_t)(column_block / CAR_PANEL_BLOCKS) * (size_t)transposed_depth(plan, group) *
-                       CAR_PANEL +
+                   (size_t)(column_block / CAR_PANEL_BLOCKS) *
+                       (size_t)transposed_depth(plan, group) * CAR_PANEL +
                    (size_t)(column_block % CAR_PANEL_BLOCKS) * CAR_BLOCK;
     for (int unit_block = 0; unit_block < plan->blocks; unit_block++)
         for (int i = 0; i < group->count; i++) {
             const float *source =
                 weights + matrix_row(group, i, unit_block * CAR_BLOCK) + (size_t)first * CAR_PANEL;
-            int row = (unit_block * group->gate_span + group->gates[i] - group->gate_first) * CAR_BLOCK;
+            int row =
+                (unit_block * group->gate_span + group->gates[i] - group->gate_first) * CAR_BLOCK;
             kernels->transpose(source, CAR_PANEL, count, CAR_BLOCK, panel + (size_t)row * CAR_PANEL,
                                CAR_PANEL);
         }
@@ -229,7 +242,8 @@ void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, const 
                         float *transposed, int member, int members) {
     for (int g = 0; g < plan->group_count; g++) {
         int begin, end;
-        car_team_share(plan->groups[g].back_blocks, CAR_PANEL_BLOCKS, member, members, &begin, &end);
+        car_team_share(plan->groups[g].back_blocks, CAR_PANEL_BLOCKS, member, members, &begin,
+                       &end);
         for (int j = begin; j < end; j++)
             transpose_block(plan, kernels, &plan->groups[g], j, weights, transposed);
     }

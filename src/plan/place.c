@@ -21,6 +21,8 @@ static bool is_nowhere(car_place place) {
 
 static car_status add_store(car_plan *plan, bool gradient, int node, car_place place, car_when when,
                             car_error *error) {
+    if (place.region == CAR_REGION_INPUT_GRADIENT)
+        plan->input_gradient_stored = true;
     if (plan->store_count == plan->store_capacity) {
         int capacity = plan->store_capacity * 2 + 64;
         car_store *stores = car_arena_allocate(plan->arena, (size_t)capacity, sizeof *stores);
@@ -145,10 +147,11 @@ static car_status place_taps(car_plan *plan, const car_plan_options *options, ca
     for (int k = 0; k < options->tap_count; k++) {
         int v = named_node(plan->cell, options->taps[k]);
         if (v < 0)
-            return car_fail(error, CAR_USAGE,
-                            "cell %s: no value named '%s' to look at; `carousel cell show %s` lists its "
-                            "equations",
-                            plan->cell->name, options->taps[k], plan->cell->name);
+            return car_fail(
+                error, CAR_USAGE,
+                "cell %s: no value named '%s' to look at; `carousel cell show %s` lists its "
+                "equations",
+                plan->cell->name, options->taps[k], plan->cell->name);
         bool leaf = car_is_leaf(plan->cell->graph.nodes[v].op);
         if (leaf || plan->place[v].region == CAR_REGION_SUMS)
             CAR_TRY(keep(plan, v, &plan->taps[k], error));
@@ -309,7 +312,8 @@ static car_status place_gate_gradients(car_plan *plan, car_error *error) {
     for (int g = 0; g < plan->gates; g++) {
         int v = plan->cell->gradient.of_forward[plan->gate_root[g]];
         car_place place = {CAR_REGION_SUMS, g, false};
-        CAR_TRY(add_store(plan, true, v, place, v >= 0 ? plan->back_when[v] : back_start(plan), error));
+        CAR_TRY(
+            add_store(plan, true, v, place, v >= 0 ? plan->back_when[v] : back_start(plan), error));
         if (v >= 0 && is_nowhere(plan->back_place[v]))
             plan->back_place[v] = place;
     }
@@ -373,7 +377,8 @@ static car_status place_results(car_plan *plan, car_error *error) {
         car_place place = {CAR_REGION_STATE_GRADIENT, s, false};
         if (v >= 0 && car_same_place(plan->back_place[v], place))
             continue;
-        CAR_TRY(add_store(plan, true, v, place, v >= 0 ? plan->back_when[v] : back_start(plan), error));
+        CAR_TRY(
+            add_store(plan, true, v, place, v >= 0 ? plan->back_when[v] : back_start(plan), error));
     }
     int v = gradient->input;
     plan->input_gradient_written = v >= 0;
@@ -386,7 +391,8 @@ static car_status place_results(car_plan *plan, car_error *error) {
 /* A place of gradient node v that holds every step. */
 static car_status timed_place(car_plan *plan, int v, car_place *place, car_error *error) {
     car_region region = plan->back_place[v].region;
-    if (region == CAR_REGION_WORK || region == CAR_REGION_SUMS || region == CAR_REGION_OUTPUT_GRADIENT) {
+    if (region == CAR_REGION_WORK || region == CAR_REGION_SUMS ||
+        region == CAR_REGION_OUTPUT_GRADIENT) {
         *place = plan->back_place[v];
         return CAR_OK;
     }
@@ -461,7 +467,8 @@ static car_status place_backward(car_plan *plan, car_error *error) {
         if (graph->nodes[v].op == CAR_OP_OUTPUT_GRADIENT)
             plan->back_place[v] = (car_place){CAR_REGION_OUTPUT_GRADIENT, 0, false};
         else if (graph->nodes[v].op == CAR_OP_STATE_GRADIENT)
-            plan->back_place[v] = (car_place){CAR_REGION_STATE_GRADIENT, graph->nodes[v].index, true};
+            plan->back_place[v] =
+                (car_place){CAR_REGION_STATE_GRADIENT, graph->nodes[v].index, true};
     }
     CAR_TRY(place_gate_gradients(plan, error));
     CAR_TRY(place_chains(plan, error));
@@ -476,14 +483,17 @@ car_status car_plan_place(car_plan *plan, const car_plan_options *options, car_e
     plan->kept_count = plan->mean_count = plan->work_count = plan->work_mean_count = 0;
     plan->store_count = plan->all_mean_count = plan->vector_gradient_count = 0;
     if (!plan->place) {
-        size_t forward = (size_t)cell->graph.count + 1, back = (size_t)cell->gradient.graph.count + 1;
+        size_t forward = (size_t)cell->graph.count + 1,
+               back = (size_t)cell->gradient.graph.count + 1;
         plan->place = car_arena_allocate(plan->arena, forward, sizeof(car_place));
         plan->back_place = car_arena_allocate(plan->arena, back, sizeof(car_place));
         plan->gate_taken = car_arena_allocate(plan->arena, (size_t)plan->gates + 1, sizeof(bool));
-        plan->gate_reserved = car_arena_allocate(plan->arena, (size_t)plan->gates + 1, sizeof(bool));
+        plan->gate_reserved =
+            car_arena_allocate(plan->arena, (size_t)plan->gates + 1, sizeof(bool));
         plan->all_means = car_arena_allocate(plan->arena, forward + back, sizeof(car_mean));
-        plan->vector_gradients = car_arena_allocate(
-            plan->arena, (size_t)cell->gradient.contribution_count + 1, sizeof(car_vector_gradient));
+        plan->vector_gradients =
+            car_arena_allocate(plan->arena, (size_t)cell->gradient.contribution_count + 1,
+                               sizeof(car_vector_gradient));
         if (!plan->place || !plan->back_place || !plan->gate_taken || !plan->gate_reserved ||
             !plan->all_means || !plan->vector_gradients)
             return car_plan_no_memory(error);

@@ -27,7 +27,8 @@ static int stage_count_of(const car_plan *plan, car_phase phase) {
 /* Groups of one stage in the order of their rank: a chain's earlier links first. */
 static void sort_groups(const car_plan *plan, car_stage *stage) {
     for (int i = 1; i < stage->group_count; i++)
-        for (int j = i; j > 0 && plan->groups[stage->groups[j]].rank < plan->groups[stage->groups[j - 1]].rank;
+        for (int j = i;
+             j > 0 && plan->groups[stage->groups[j]].rank < plan->groups[stage->groups[j - 1]].rank;
              j--) {
             int swap = stage->groups[j];
             stage->groups[j] = stage->groups[j - 1];
@@ -40,12 +41,14 @@ static car_status build_stage(car_plan *plan, car_stage *stage, car_when when, c
     memset(stage, 0, sizeof *stage);
     stage->when = when;
     stage->groups = car_arena_allocate(plan->arena, (size_t)plan->group_count + 1, sizeof(int));
-    stage->means = car_arena_allocate(plan->arena, (size_t)plan->all_mean_count + 1, sizeof(car_mean));
+    stage->means =
+        car_arena_allocate(plan->arena, (size_t)plan->all_mean_count + 1, sizeof(car_mean));
     if (!stage->groups || !stage->means)
         return car_plan_no_memory(error);
     for (int g = 0; g < plan->group_count; g++) {
         const car_group *group = &plan->groups[g];
-        if (back ? group->has_back && car_same_when(group->back_when, when) : car_same_when(group->when, when))
+        if (back ? group->has_back && car_same_when(group->back_when, when)
+                 : car_same_when(group->when, when))
             stage->groups[stage->group_count++] = g;
     }
     if (!back)
@@ -64,8 +67,8 @@ static car_status build_stages(car_plan *plan, car_error *error) {
         if (!plan->stages[phase])
             return car_plan_no_memory(error);
         for (int level = 0; level < count; level++)
-            CAR_TRY(build_stage(plan, &plan->stages[phase][level], (car_when){(car_phase)phase, level},
-                                error));
+            CAR_TRY(build_stage(plan, &plan->stages[phase][level],
+                                (car_when){(car_phase)phase, level}, error));
     }
     return CAR_OK;
 }
@@ -78,7 +81,8 @@ static int reserved_gates(const car_plan *plan) {
 }
 
 /* Each round may find gates that must be reserved; then values are placed anew. At most `gates` rounds. */
-static car_status place_and_build(car_plan *plan, const car_plan_options *options, car_error *error) {
+static car_status place_and_build(car_plan *plan, const car_plan_options *options,
+                                  car_error *error) {
     for (;;) {
         int reserved = reserved_gates(plan);
         CAR_TRY(car_plan_place(plan, options, error));
@@ -89,48 +93,58 @@ static car_status place_and_build(car_plan *plan, const car_plan_options *option
     }
 }
 
-static car_status check_input(const struct car_cell *cell, car_shape input, int units, car_error *error) {
+static car_status check_input(const struct car_cell *cell, car_shape input, int units,
+                              car_error *error) {
     if (units < 1 || input.size < 1 || input.parts < 1 || input.size % input.parts != 0 ||
         units > 1 << 20 || input.size > 1 << 24)
-        return car_fail(error, CAR_USAGE, "cell %s: %d units of input size %d in %d parts; sizes must be positive",
+        return car_fail(error, CAR_USAGE,
+                        "cell %s: %d units of input size %d in %d parts; sizes must be positive",
                         cell->name, units, input.size, input.parts);
     if (!cell->input_is_hidden)
         return CAR_OK;
     if (input.size != units)
-        return car_fail_at(error, CAR_USAGE, cell->input_line, cell->input_column,
-                           "%s:%d:%d: %s is used elementwise, so its size must be that of the cell: %s is "
-                           "[%d], the cell [%d]; put `dense %d` before the cell",
-                           cell->origin, cell->input_line, cell->input_column, cell->input_name,
-                           cell->input_name, input.size, units, units);
+        return car_fail_at(
+            error, CAR_USAGE, cell->input_line, cell->input_column,
+            "%s:%d:%d: %s is used elementwise, so its size must be that of the cell: %s is "
+            "[%d], the cell [%d]; put `dense %d` before the cell",
+            cell->origin, cell->input_line, cell->input_column, cell->input_name, cell->input_name,
+            input.size, units, units);
     if (input.parts > 1 && (input.size / input.parts) % CAR_BLOCK != 0)
-        return car_fail_at(error, CAR_USAGE, cell->input_line, cell->input_column,
-                           "%s:%d:%d: %s is used elementwise after a `bi` layer of %d units a direction; "
-                           "put `dense %d` between them or use a multiple of %d",
-                           cell->origin, cell->input_line, cell->input_column, cell->input_name,
-                           input.size / input.parts, units, CAR_BLOCK);
+        return car_fail_at(
+            error, CAR_USAGE, cell->input_line, cell->input_column,
+            "%s:%d:%d: %s is used elementwise after a `bi` layer of %d units a direction; "
+            "put `dense %d` between them or use a multiple of %d",
+            cell->origin, cell->input_line, cell->input_column, cell->input_name,
+            input.size / input.parts, units, CAR_BLOCK);
     return CAR_OK;
 }
 
-static car_status read_overrides(car_plan *plan, const car_plan_options *options, car_error *error) {
+static car_status read_overrides(car_plan *plan, const car_plan_options *options,
+                                 car_error *error) {
     const struct car_cell *cell = plan->cell;
     plan->override_count = options->override_count;
-    plan->override = car_arena_allocate(plan->arena, (size_t)cell->graph.count + 1, sizeof(double *));
+    plan->override =
+        car_arena_allocate(plan->arena, (size_t)cell->graph.count + 1, sizeof(double *));
     if (!plan->override)
         return car_plan_no_memory(error);
     if (options->override_count && options->training)
-        return car_fail(error, CAR_USAGE, "cell %s: a value can be frozen when a model runs, not when it trains",
+        return car_fail(error, CAR_USAGE,
+                        "cell %s: a value can be frozen when a model runs, not when it trains",
                         cell->name);
     for (int k = 0; k < options->override_count; k++) {
         int v = 0;
         while (v < cell->graph.count &&
-               !(cell->graph.names[v] && strcmp(cell->graph.names[v], options->overrides[k].name) == 0))
+               !(cell->graph.names[v] &&
+                 strcmp(cell->graph.names[v], options->overrides[k].name) == 0))
             v++;
         double *value = car_arena_allocate(plan->arena, 1, sizeof(double));
         if (!value)
             return car_plan_no_memory(error);
         if (v == cell->graph.count)
-            return car_fail(error, CAR_USAGE, "cell %s: no equation named '%s' to freeze; `carousel cell show %s` "
-                            "lists them", cell->name, options->overrides[k].name, cell->name);
+            return car_fail(error, CAR_USAGE,
+                            "cell %s: no equation named '%s' to freeze; `carousel cell show %s` "
+                            "lists them",
+                            cell->name, options->overrides[k].name, cell->name);
         *value = options->overrides[k].value;
         plan->override[v] = value;
     }

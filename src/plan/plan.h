@@ -36,8 +36,8 @@ typedef struct car_override {
     double value;
 } car_override;
 typedef struct car_plan_options {
-    bool training;            /* keep what the backward pass needs */
-    int tap_count;            /* named values or states to be stored for every step */
+    bool training; /* keep what the backward pass needs */
+    int tap_count; /* named values or states to be stored for every step */
     const char *const *taps;
     int override_count;
     const car_override *overrides;
@@ -58,8 +58,9 @@ void car_plan_explain(const car_plan *plan, car_text *text);
 
 /* ---- Parameters: one flat float array per plan, packed ------------------------------------------------ */
 
-size_t car_plan_weight_floats(const car_plan *plan);     /* a multiple of 16 */
-size_t car_plan_transposed_floats(const car_plan *plan); /* what the backward pass needs beside it */
+size_t car_plan_weight_floats(const car_plan *plan); /* a multiple of 16 */
+size_t
+car_plan_transposed_floats(const car_plan *plan); /* what the backward pass needs beside it */
 /* Logical row-major [n][columns] or [n] <-> its places in `packed` (weights, gradients or moments). */
 void car_plan_pack(const car_plan *plan, int parameter, const float *logical, float *packed);
 void car_plan_unpack(const car_plan *plan, int parameter, const float *packed, float *logical);
@@ -97,8 +98,8 @@ const float *car_layer_output(const car_layer *layer);
  * start from 0 at the end of the sequence (truncated BPTT) or from car_layer_state_gradient if
  * `from_state_gradient`. */
 void car_layer_backward(car_layer *layer, int steps, const float *input, const float *weights,
-                        const float *transposed, const float *output_gradient, float *input_gradient,
-                        float *gradient, bool from_state_gradient);
+                        const float *transposed, const float *output_gradient,
+                        float *input_gradient, float *gradient, bool from_state_gradient);
 /* The state with which the next forward call starts, [batch][padded(units)], to read or write. */
 float *car_layer_start(car_layer *layer, int state);
 /* Sets start states of lane (or all lanes: -1) to the cell's initial values. */

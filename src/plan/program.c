@@ -229,7 +229,8 @@ static int collect_stores(builder *build, pending_store *pending) {
         const car_store *store = &plan->stores[s];
         if (!car_same_when(store->when, build->when))
             continue;
-        int value = store->node < 0 ? constant(build, 0) : emit(build, store->gradient, store->node);
+        int value =
+            store->node < 0 ? constant(build, 0) : emit(build, store->gradient, store->node);
         pending[count++] = (pending_store){value, slot_of(build, store->place), 0};
     }
     for (int k = 0; k < count; k++) {
@@ -263,8 +264,8 @@ static void release_after(allocation *allocate, int value, int now) {
 
 static car_vector_instruction finished(const builder *build, const allocation *allocate, int k) {
     const instruction *code = &build->code[k];
-    car_vector_instruction out = {.op = (uint8_t)code->op, .slot = (uint16_t)code->slot,
-                                  .value = code->value};
+    car_vector_instruction out = {
+        .op = (uint8_t)code->op, .slot = (uint16_t)code->slot, .value = code->value};
     uint8_t *fields[3] = {&out.a, &out.b, &out.c};
     for (int i = 0; i < 3; i++)
         if (code->operands[i] >= 0)
@@ -273,7 +274,8 @@ static car_vector_instruction finished(const builder *build, const allocation *a
 }
 
 /* Time runs 2k for instruction k and 2k+1 for the stores right after it. */
-static void find_last_uses(const builder *build, const pending_store *pending, int stores, int *last) {
+static void find_last_uses(const builder *build, const pending_store *pending, int stores,
+                           int *last) {
     for (int k = 0; k < build->count; k++) {
         last[k] = 2 * k;
         for (int i = 0; i < 3; i++)
@@ -288,8 +290,9 @@ static void find_last_uses(const builder *build, const pending_store *pending, i
 static car_status write_program(builder *build, car_stage *stage, const pending_store *pending,
                                 int stores, car_error *error) {
     car_arena *arena = build->plan->arena;
-    allocation allocate = {.last_use = car_arena_allocate(arena, (size_t)build->count + 1, sizeof(int)),
-                           .register_of = car_arena_allocate(arena, (size_t)build->count + 1, sizeof(int))};
+    allocation allocate = {
+        .last_use = car_arena_allocate(arena, (size_t)build->count + 1, sizeof(int)),
+        .register_of = car_arena_allocate(arena, (size_t)build->count + 1, sizeof(int))};
     car_vector_program *program = &stage->program;
     program->code =
         car_arena_allocate(arena, (size_t)(build->count + stores), sizeof *program->code);
@@ -303,10 +306,11 @@ static car_status write_program(builder *build, car_stage *stage, const pending_
             release_after(&allocate, build->code[k].operands[i], 2 * k);
         int target = take_register(&allocate);
         if (target < 0)
-            return car_fail(error, CAR_DATA,
-                            "cell %s: more than %d values live at once in one stage; split the cell "
-                            "in two layers",
-                            build->plan->cell->name, CAR_VECTOR_REGISTERS);
+            return car_fail(
+                error, CAR_DATA,
+                "cell %s: more than %d values live at once in one stage; split the cell "
+                "in two layers",
+                build->plan->cell->name, CAR_VECTOR_REGISTERS);
         allocate.register_of[k] = target;
         out.out = (uint8_t)target;
         program->code[program->count++] = out;
@@ -329,7 +333,8 @@ static car_status write_program(builder *build, car_stage *stage, const pending_
 }
 
 car_status car_plan_build_program(car_plan *plan, car_stage *stage, car_error *error) {
-    size_t forward = (size_t)plan->cell->graph.count, back = (size_t)plan->cell->gradient.graph.count;
+    size_t forward = (size_t)plan->cell->graph.count,
+           back = (size_t)plan->cell->gradient.graph.count;
     builder *build = car_arena_allocate(plan->arena, 1, sizeof *build);
     pending_store *pending =
         car_arena_allocate(plan->arena, (size_t)plan->store_count + 1, sizeof *pending);
@@ -347,13 +352,15 @@ car_status car_plan_build_program(car_plan *plan, car_stage *stage, car_error *e
         build->back[v] = -1;
     int stores = collect_stores(build, pending);
     if (build->too_large)
-        return car_fail(error, CAR_DATA,
-                        "cell %s: one stage touches more than %d values; split the cell in two layers",
-                        plan->cell->name, CAR_MOST_SLOTS);
+        return car_fail(
+            error, CAR_DATA,
+            "cell %s: one stage touches more than %d values; split the cell in two layers",
+            plan->cell->name, CAR_MOST_SLOTS);
     if (build->failed)
         return car_plan_no_memory(error);
     stage->slot_count = build->slot_count;
-    stage->slots = car_arena_allocate(plan->arena, (size_t)build->slot_count + 1, sizeof(car_place));
+    stage->slots =
+        car_arena_allocate(plan->arena, (size_t)build->slot_count + 1, sizeof(car_place));
     if (!stage->slots)
         return car_plan_no_memory(error);
     memcpy(stage->slots, build->slots, (size_t)build->slot_count * sizeof(car_place));

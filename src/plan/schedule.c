@@ -108,7 +108,8 @@ static car_status schedule_backward(car_plan *plan, car_error *error) {
                 continue;
             bool chain = node->op == CAR_OP_TRANSPOSED_PRODUCT && k == 1 &&
                          gradient->graph.nodes[node->b].op == CAR_OP_TRANSPOSED_PRODUCT;
-            bool stored = (node->op == CAR_OP_TRANSPOSED_PRODUCT && !chain) || node->op == CAR_OP_MEAN;
+            bool stored =
+                (node->op == CAR_OP_TRANSPOSED_PRODUCT && !chain) || node->op == CAR_OP_MEAN;
             level = greater(level, back_level(plan, operands[k], phase, stored ? 1 : 0));
         }
         plan->back_when[v] = (car_when){phase, level};
@@ -147,7 +148,8 @@ static car_status number_gates(car_plan *plan, car_error *error) {
         if (graph->nodes[v].op != CAR_OP_PRODUCT || inner[v])
             continue;
         uint64_t set = 0;
-        for (int link = v; link >= 0 && graph->nodes[link].op == CAR_OP_PRODUCT; link = graph->nodes[link].b)
+        for (int link = v; link >= 0 && graph->nodes[link].op == CAR_OP_PRODUCT;
+             link = graph->nodes[link].b)
             set |= 1ull << ((operand_bit[graph->nodes[link].a] - 1) & 63);
         int at = plan->gates++;
         for (; at > 0 && rank[at - 1] > gray_rank(set); at--) {
@@ -205,9 +207,10 @@ static car_status form_groups(car_plan *plan, car_error *error) {
                 group->when = plan->when[v];
                 group->rank = rank;
                 group->depth = graph->nodes[group->operand].op == CAR_OP_INPUT ? plan->input.size
-                                                                              : plan->units;
+                                                                               : plan->units;
                 group->gates = car_arena_allocate(plan->arena, (size_t)plan->gates, sizeof(int));
-                group->parameters = car_arena_allocate(plan->arena, (size_t)plan->gates, sizeof(int));
+                group->parameters =
+                    car_arena_allocate(plan->arena, (size_t)plan->gates, sizeof(int));
                 group->products = car_arena_allocate(plan->arena, (size_t)plan->gates, sizeof(int));
                 if (!group->gates || !group->parameters || !group->products)
                     return car_plan_no_memory(error);

@@ -1,0 +1,174 @@
+/*
+ * explain.c: a plan as text, the plan's part of `carousel cell explain`: per phase its stages, each with the
+ * products (shapes, what starts the sum), means and the vector program; then FLOPs and bytes a time step and lane.
+ */
+#include "inside.h"
+#include <inttypes.h>
+
+static const char *phase_title(car_phase phase) {
+    switch (phase) {
+    case CAR_PHASE_BEFORE:
+        return "before the loop (all time steps at once)";
+    case CAR_PHASE_LOOP:
+        return "loop (step by step)";
+    case CAR_PHASE_BACK_LOOP:
+        return "backward loop (step by step, last to first)";
+    case CAR_PHASE_BACK_AFTER:
+        return "after the backward loop (all time steps at once)";
+    default:
+        return "";
+    }
+}
+
+static void print_place(car_text *text, const car_plan *plan, car_place place) {
+    const struct car_cell *cell = plan->cell;
+    switch (place.region) {
+    case CAR_REGION_INPUT:
+        car_text_format(text, "%s", cell->input_name);
+        break;
+    case CAR_REGION_STATE:
+        car_text_format(text, "%s%s", cell->state_names[place.index], place.after ? "'" : "");
+        break;
+    case CAR_REGION_SUMS:
+        car_text_format(text, "gate%d", place.index);
+        break;
+    case CAR_REGION_KEPT:
+        car_text_format(text, "kept%d", place.index);
+        break;
+    case CAR_REGION_MEAN:
+        car_text_format(text, "mean%d", place.index);
+        break;
+    case CAR_REGION_VECTOR:
+        car_text_format(text, "%s", cell->parameters[place.index].name);
+        break;
+    case CAR_REGION_OUTPUT_GRADIENT:
+        car_text_format(text, "dL/dy");
+        break;
+    case CAR_REGION_STATE_GRADIENT:
+        car_text_format(text, "dL/d%s%s", cell->state_names[place.index], place.after ? "'" : "");
+        break;
+    case CAR_REGION_INPUT_GRADIENT:
+        car_text_format(text, "dL/d%s", cell->input_name);
+        break;
+    case CAR_REGION_WORK:
+        car_text_format(text, "work%d", place.index);
+        break;
+    case CAR_REGION_WORK_MEAN:
+        car_text_format(text, "dmean%d", place.index);
+        break;
+    case CAR_REGION_NONE:
+        break;
+    }
+}
+
+static void print_group(car_text *text, const car_plan *plan, const car_group *group, bool back) {
+    const struct car_cell *cell = plan->cell;
+    car_text_format(text, "    product  ");
+    if (back) {
+        print_place(text, plan, group->back_place);
+        car_text_format(text, " %s [", group->back_continues ? "+=" : "=");
+    } else {
+        car_text_format(text, "[");
+        for (int i = 0; i < group->count; i++)
+            car_text_format(text, "%sgate%d", i ? " " : "", group->gates[i]);
+        car_text_format(text, "] += [");
+    }
+    for (int i = 0; i < group->count; i++)
+        car_text_format(text, "%s%s", i ? " " : "", cell->parameters[group->parameters[i]].name);
+    car_text_format(text, back ? "]' @ d" : "] @ ");
+    if (back)
+        car_text_format(text, "gates");
+    else
+        print_place(text, plan, group->operand_place);
+    car_text_format(text, "   [%d x %d]\n", group->count * plan->units, group->depth);
+}
+
+static void print_program(car_text *text, const car_plan *plan, const car_stage *stage) {
+    const car_vector_program *program = &stage->program;
+    if (program->count == 0)
+        return;
+    car_text_format(text, "    program  %d instructions, %d registers\n", program->count,
+                    program->registers);
+    for (int k = 0; k < program->count; k++) {
+        const car_vector_instruction *code = &program->code[k];
+        if (code->op == CAR_VECTOR_STORE) {
+            car_text_format(text, "      ");
+            print_place(text, plan, stage->slots[code->slot]);
+            car_text_format(text, " = r%d\n", code->a);
+            continue;
+        }
+        car_text_format(text, "      r%d = ", code->out);
+        if (code->op == CAR_VECTOR_LOAD)
+            print_place(text, plan, stage->slots[code->slot]);
+        else if (code->op == CAR_VECTOR_CONSTANT)
+            car_text_format(text, "%g", (double)code->value);
+        else
+            car_text_format(text, "%s", car_vector_op_text((car_vector_op)code->op));
+        const uint8_t operands[3] = {code->a, code->b, code->c};
+        for (int i = 0; i < car_vector_op_operands((car_vector_op)code->op); i++)
+            car_text_format(text, " r%d", operands[i]);
+        car_text_format(text, "\n");
+    }
+}
+
+static void print_stage(car_text *text, const car_plan *plan, const car_stage *stage) {
+    bool back = stage->when.phase >= CAR_PHASE_BACK_LOOP;
+    car_text_format(text, "  stage %d\n", stage->when.level);
+    for (int g = 0; g < stage->group_count; g++)
+        print_group(text, plan, &plan->groups[stage->groups[g]], back);
+    for (int m = 0; m < stage->mean_count; m++) {
+        car_text_format(text, "    mean     ");
+        print_place(text, plan, stage->means[m].target);
+        car_text_format(text, " = mean of ");
+        print_place(text, plan, stage->means[m].source);
+        car_text_format(text, "\n");
+    }
+    print_program(text, plan, stage);
+}
+
+static void print_costs(car_text *text, const car_plan *plan) {
+    int64_t forward = 0, loop = 0, matrices = 0;
+    for (int g = 0; g < plan->group_count; g++) {
+        const car_group *group = &plan->groups[g];
+        int64_t flops = 2 * (int64_t)group->count * plan->units * group->depth;
+        forward += flops;
+        loop += group->when.phase == CAR_PHASE_LOOP ? flops : 0;
+        matrices += flops / 2;
+    }
+    int64_t kept =
+        ((int64_t)plan->gates + plan->kept_count + plan->cell->state_count + plan->work_count) *
+        plan->padded * 4;
+    car_text_format(text,
+                    "costs, a time step and lane: forward %" PRId64 " FLOP in products (%" PRId64
+                    " in the loop), training %" PRId64 "\n"
+                    "  %" PRId64 " bytes kept for the backward pass, %" PRId64
+                    " bytes of matrices (read once a step in the loop: %" PRId64 ")\n",
+                    forward, loop, 3 * forward, kept, matrices * 4, loop * 2);
+}
+
+void car_plan_explain(const car_plan *plan, car_text *text) {
+    car_text_format(text, "plan of %s: input %d, hidden %d, %d gates\n", plan->cell->name,
+                    plan->input.size, plan->units, plan->gates);
+    for (int phase = 0; phase < CAR_PHASES; phase++) {
+        if (plan->stage_count[phase] == 0)
+            continue;
+        car_text_format(text, "%s\n", phase_title((car_phase)phase));
+        for (int s = 0; s < plan->stage_count[phase]; s++)
+            print_stage(text, plan, &plan->stages[phase][s]);
+    }
+    if (plan->training && plan->group_count) {
+        car_text_format(text,
+                        "weight gradients (one product each, summed over time steps and lanes)\n");
+        for (int g = 0; g < plan->group_count; g++) {
+            const car_group *group = &plan->groups[g];
+            car_text_format(text, "    d[");
+            for (int i = 0; i < group->count; i++)
+                car_text_format(text, "%s%s", i ? " " : "",
+                                plan->cell->parameters[group->parameters[i]].name);
+            car_text_format(text, "] = dgates @ ");
+            print_place(text, plan, group->operand_place);
+            car_text_format(text, "'\n");
+        }
+    }
+    print_costs(text, plan);
+}

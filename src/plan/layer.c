@@ -1,0 +1,268 @@
+/*
+ * layer.c: the memory of a plan for T steps of B lanes, and where each place stands in it.
+ *
+ * One block holds everything; car_layer_size and car_layer_place walk through it in the same way. The buffers are
+ * those of inside.h's regions; how a call uses them is in run.c.
+ */
+#include "inside.h"
+#include <string.h>
+
+/* Recurrent weights up to this size stay in a core's second-level cache: then threads share the lanes and need no
+ * barrier; above it each thread keeps its own part of the weights and they meet once a stage. */
+static const size_t CACHED_WEIGHTS = 768 << 10;
+/* Sums of the phase before the loop that are written before the loop reads them again. */
+static const size_t CHUNK_BYTES = 2 << 20;
+enum { CHUNK_ROWS = 128 };
+
+/* Hands out arrays of a block in order; with memory NULL it only counts. */
+typedef struct arranger {
+    char *memory;
+    car_layout layout;
+} arranger;
+
+static void *take(arranger *arrange, size_t count, size_t size) {
+    size_t offset = car_layout_add(&arrange->layout, count, size);
+    return arrange->memory ? arrange->memory + offset : NULL;
+}
+
+static float *take_floats(arranger *arrange, size_t a, size_t b, size_t c) {
+    size_t count;
+    if (!car_multiply(a, b, &count) || !car_multiply(count, c, &count)) {
+        arrange->layout.overflow = true;
+        return NULL;
+    }
+    return take(arrange, count, sizeof(float));
+}
+
+static float **take_arrays(arranger *arrange, int arrays, size_t a, size_t b, size_t c) {
+    float **list = take(arrange, (size_t)arrays + 1, sizeof(float *));
+    for (int k = 0; k < arrays; k++) {
+        float *array = take_floats(arrange, a, b, c);
+        if (list)
+            list[k] = array;
+    }
+    return list;
+}
+
+static void take_slots(arranger *arrange, const car_plan *plan, car_layer *layer) {
+    for (int phase = 0; phase < CAR_PHASES; phase++) {
+        car_bound **list = take(arrange, (size_t)plan->stage_count[phase] + 1, sizeof *list);
+        for (int s = 0; s < plan->stage_count[phase]; s++) {
+            car_bound *slots =
+                take(arrange, (size_t)plan->stages[phase][s].slot_count + 1, sizeof *slots);
+            if (list)
+                list[s] = slots;
+        }
+        if (list)
+            layer->slots[phase] = list;
+    }
+}
+
+/* Rows of the transposed operand; not a multiple of 4 KiB, or all of them would fall in one cache set. */
+static size_t operand_row_stride(size_t rows) {
+    size_t stride = (rows + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
+    return stride % 1024 == 0 ? stride + CAR_BLOCK : stride;
+}
+
+static void take_backward(arranger *arrange, const car_plan *plan, const car_layer_shape *shape,
+                          car_layer *layer) {
+    size_t steps = (size_t)shape->steps, batch = (size_t)shape->batch,
+           padded = (size_t)plan->padded;
+    size_t depth = 1, blocks = 1, stride = operand_row_stride(steps * batch);
+    for (int g = 0; g < plan->group_count; g++) {
+        if ((size_t)plan->groups[g].depth > depth)
+            depth = (size_t)plan->groups[g].depth;
+        if ((size_t)plan->groups[g].blocks > blocks)
+            blocks = (size_t)plan->groups[g].blocks;
+    }
+    float **state_gradient = take_arrays(arrange, plan->cell->state_count, 2, batch, padded);
+    float **work = take_arrays(arrange, plan->work_count, steps, batch, padded);
+    float **work_mean = take_arrays(arrange, plan->work_mean_count, steps, batch, 1);
+    float *operand = take_floats(arrange, depth, stride, 1);
+    float *unasked = take_floats(arrange, plan->input_gradient_stored ? steps : 0, batch,
+                                 (size_t)car_shape_row_stride(plan->input));
+    float *panels = take_floats(arrange, (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS,
+                                steps * batch, CAR_PANEL);
+    if (!layer)
+        return;
+    layer->state_gradient = state_gradient;
+    layer->work = work;
+    layer->work_mean = work_mean;
+    layer->operand_transposed = operand;
+    layer->operand_row_stride = (int64_t)stride;
+    layer->gradient_panels = panels;
+    layer->unasked_input_gradient = unasked;
+}
+
+/* The whole walk. With memory NULL nothing is written and the size is in arrange->layout. */
+static car_layer *arrange_layer(arranger *arrange, const car_plan *plan,
+                                const car_layer_shape *shape) {
+    size_t steps = (size_t)shape->steps, batch = (size_t)shape->batch,
+           padded = (size_t)plan->padded;
+    car_layer *layer = take(arrange, 1, sizeof *layer);
+    int states = plan->cell->state_count;
+    float **state = take_arrays(arrange, states, steps + 1, batch, padded);
+    float **start = take_arrays(arrange, states, 1, batch, padded);
+    float **kept = take_arrays(arrange, plan->kept_count, steps, batch, padded);
+    float **mean = take_arrays(arrange, plan->mean_count, steps, batch, 1);
+    float *sums = take_floats(arrange, steps, batch, (size_t)plan->gates * padded);
+    if (layer) {
+        layer->state = state;
+        layer->start = start;
+        layer->kept = kept;
+        layer->mean = mean;
+        layer->sums = sums;
+    }
+    if (shape->backward)
+        take_backward(arrange, plan, shape, layer);
+    take_slots(arrange, plan, layer);
+    return layer;
+}
+
+size_t car_layer_size(const car_plan *plan, const car_layer_shape *shape) {
+    arranger arrange = {0};
+    size_t rows;
+    if (shape->batch < 1 || shape->steps < 1 ||
+        !car_multiply((size_t)shape->batch, (size_t)shape->steps, &rows) || rows > INT32_MAX / 2)
+        return 0;
+    arrange_layer(&arrange, plan, shape);
+    return arrange.layout.overflow ? 0 : arrange.layout.size;
+}
+
+/* Panels must not be shared by two threads: blocks of units in steps of which every group has whole panels. */
+static int unit_grain(const car_plan *plan, bool backward) {
+    int grain = backward ? CAR_PANEL_BLOCKS : 1;
+    for (int g = 0; g < plan->group_count; g++)
+        while (grain * plan->groups[g].count % CAR_PANEL_BLOCKS != 0)
+            grain *= 2;
+    return grain;
+}
+
+static void choose_split(car_layer *layer) {
+    const car_plan *plan = layer->plan;
+    size_t recurrent = 0;
+    for (int g = 0; g < plan->group_count; g++)
+        if (plan->groups[g].when.phase == CAR_PHASE_LOOP)
+            recurrent +=
+                (size_t)plan->groups[g].blocks * CAR_BLOCK * (size_t)plan->groups[g].depth * 4;
+    layer->grain = unit_grain(plan, layer->shape.backward);
+    bool lanes_suffice =
+        layer->shape.batch >= 2 * layer->shape.threads && recurrent <= CACHED_WEIGHTS;
+    bool worth_it = layer->shape.batch > 1 || recurrent > CACHED_WEIGHTS / 2;
+    layer->by_units = layer->shape.threads > 1 && recurrent > 0 && !lanes_suffice && worth_it &&
+                      plan->all_mean_count == 0 &&
+                      plan->blocks >= layer->shape.threads * layer->grain;
+}
+
+static void choose_chunk(car_layer *layer) {
+    size_t row = (size_t)layer->plan->gates * (size_t)layer->plan->padded * sizeof(float) + 1;
+    size_t rows = CHUNK_BYTES / row > CHUNK_ROWS ? CHUNK_BYTES / row : CHUNK_ROWS;
+    size_t chunk = (rows + (size_t)layer->shape.batch - 1) / (size_t)layer->shape.batch;
+    layer->chunk = chunk < (size_t)layer->shape.steps ? (int)chunk : layer->shape.steps;
+}
+
+car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
+                           const car_kernels *kernels, void *memory) {
+    arranger arrange = {.memory = memory};
+    car_layer *layer = arrange_layer(&arrange, plan, shape);
+    layer->plan = plan;
+    layer->kernels = kernels;
+    layer->shape = *shape;
+    choose_split(layer);
+    choose_chunk(layer);
+    car_layer_reset(layer, -1);
+    return layer;
+}
+
+/* ---- Binding places to memory ------------------------------------------------------------------------- */
+
+static car_bound rows_of(float *base, int64_t batch, int64_t row_stride) {
+    return (car_bound){base, batch * row_stride, row_stride, CAR_BLOCK, 0};
+}
+
+car_bound car_layer_bind(const car_layer *layer, car_place place) {
+    const car_plan *plan = layer->plan;
+    int64_t batch = layer->shape.batch, padded = plan->padded, step = batch * padded;
+    bool next = place.after != layer->shape.reverse;
+    car_bound bound = {0};
+    switch (place.region) {
+    case CAR_REGION_INPUT: /* only read */
+        return rows_of((float *)layer->input, batch, car_shape_row_stride(plan->input));
+    case CAR_REGION_STATE:
+        return rows_of(layer->state[place.index] + (next ? step : 0), batch, padded);
+    case CAR_REGION_SUMS:
+        bound =
+            rows_of(layer->sums + (int64_t)place.index * CAR_BLOCK, batch, plan->gates * padded);
+        bound.block_stride = (int64_t)plan->gates * CAR_BLOCK;
+        return bound;
+    case CAR_REGION_KEPT:
+        return rows_of(layer->kept[place.index], batch, padded);
+    case CAR_REGION_MEAN:
+        return (car_bound){layer->mean[place.index], batch, 1, 0, 0};
+    case CAR_REGION_VECTOR: /* only read */
+        return (car_bound){(float *)layer->weights + plan->vector_offset[place.index], 0, 0,
+                           CAR_BLOCK, 0};
+    case CAR_REGION_OUTPUT_GRADIENT: /* only read */
+        return rows_of((float *)layer->output_gradient, batch, padded);
+    case CAR_REGION_STATE_GRADIENT:
+        bound = (car_bound){layer->state_gradient[place.index], 0, padded, CAR_BLOCK, step};
+        if (!place.after) {
+            bound.base += step;
+            bound.parity_stride = -step;
+        }
+        return bound;
+    case CAR_REGION_INPUT_GRADIENT:
+        return rows_of(layer->input_gradient, batch, car_shape_row_stride(plan->input));
+    case CAR_REGION_WORK:
+        return rows_of(layer->work[place.index], batch, padded);
+    case CAR_REGION_WORK_MEAN:
+        return (car_bound){layer->work_mean[place.index], batch, 1, 0, 0};
+    case CAR_REGION_NONE:
+        break;
+    }
+    return bound;
+}
+
+void car_layer_bind_phase(car_layer *layer, car_phase phase) {
+    for (int s = 0; s < layer->plan->stage_count[phase]; s++) {
+        const car_stage *stage = &layer->plan->stages[phase][s];
+        for (int k = 0; k < stage->slot_count; k++)
+            layer->slots[phase][s][k] = car_layer_bind(layer, stage->slots[k]);
+    }
+}
+
+/* ---- Accessors ---------------------------------------------------------------------------------------- */
+
+const float *car_layer_output(const car_layer *layer) {
+    return car_layer_bind(layer, layer->plan->output).base;
+}
+
+float *car_layer_start(car_layer *layer, int state) {
+    return layer->start[state];
+}
+
+void car_layer_reset(car_layer *layer, int lane) {
+    const car_plan *plan = layer->plan;
+    int first = lane < 0 ? 0 : lane, last = lane < 0 ? layer->shape.batch : lane + 1;
+    for (int s = 0; s < plan->cell->state_count; s++)
+        for (int b = first; b < last; b++)
+            for (int unit = 0; unit < plan->units; unit++)
+                layer->start[s][(int64_t)b * plan->padded + unit] =
+                    (float)plan->cell->state_init[s].value;
+}
+
+void car_layer_carry(car_layer *layer, int steps) {
+    int64_t step = (int64_t)layer->shape.batch * layer->plan->padded;
+    for (int s = 0; s < layer->plan->cell->state_count; s++)
+        memcpy(layer->start[s], layer->state[s] + (layer->shape.reverse ? 0 : steps * step),
+               (size_t)step * sizeof(float));
+}
+
+float *car_layer_state_gradient(car_layer *layer, int state) {
+    return layer->state_gradient[state];
+}
+
+car_vector_slot car_layer_tap(const car_layer *layer, int tap) {
+    car_bound bound = car_layer_bind(layer, layer->plan->taps[tap]);
+    return (car_vector_slot){bound.base, bound.row_stride, bound.block_stride};
+}
