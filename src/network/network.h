@@ -117,6 +117,8 @@ car_status car_model_copy(const car_model *model, const car_allocator *allocator
  * agree, and refreshes model->transposed (when it is there). */
 void car_model_transpose(car_model *model, int threads);
 
+/* Keys that the library writes itself; callers may not set them. */
+bool car_model_is_own_key(const char *key);
 /* Strings of the caller's in the order in which they were set. */
 typedef struct car_metadata {
     char *key, *value;
@@ -133,7 +135,6 @@ car_status car_model_initialize(car_model *model, const car_model_options *optio
 typedef enum car_tensor_role {
     CAR_TENSOR_EMBEDDING, /* [input_size][units] */
     CAR_TENSOR_CELL,      /* parameters of a cell, stacked by rows */
-    CAR_TENSOR_ZERO,      /* zeros in the file; what a file holds there is added to tensor `sibling` */
     CAR_TENSOR_HEAD,      /* [output_size][head_depth] */
     CAR_TENSOR_BIAS       /* [output_size] */
 } car_tensor_role;
@@ -144,10 +145,10 @@ typedef struct car_tensor_place {
     int rank;
     size_t shape[2];
     car_tensor_role role;
-    int layer, direction; /* CELL, ZERO */
-    int count;            /* CELL: parameters stacked */
-    const int *parameters;
-    int sibling; /* ZERO: a tensor of the same shape; stands before */
+    int layer, direction; /* CELL */
+    int count;            /* CELL: blocks of `units` rows */
+    const int *blocks;    /* [count] parameters; -1: a block of zeros (PyTorch's second bias) */
+    int sibling; /* what a file holds in a block of zeros is added to this tensor's block; -1: none, must be 0 */
 } car_tensor_place;
 
 /* A parameter tensor as the outside sees it: logical layout, PyTorch's name. */
@@ -158,10 +159,11 @@ typedef struct car_model_tensor {
 } car_model_tensor;
 int car_model_tensor_count(const car_model *model);
 void car_model_tensor_at(const car_model *model, int index, car_model_tensor *tensor);
-/* Logical values of a tensor out of / into any flat array laid out like the weights (moments, gradients). A tensor
- * that is all zeros by its cell's torch clause unpacks to zeros and is not packed. */
+/* Logical values of a tensor out of / into any flat array laid out like the weights (moments, gradients). A block
+ * that is zeros by its cell's torch clause unpacks to zeros and is not packed. */
 void car_model_unpack(const car_model *model, int index, const float *packed, float *logical);
 void car_model_pack(const car_model *model, int index, const float *logical, float *packed);
+size_t car_model_tensor_floats(const car_model *model, int index);
 /* Lists the tensors of an outlined model. */
 car_status car_model_list_tensors(car_model *model, car_error *error) CAR_CHECK_RESULT;
 

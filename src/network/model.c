@@ -1,0 +1,384 @@
+/*
+ * model: a net with sizes and weights.
+ *
+ * In:  a net, input and output size. Out: plans, and one flat array of packed weights:
+ *
+ *   embedding [input_size][padded units] | layer 0 forward, reverse | layer 1 ... | head panels | head bias
+ *
+ * each on a 64-byte boundary; a tied embedding has no place of its own, its rows are the head's columns. Moments and
+ * gradients use the same offsets. The transposed copies for the backward pass are a second array, which only
+ * the models of trainers have: what a layer's plan asks for, then the head as panels of 64 of its inputs, each
+ * [output_size][64].
+ */
+#include "network.h"
+#include <string.h>
+
+static car_status no_memory(car_error *error) {
+    return car_fail(error, CAR_MEMORY, "model: out of memory; use smaller layers");
+}
+
+static car_status too_large(car_error *error) {
+    return car_fail(error, CAR_USAGE,
+                    "model: more weights than can be addressed; use smaller layers");
+}
+
+/* ---- Outline ------------------------------------------------------------------------------------------ */
+
+static car_status check_size(const char *what, int size, int least, car_error *error) {
+    if (size < least || size > CAR_MODEL_SIZE_LIMIT)
+        return car_fail(error, CAR_USAGE, "model: %s is %d; it must be between %d and %d", what,
+                        size, least, CAR_MODEL_SIZE_LIMIT);
+    return CAR_OK;
+}
+
+static car_status outline(car_model *model, car_error *error) {
+    const struct car_net *net = model->net;
+    CAR_TRY(check_size("input size", model->input_size, 1, error));
+    CAR_TRY(check_size(net->head == CAR_HEAD_SOFTMAX ? "number of classes" : "output size",
+                       model->output_size, net->head == CAR_HEAD_SOFTMAX ? 2 : 1, error));
+    if (net->tie && model->input_size != model->output_size)
+        return car_fail_at(
+            error, CAR_USAGE, net->tie_line, net->tie_column,
+            "net: `tie` needs as many classes as ids, but they are %d and %d; take `tie` "
+            "away",
+            model->output_size, model->input_size);
+    size_t count = (size_t)net->layer_count;
+    car_layer_sizes *sizes = car_arena_allocate(model->arena, count, sizeof *sizes);
+    model->layers = car_arena_allocate(model->arena, count, sizeof *model->layers);
+    if (!sizes || !model->layers)
+        return no_memory(error);
+    CAR_TRY(car_net_sizes(net, model->input_size, sizes, error));
+    for (int i = 0; i < net->layer_count; i++) {
+        model->layers[i].size = sizes[i];
+        model->layers[i].directions = net->layers[i].bidirectional ? 2 : 1;
+    }
+    model->head_depth = sizes[net->layer_count - 1].output;
+    CAR_TRY(car_kernels_choose(&model->kernels, error));
+    return car_model_list_tensors(model, error);
+}
+
+car_status car_model_outline(car_net *net, int input_size, int output_size,
+                             const car_allocator *allocator, car_model **model, car_error *error) {
+    *model = NULL;
+    car_arena *arena = car_arena_create(allocator);
+    car_model *made = arena ? car_arena_allocate(arena, 1, sizeof *made) : NULL;
+    if (!made) {
+        car_arena_free(arena);
+        car_net_free(net);
+        return no_memory(error);
+    }
+    *made = (car_model){.allocator = allocator,
+                        .arena = arena,
+                        .net = net,
+                        .input_size = input_size,
+                        .output_size = output_size};
+    car_status status = outline(made, error);
+    if (status == CAR_OK)
+        *model = made;
+    else
+        car_model_free(made);
+    return status;
+}
+
+/* ---- Plans and weights -------------------------------------------------------------------------------- */
+
+static car_status make_plans(car_model *model, int index, car_error *error) {
+    const car_net_layer *layer = &model->net->layers[index];
+    car_model_layer *made = &model->layers[index];
+    const car_shape input = {made->size.input, 1};
+    const car_plan_options run = {.training = false}, train = {.training = true};
+    CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &run, model->allocator,
+                            &made->plan, error));
+    CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &train, model->allocator,
+                            &made->training_plan, error));
+    made->weight_floats = car_plan_weight_floats(made->plan);
+    if (made->weight_floats != car_plan_weight_floats(made->training_plan))
+        return car_fail(
+            error, CAR_FAILED,
+            "model: the plans of cell %.60s for running and training differ in layout; please "
+            "report this cell",
+            layer->cell->name);
+    return CAR_OK;
+}
+
+static size_t add_floats(car_layout *layout, size_t floats) {
+    return car_layout_add(layout, floats, sizeof(float)) / sizeof(float);
+}
+
+static size_t head_panel_floats(const car_model *model) {
+    size_t panels = ((size_t)model->output_size + CAR_PANEL - 1) / CAR_PANEL;
+    return panels * (size_t)model->head_depth * CAR_PANEL;
+}
+
+static void lay_weights(car_model *model, car_layout *layout) {
+    const struct car_net *net = model->net;
+    for (int i = 0; i < net->layer_count; i++) {
+        car_model_layer *layer = &model->layers[i];
+        if (net->layers[i].kind == CAR_LAYER_EMBED && !net->tie)
+            layer->weight_floats =
+                (size_t)model->input_size * (size_t)car_padded(layer->size.units);
+        for (int direction = 0; direction < layer->directions; direction++)
+            layer->weights[direction] = add_floats(layout, layer->weight_floats);
+    }
+    model->head_weights = add_floats(layout, head_panel_floats(model));
+    model->head_bias = add_floats(layout, (size_t)car_padded(model->output_size));
+    model->weight_floats = layout->size / sizeof(float);
+}
+
+static void lay_transposed(car_model *model, car_layout *layout) {
+    for (int i = 0; i < model->net->layer_count; i++) {
+        car_model_layer *layer = &model->layers[i];
+        for (int direction = 0; layer->training_plan && direction < layer->directions; direction++)
+            layer->transposed[direction] =
+                add_floats(layout, car_plan_transposed_floats(layer->training_plan));
+    }
+    size_t panels = ((size_t)model->head_depth + CAR_PANEL - 1) / CAR_PANEL;
+    model->head_transposed = add_floats(layout, panels * (size_t)model->output_size * CAR_PANEL);
+    model->transposed_floats = layout->size / sizeof(float);
+}
+
+car_status car_model_prepare(car_model *model, car_error *error) {
+    for (int i = 0; i < model->net->layer_count; i++)
+        if (model->net->layers[i].kind == CAR_LAYER_CELL)
+            CAR_TRY(make_plans(model, i, error));
+    /* Places within the head's gradient are int32 (car_product_block). */
+    if (head_panel_floats(model) > INT32_MAX)
+        return too_large(error);
+    car_layout weights = {0}, transposed = {0};
+    lay_weights(model, &weights);
+    lay_transposed(model, &transposed);
+    if (weights.overflow || transposed.overflow)
+        return too_large(error);
+    model->weights = car_allocate(model->allocator, model->weight_floats, sizeof(float));
+    return model->weights ? CAR_OK : no_memory(error);
+}
+
+void car_model_free(car_model *model) {
+    if (!model)
+        return;
+    for (int i = 0; model->layers && i < model->net->layer_count; i++) {
+        car_plan_free(model->layers[i].plan);
+        car_plan_free(model->layers[i].training_plan);
+    }
+    for (int i = 0; i < model->metadata_count; i++) {
+        car_release(model->allocator, model->metadata[i].key);
+        car_release(model->allocator, model->metadata[i].value);
+    }
+    car_release(model->allocator, model->metadata);
+    car_release(model->allocator, model->weights);
+    car_release(model->allocator, model->transposed);
+    car_net_free(model->net);
+    car_arena_free(model->arena);
+}
+
+/* ---- Making and copying ------------------------------------------------------------------------------- */
+
+/* A net of its own from the text and cells of `net`. */
+static car_status copy_net(const struct car_net *net, const car_allocator *allocator,
+                           car_net **copy, car_error *error) {
+    return car_net_parse_with(net->text, (const car_cell *const *)net->cells, net->cell_count,
+                              false, allocator, copy, error);
+}
+
+car_status car_model_create(const car_net *net, const car_model_options *options,
+                            const car_allocator *allocator, car_model **model, car_error *error) {
+    car_net *own;
+    *model = NULL;
+    CAR_TRY(copy_net(net, allocator, &own, error));
+    car_model *made;
+    CAR_TRY(
+        car_model_outline(own, options->input_size, options->output_size, allocator, &made, error));
+    car_status status = car_model_prepare(made, error);
+    if (status == CAR_OK)
+        status = car_model_initialize(made, options, error);
+    if (status == CAR_OK)
+        *model = made;
+    else
+        car_model_free(made);
+    return status;
+}
+
+static car_status copy_contents(const car_model *model, car_model *copy, car_error *error) {
+    CAR_TRY(car_model_prepare(copy, error));
+    memcpy(copy->weights, model->weights, model->weight_floats * sizeof(float));
+    for (int i = 0; i < model->metadata_count; i++)
+        CAR_TRY(
+            car_model_set_metadata(copy, model->metadata[i].key, model->metadata[i].value, error));
+    copy->transposed = car_allocate(copy->allocator, copy->transposed_floats, sizeof(float));
+    if (!copy->transposed)
+        return no_memory(error);
+    car_model_transpose(copy, 1);
+    return CAR_OK;
+}
+
+car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
+                          car_error *error) {
+    car_net *net;
+    *copy = NULL;
+    CAR_TRY(copy_net(model->net, allocator, &net, error));
+    car_model *made;
+    CAR_TRY(car_model_outline(net, model->input_size, model->output_size, allocator, &made, error));
+    made->kernels = model->kernels;
+    car_status status = copy_contents(model, made, error);
+    if (status == CAR_OK)
+        *copy = made;
+    else
+        car_model_free(made);
+    return status;
+}
+
+/* ---- Transposed copies -------------------------------------------------------------------------------- */
+
+static void refresh(car_model *model) {
+    for (int i = 0; i < model->net->layer_count; i++)
+        for (int d = 0; model->layers[i].plan && d < model->layers[i].directions; d++)
+            car_plan_refresh(model->layers[i].plan, model->weights + model->layers[i].weights[d]);
+}
+
+/* The head's panels of 64 outputs -> panels of 64 inputs, by panels of outputs. */
+static void transpose_head(const car_model *model, int member, int members) {
+    int depth = model->head_depth, outputs = model->output_size, begin, end;
+    car_team_share(outputs, CAR_PANEL, member, members, &begin, &end);
+    for (int output = begin; output < end; output += CAR_PANEL) {
+        const float *panel = model->weights + model->head_weights + (size_t)output * (size_t)depth;
+        int columns = outputs - output < CAR_PANEL ? outputs - output : CAR_PANEL;
+        for (int k = 0; k < depth; k += CAR_PANEL) {
+            int rows = depth - k < CAR_PANEL ? depth - k : CAR_PANEL;
+            float *target = model->transposed + model->head_transposed +
+                            (size_t)k * (size_t)outputs + (size_t)output * CAR_PANEL;
+            model->kernels->transpose(panel + (size_t)k * CAR_PANEL, CAR_PANEL, rows, columns,
+                                      target, CAR_PANEL);
+        }
+    }
+}
+
+static void transpose_task(void *argument, car_team *team, int member, int members) {
+    (void)team;
+    const car_model *model = argument;
+    for (int i = 0; i < model->net->layer_count; i++) {
+        const car_model_layer *layer = &model->layers[i];
+        for (int d = 0; layer->training_plan && d < layer->directions; d++)
+            car_plan_transpose(layer->training_plan, model->kernels,
+                               model->weights + layer->weights[d],
+                               model->transposed + layer->transposed[d], member, members);
+    }
+    transpose_head(model, member, members);
+}
+
+void car_model_transpose(car_model *model, int threads) {
+    refresh(model);
+    if (model->transposed)
+        car_team_run(threads, transpose_task, model);
+}
+
+/* ---- What the outside asks ---------------------------------------------------------------------------- */
+
+const char *car_model_net(const car_model *model) {
+    return model->net->text;
+}
+
+int car_model_input_size(const car_model *model) {
+    return model->input_size;
+}
+
+int car_model_output_size(const car_model *model) {
+    return model->output_size;
+}
+
+int64_t car_model_parameter_count(const car_model *model) {
+    int64_t count = (int64_t)model->output_size * (model->head_depth + 1);
+    if (model->net->layers[0].kind == CAR_LAYER_EMBED && !model->net->tie)
+        count += (int64_t)model->input_size * model->layers[0].size.units;
+    for (int i = 0; i < model->net->layer_count; i++) {
+        const car_model_layer *layer = &model->layers[i];
+        for (int p = 0; layer->plan && p < model->net->layers[i].cell->parameter_count; p++)
+            count +=
+                (int64_t)layer->directions * layer->size.units * car_plan_columns(layer->plan, p);
+    }
+    return count;
+}
+
+const char *car_cpu_level_name(car_error *error) {
+    const car_kernels *kernels;
+    return car_kernels_choose(&kernels, error) == CAR_OK ? kernels->name : NULL;
+}
+
+/* ---- Metadata ----------------------------------------------------------------------------------------- */
+
+static car_metadata *find_metadata(const car_model *model, const char *key) {
+    for (int i = 0; i < model->metadata_count; i++)
+        if (strcmp(model->metadata[i].key, key) == 0)
+            return &model->metadata[i];
+    return NULL;
+}
+
+const char *car_model_metadata(const car_model *model, const char *key) {
+    const car_metadata *found = find_metadata(model, key);
+    return found ? found->value : NULL;
+}
+
+static char *copy_string(const car_model *model, const char *text) {
+    size_t bytes = strlen(text) + 1;
+    char *copy = car_allocate(model->allocator, bytes, 1);
+    if (copy)
+        memcpy(copy, text, bytes);
+    return copy;
+}
+
+static void remove_metadata(car_model *model, car_metadata *entry) {
+    car_release(model->allocator, entry->key);
+    car_release(model->allocator, entry->value);
+    size_t after = (size_t)(model->metadata + model->metadata_count - entry - 1);
+    memmove(entry, entry + 1, after * sizeof *entry);
+    model->metadata_count--;
+}
+
+static car_status append_metadata(car_model *model, const char *key, char *value,
+                                  car_error *error) {
+    size_t count = (size_t)model->metadata_count;
+    car_metadata *grown = car_allocate(model->allocator, count + 1, sizeof *grown);
+    char *own_key = copy_string(model, key);
+    if (!grown || !own_key) {
+        car_release(model->allocator, grown);
+        car_release(model->allocator, own_key);
+        car_release(model->allocator, value);
+        return no_memory(error);
+    }
+    if (count > 0)
+        memcpy(grown, model->metadata, count * sizeof *grown);
+    grown[count] = (car_metadata){own_key, value};
+    car_release(model->allocator, model->metadata);
+    model->metadata = grown;
+    model->metadata_count++;
+    return CAR_OK;
+}
+
+bool car_model_is_own_key(const char *key) {
+    static const char *const own[] = {"carousel.format", "carousel.net", "carousel.input_size",
+                                      "carousel.output_size"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strcmp(key, own[i]) == 0)
+            return true;
+    return strncmp(key, "carousel.cell.", 14) == 0 || strncmp(key, "carousel.sha256", 15) == 0;
+}
+
+car_status car_model_set_metadata(car_model *model, const char *key, const char *value,
+                                  car_error *error) {
+    if (car_model_is_own_key(key))
+        return car_fail(error, CAR_USAGE,
+                        "model: metadata key `%.100s` is the library's; choose another", key);
+    car_metadata *found = find_metadata(model, key);
+    if (!value) {
+        if (found)
+            remove_metadata(model, found);
+        return CAR_OK;
+    }
+    char *copy = copy_string(model, value);
+    if (!copy)
+        return no_memory(error);
+    if (!found)
+        return append_metadata(model, key, copy, error);
+    car_release(model->allocator, found->value);
+    found->value = copy;
+    return CAR_OK;
+}

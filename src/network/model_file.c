@@ -1,0 +1,361 @@
+/*
+ * model_file: a model as safetensors, and back.
+ *
+ * Out: tensors under the names of tensors.c, F32, row-major; metadata carousel.format ("1"), carousel.net,
+ * carousel.cell.NAME (the text of every cell, so that the file needs nothing else), carousel.input_size,
+ * carousel.output_size, and the caller's strings under their own keys.
+ * In:  any file. The container has checked its form; here the net is parsed without touching other files, the
+ * tensors it asks for are listed and held against the file's (missing, surplus, dtype, shape), and only then is
+ * memory for weights taken: every size is that of a tensor in the file by then.
+ *
+ * PyTorch has two biases where a cell has one: the second is written as zeros, and added when it is read.
+ */
+#include "network.h"
+#include <string.h>
+
+#define CELL_KEY    "carousel.cell."
+#define TRAINER_KEY "trainer."
+
+enum { CELL_LIMIT = CAR_NET_LAYER_LIMIT };
+
+static car_status no_memory(const char *origin, car_error *error) {
+    return car_fail(error, CAR_MEMORY, "%s: out of memory; use a smaller model", origin);
+}
+
+/* ---- Writing ------------------------------------------------------------------------------------------ */
+
+static car_status add_number(car_container_builder *builder, const char *key, int value,
+                             car_error *error) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", value);
+    return car_container_builder_metadata(builder, key, text, error);
+}
+
+static car_status add_cells(const car_model *model, car_container_builder *builder,
+                            car_error *error) {
+    for (int i = 0; i < model->net->cell_count; i++) {
+        const struct car_cell *cell = model->net->cells[i];
+        char key[128];
+        snprintf(key, sizeof key, CELL_KEY "%.100s", cell->name);
+        CAR_TRY(car_container_builder_metadata(builder, key, cell->text, error));
+    }
+    return CAR_OK;
+}
+
+static car_status add_metadata(const car_model *model, car_container_builder *builder,
+                               car_error *error) {
+    CAR_TRY(car_container_builder_metadata(builder, "carousel.format", "1", error));
+    CAR_TRY(car_container_builder_metadata(builder, "carousel.net", model->net->text, error));
+    CAR_TRY(add_cells(model, builder, error));
+    CAR_TRY(add_number(builder, "carousel.input_size", model->input_size, error));
+    CAR_TRY(add_number(builder, "carousel.output_size", model->output_size, error));
+    for (int i = 0; i < model->metadata_count; i++)
+        CAR_TRY(car_container_builder_metadata(builder, model->metadata[i].key,
+                                               model->metadata[i].value, error));
+    return CAR_OK;
+}
+
+static car_status add_tensors(const car_model *model, car_container_builder *builder, float *values,
+                              car_error *error) {
+    for (int i = 0; i < model->tensor_count; i++) {
+        const car_tensor_place *place = &model->tensors[i];
+        size_t floats = car_model_tensor_floats(model, i);
+        car_model_unpack(model, i, model->weights, values);
+        const car_tensor tensor = {.name = place->name,
+                                   .dtype = CAR_F32,
+                                   .rank = place->rank,
+                                   .shape = {place->shape[0], place->shape[1]},
+                                   .data = values,
+                                   .bytes = floats * sizeof(float)};
+        CAR_TRY(car_container_builder_tensor(builder, &tensor, error));
+        values += floats;
+    }
+    return CAR_OK;
+}
+
+car_status car_model_write(const car_model *model, car_container_builder *builder, float **storage,
+                           car_error *error) {
+    size_t floats = 0;
+    for (int i = 0; i < model->tensor_count; i++)
+        floats += car_model_tensor_floats(model, i);
+    *storage = car_allocate(model->allocator, floats, sizeof(float));
+    if (!*storage)
+        return no_memory("model", error);
+    car_status status = add_metadata(model, builder, error);
+    if (status == CAR_OK)
+        status = add_tensors(model, builder, *storage, error);
+    if (status != CAR_OK) {
+        car_release(model->allocator, *storage);
+        *storage = NULL;
+    }
+    return status;
+}
+
+car_status car_model_save(const car_model *model, const char *path, car_error *error) {
+    car_container_builder *builder;
+    float *storage = NULL;
+    CAR_TRY(car_container_builder_create(model->allocator, &builder, error));
+    car_status status = car_model_write(model, builder, &storage, error);
+    if (status == CAR_OK)
+        status = car_container_builder_save(builder, path, error);
+    car_container_builder_free(builder);
+    car_release(model->allocator, storage);
+    return status;
+}
+
+/* ---- Reading: net and sizes --------------------------------------------------------------------------- */
+
+typedef struct model_reader {
+    const car_container *container;
+    const char *origin;
+    const car_allocator *allocator;
+    car_error *error;
+    int cell_count;
+    car_cell *cells[CELL_LIMIT];
+} model_reader;
+
+/* What a net or cell in a file gets wrong is the file's fault. */
+static car_status blame_file(const model_reader *reader, car_status status,
+                             const car_error *inner) {
+    if (status != CAR_USAGE && status != CAR_DATA)
+        return car_fail(reader->error, status, "%s: %.400s", reader->origin, inner->message);
+    return car_fail(reader->error, CAR_MODEL, "%s: %.400s", reader->origin, inner->message);
+}
+
+static car_status read_cell(model_reader *reader, const char *key) {
+    const char *text = car_container_metadata(reader->container, key);
+    car_error inner;
+    car_cell *cell;
+    if (reader->cell_count == CELL_LIMIT)
+        return car_fail(reader->error, CAR_MODEL,
+                        "%s: more than %d cells; not a model of this program", reader->origin,
+                        CELL_LIMIT);
+    car_status status = car_cell_compile(text, strlen(text), key, reader->allocator, &cell, &inner);
+    if (status != CAR_OK)
+        return blame_file(reader, status, &inner);
+    reader->cells[reader->cell_count++] = cell;
+    if (strcmp(car_cell_name(cell), key + strlen(CELL_KEY)) != 0)
+        return car_fail(reader->error, CAR_MODEL, "%s: metadata %.80s holds a cell named `%.60s`",
+                        reader->origin, key, car_cell_name(cell));
+    return CAR_OK;
+}
+
+static car_status read_cells(model_reader *reader) {
+    for (int i = 0; i < car_container_metadata_count(reader->container); i++) {
+        const char *key = car_container_metadata_key(reader->container, i);
+        if (strncmp(key, CELL_KEY, strlen(CELL_KEY)) == 0)
+            CAR_TRY(read_cell(reader, key));
+    }
+    return CAR_OK;
+}
+
+static car_status read_number(const model_reader *reader, const char *key, int *value) {
+    const char *text = car_container_metadata(reader->container, key);
+    int64_t sum = 0;
+    size_t length = text ? strspn(text, "0123456789") : 0;
+    for (size_t i = 0; i < length && length < 10; i++)
+        sum = sum * 10 + (text[i] - '0');
+    if (length == 0 || length >= 10 || text[length] != '\0')
+        return car_fail(reader->error, CAR_MODEL,
+                        "%s: metadata %s is %s%.40s%s; a whole number is needed", reader->origin,
+                        key, text ? "\"" : "", text ? text : "missing", text ? "\"" : "");
+    *value = (int)sum;
+    return CAR_OK;
+}
+
+static car_status check_format(const model_reader *reader, const char **net_text) {
+    const char *format = car_container_metadata(reader->container, "carousel.format");
+    *net_text = car_container_metadata(reader->container, "carousel.net");
+    if (!format || !*net_text)
+        return car_fail(
+            reader->error, CAR_MODEL,
+            "%s: no Carousel model: metadata carousel.%s is missing; train one, or add it",
+            reader->origin, format ? "net" : "format");
+    if (strcmp(format, "1") != 0)
+        return car_fail(reader->error, CAR_MODEL,
+                        "%s: format %.20s, but this program reads format 1; use a newer program",
+                        reader->origin, format);
+    return CAR_OK;
+}
+
+static car_status read_outline(model_reader *reader, car_model **model) {
+    const char *text;
+    car_error inner;
+    car_net *net;
+    int input_size, output_size;
+    CAR_TRY(check_format(reader, &text));
+    CAR_TRY(read_number(reader, "carousel.input_size", &input_size));
+    CAR_TRY(read_number(reader, "carousel.output_size", &output_size));
+    CAR_TRY(read_cells(reader));
+    car_status status =
+        car_net_parse_with(text, (const car_cell *const *)reader->cells, reader->cell_count, false,
+                           reader->allocator, &net, &inner);
+    if (status != CAR_OK)
+        return blame_file(reader, status, &inner);
+    status = car_model_outline(net, input_size, output_size, reader->allocator, model, &inner);
+    return status == CAR_OK ? CAR_OK : blame_file(reader, status, &inner);
+}
+
+/* ---- Reading: tensors --------------------------------------------------------------------------------- */
+
+static void print_shape(char *out, size_t capacity, int rank, const size_t *shape) {
+    int length = snprintf(out, capacity, "[");
+    for (int i = 0; i < rank && length > 0 && (size_t)length < capacity; i++)
+        length +=
+            snprintf(out + length, capacity - (size_t)length, "%s%zu", i ? ", " : "", shape[i]);
+    if (length > 0 && (size_t)length < capacity)
+        snprintf(out + length, capacity - (size_t)length, "]");
+}
+
+static car_status check_tensor(const model_reader *reader, const car_tensor_place *place) {
+    static const char *const dtypes[] = {"F32", "I64", "I32", "U8"};
+    const car_tensor *tensor = car_container_find(reader->container, place->name);
+    char wanted[64], found[128];
+    print_shape(wanted, sizeof wanted, place->rank, place->shape);
+    if (!tensor)
+        return car_fail(reader->error, CAR_MODEL,
+                        "%s: tensor %.120s %s is missing; the net asks for it", reader->origin,
+                        place->name, wanted);
+    print_shape(found, sizeof found, tensor->rank, tensor->shape);
+    bool fits = tensor->rank == place->rank && tensor->shape[0] == place->shape[0] &&
+                (place->rank == 1 || tensor->shape[1] == place->shape[1]);
+    if (!fits)
+        return car_fail(reader->error, CAR_MODEL,
+                        "%s: tensor %.120s is %s, but the net asks for %s", reader->origin,
+                        place->name, found, wanted);
+    if (tensor->dtype != CAR_F32)
+        return car_fail(reader->error, CAR_MODEL, "%s: tensor %.120s is %s, but only F32 is read",
+                        reader->origin, place->name, dtypes[tensor->dtype]);
+    return CAR_OK;
+}
+
+static bool is_expected(const car_model *model, const char *name) {
+    for (int i = 0; i < model->tensor_count; i++)
+        if (strcmp(model->tensors[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static car_status check_tensors(const model_reader *reader, const car_model *model) {
+    for (int i = 0; i < model->tensor_count; i++)
+        CAR_TRY(check_tensor(reader, &model->tensors[i]));
+    for (int i = 0; i < car_container_tensor_count(reader->container); i++) {
+        const car_tensor *tensor = car_container_tensor(reader->container, i);
+        if (strncmp(tensor->name, TRAINER_KEY, strlen(TRAINER_KEY)) == 0 ||
+            is_expected(model, tensor->name))
+            continue;
+        char found[128];
+        print_shape(found, sizeof found, tensor->rank, tensor->shape);
+        return car_fail(
+            reader->error, CAR_MODEL,
+            "%s: tensor %.120s %s has no place in the net; take it away or change the net",
+            reader->origin, tensor->name, found);
+    }
+    return CAR_OK;
+}
+
+/* ---- Reading: values ---------------------------------------------------------------------------------- */
+
+/* Adds block `block` of tensor `index` of the file to the same block of its sibling. */
+static car_status add_to_sibling(const model_reader *reader, car_model *model, int index, int block,
+                                 const float *values) {
+    const car_tensor_place *place = &model->tensors[index];
+    int units = model->layers[place->layer].size.units;
+    if (place->sibling < 0 || model->tensors[place->sibling].blocks[block] < 0)
+        return car_fail(
+            reader->error, CAR_MODEL,
+            "%s: tensor %.120s must be 0 in rows %d to %d: the cell has no such parameter",
+            reader->origin, place->name, block * units, (block + 1) * units - 1);
+    size_t floats = car_model_tensor_floats(model, place->sibling);
+    float *sum = car_allocate(model->allocator, floats, sizeof *sum);
+    if (!sum)
+        return no_memory(reader->origin, reader->error);
+    car_model_unpack(model, place->sibling, model->weights, sum);
+    for (int k = 0; k < units; k++)
+        sum[block * units + k] += values[block * units + k];
+    car_model_pack(model, place->sibling, sum, model->weights);
+    car_release(model->allocator, sum);
+    return CAR_OK;
+}
+
+static bool has_values(const float *values, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (values[i] != 0)
+            return true;
+    return false;
+}
+
+static car_status read_zero_blocks(const model_reader *reader, car_model *model, int index) {
+    const car_tensor_place *place = &model->tensors[index];
+    const float *values = car_container_find(reader->container, place->name)->data;
+    for (int b = 0; b < place->count; b++) {
+        size_t block = (size_t)model->layers[place->layer].size.units * place->shape[1];
+        if (place->blocks[b] < 0 && has_values(values + (size_t)b * block, block))
+            CAR_TRY(add_to_sibling(reader, model, index, b, values));
+    }
+    return CAR_OK;
+}
+
+static car_status read_values(const model_reader *reader, car_model *model) {
+    for (int i = 0; i < model->tensor_count; i++)
+        car_model_pack(model, i,
+                       car_container_find(reader->container, model->tensors[i].name)->data,
+                       model->weights);
+    for (int i = 0; i < model->tensor_count; i++)
+        if (model->tensors[i].role == CAR_TENSOR_CELL)
+            CAR_TRY(read_zero_blocks(reader, model, i));
+    car_model_transpose(model, 1);
+    return CAR_OK;
+}
+
+static car_status read_metadata(const model_reader *reader, car_model *model) {
+    for (int i = 0; i < car_container_metadata_count(reader->container); i++) {
+        const char *key = car_container_metadata_key(reader->container, i);
+        if (!car_model_is_own_key(key) && strncmp(key, TRAINER_KEY, strlen(TRAINER_KEY)) != 0)
+            CAR_TRY(car_model_set_metadata(
+                model, key, car_container_metadata(reader->container, key), reader->error));
+    }
+    return CAR_OK;
+}
+
+static car_status read_contents(const model_reader *reader, car_model *model) {
+    car_error inner;
+    CAR_TRY(check_tensors(reader, model));
+    car_status status = car_model_prepare(model, &inner);
+    if (status != CAR_OK)
+        return blame_file(reader, status, &inner);
+    CAR_TRY(read_values(reader, model));
+    return read_metadata(reader, model);
+}
+
+car_status car_model_read(const car_container *container, const char *origin,
+                          const car_allocator *allocator, car_model **model, car_error *error) {
+    *model = NULL;
+    model_reader *reader = car_allocate(allocator, 1, sizeof *reader);
+    if (!reader)
+        return no_memory(origin, error);
+    *reader = (model_reader){
+        .container = container, .origin = origin, .allocator = allocator, .error = error};
+    car_model *made = NULL;
+    car_status status = read_outline(reader, &made);
+    if (status == CAR_OK)
+        status = read_contents(reader, made);
+    for (int i = 0; i < reader->cell_count; i++)
+        car_cell_free(reader->cells[i]);
+    car_release(allocator, reader);
+    if (status == CAR_OK)
+        *model = made;
+    else
+        car_model_free(made);
+    return status;
+}
+
+car_status car_model_load(const char *path, const car_allocator *allocator, car_model **model,
+                          car_error *error) {
+    car_container *container;
+    *model = NULL;
+    CAR_TRY(car_container_load(path, allocator, &container, error));
+    car_status status = car_model_read(container, path, allocator, model, error);
+    car_container_free(container);
+    return status;
+}
