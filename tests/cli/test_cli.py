@@ -1,0 +1,205 @@
+"""The program as a user runs it: help, cells, info, streams, exit codes. The language-model verbs: test_lm.py."""
+import json
+import os
+import re
+import subprocess
+
+from harness import CAROUSEL, expect, main, matches, ok, refused, run, write
+
+VERBS = ["cell list", "cell show", "cell check", "cell explain", "info", "lm train", "lm eval", "lm sample", "demo"]
+MY_CELL = """# a cell of one's own
+cell mine(x) -> h
+state h
+z = sigmoid(Wz@x + Uz@h + bz)
+h' = z*h + (1 - z)*tanh(Wh@x + bh)
+"""
+
+
+def test_version():
+    ok("--version", out=r"^carousel \d+\.\d+\.\d+ \(cpu level (baseline|avx2|avx512)\)$")
+
+
+def test_overview():
+    result = ok("help", out=r"^Examples$")
+    expect(result.out == ok("--help").out, "help and --help differ")
+    for verb in ("demo", "lm", "cell", "info", "help"):
+        matches(rf"^  {verb} ", result.out, "overview")
+    result = run()
+    expect(result.code == 2, "no verb is a usage error")
+
+
+def test_help_of_every_verb():
+    for verb in VERBS:
+        result = ok(*verb.split(), "--help", out=r"\A" + f"carousel {verb}: ")
+        expect(result.out == ok("help", *verb.split()).out, f"help {verb} differs from {verb} --help")
+        expect(result.out.index("Examples") < result.out.index("Usage"), f"{verb}: examples come first")
+        wide = [line for line in result.out.splitlines() if len(line) > 80]
+        expect(not wide, f"{verb}: wider than 80 columns: {wide}")
+        for option in re.findall(r"^  (?:-\w, |    )--[\w-]+ \S+.*(?:\n {26}.*)*", result.out, re.MULTILINE):
+            expect("default: " in option, f"{verb}: no default: {option}")
+
+
+def test_help_lists_subverbs():
+    for verb in ("cell", "lm"):
+        ok(verb, "--help", out=rf"^  carousel {verb} \w+")
+        ok("help", verb, out=rf"^  carousel {verb} \w+")
+        expect(run(verb).code == 2, f"{verb} alone is a usage error")
+
+
+def test_usage_errors():
+    refused(2, "unknown verb cel; did you mean carousel cell?", "cel", "list")
+    refused(2, "unknown verb xyzzy; see carousel help", "xyzzy")
+    refused(2, "did you mean carousel cell check", "cell", "chek", "lstm")
+    refused(2, "unknown option --hiden; did you mean --hidden", "cell", "check", "lstm", "--hiden", "3")
+    refused(2, "whole number from 1 to", "cell", "check", "lstm", "--hidden", "0")
+    refused(2, "whole number from 1 to", "cell", "check", "lstm", "--hidden", "3.5")
+    refused(2, "needs a value", "cell", "check", "lstm", "--hidden")
+    refused(2, "too few arguments", "cell", "show")
+    refused(2, "what is gru for", "cell", "show", "lstm", "gru")
+    refused(2, "the verb comes first", "--json", "info")
+
+
+def test_cell_list():
+    result = ok("cell", "list", out=r"^lstm +\S")
+    names = [line.split()[0] for line in result.out.splitlines()]
+    entries = json.loads(ok("cell", "list", "--json").out)
+    expect([entry["name"] for entry in entries] == names, "list and list --json differ")
+    required = """dense rnn lstm-1997 lstm lstm-peephole cifg lstm-noi lstm-nof lstm-noo lstm-nobias gru gru-v1
+        mut1 mut2 mut3 ugrnn janet mgu indrnn slstm mingru layernorm-lstm""".split()
+    expect(not set(required) - set(names), f"missing in the zoo: {set(required) - set(names)}")
+    expect(all(entry["summary"].strip() for entry in entries), "a cell has no summary")
+
+
+def test_cell_check_of_the_zoo():
+    for entry in json.loads(ok("cell", "list", "--json").out):
+        result = json.loads(ok("cell", "check", entry["name"], "--json").out)
+        expect(re.fullmatch("[0-9a-f]{32}", result["fingerprint"]), "fingerprint")
+        expect(result["derivatives"]["points"] > 20, f"{entry['name']}: too few derivatives compared")
+        expect(result["derivatives"]["worst_error"] < 1e-5, f"{entry['name']}: {result['derivatives']}")
+
+
+def test_cell_check_prints_every_parameter():
+    result = ok("cell", "check", "lstm", "--hidden", "7", "--input", "2")
+    for gate in "ifgo":
+        matches(rf"^W{gate} +matrix +\[n\]\[input\] +default", result.out, "check")
+        matches(rf"^U{gate} +matrix +\[n\]\[n\] +default", result.out, "check")
+    matches(r"^bf +bias +\[n\] +1$", result.out, "check")
+    matches(r"^bi +bias +\[n\] +0$", result.out, "check")
+
+
+def test_cell_show_gives_a_usable_file():
+    for name in ("lstm", "gru", "layernorm-lstm"):
+        text = ok("cell", "show", name).out
+        write("copy.cell", text)
+        expect(ok("cell", "show", "copy.cell").out == text, "a shown cell is shown differently from its file")
+        ours = json.loads(ok("cell", "check", "copy.cell", "--json").out)
+        theirs = json.loads(ok("cell", "check", name, "--json").out)
+        expect(ours == theirs, f"{name} and its copy differ")
+
+
+def test_cell_from_file_and_pipe():
+    write("mine.cell", MY_CELL)
+    os.mkdir("folder")
+    write("folder/plain", MY_CELL)
+    for name in ("mine.cell", "./mine.cell", "folder/plain"):
+        ok("cell", "check", name, out=r"^Wz +matrix")
+    ok("cell", "check", "-", stdin=MY_CELL, out=r"^Wz +matrix")
+    ok("cell", "show", "--", "mine.cell", out="cell mine")
+
+
+def test_cell_explain():
+    for name in ("lstm", "gru", "dense", "layernorm-lstm"):
+        result = ok("cell", "explain", name, "--hidden", "64")
+        for section in ("Equations", "Program", "Gradient", "Plan"):
+            matches(f"^{section}", result.out, "explain")
+        matches("(?i)flop", result.out, "explain")
+        matches("(?i)bytes", result.out, "explain")
+    refused(2, r"\d+", "cell", "explain", "indrnn", "--hidden", "0")
+
+
+def test_bad_cells():
+    place = r"^carousel: bad\.cell:\d+:\d+: "
+    bad = {
+        "": r"^carousel: bad\.cell",
+        "x": place,
+        "cell a(x) -> h\nstate h\nh' = tanh(W@x + U@h": place,
+        "cell a(x) -> h\nstate h\nh' = tanh(W@x + U@h) +": place,
+        "cell a(x) -> h\nstate h\np = q*2\nq = p*2\nh' = tanh(W@x) + q": place + ".*",
+        "cell a(x) -> h\nstate h\nu = sigmoid(W@x)\nh' = tanh(V@x + U@h)": place,
+        "cell a(x) -> h\nstate h\nh' = tanh(W@x + W@h)": place,
+        "cell a(x) -> h\nstate h\nh' = tanh(W@x)\nh' = tanh(U@h)": place,
+        "cell a(x) -> y\nstate h\nh' = tanh(W@x)": place,
+        "cell a(x) -> h\nstate h\nh' = flip(W@x)": place,
+        "cell a(x) -> h\nstate h\nh' = tanh(W@x)\ninit bq = 1": place,
+        "cell a(x) -> h\nstate h\nh' = " + "(" * 5000 + "x" + ")" * 5000: place,
+        b"cell a(x) -> h\nstate h\nh' = tanh(W@x)\0\n": place,
+        b"cell a(x) -> h\nstate h\nh' = \xff\xfe\n": place,
+        b"\x00\x01\x02\x7fELF": place,
+    }
+    for text, error in bad.items():
+        write("bad.cell", text)
+        result = refused(3, error, "cell", "check", "bad.cell")
+        expect(not result.out, f"output beside the error: {result.out}")
+
+
+def test_cell_shape_error_names_both_shapes():
+    write("bad.cell", "cell a(x) -> h\nstate h\nh' = tanh(W@x + W@h)\n")
+    error = refused(3, r"bad\.cell:3:\d+: ", "cell", "check", "bad.cell").err
+    matches("input", error, "shape error")
+
+
+def test_missing_and_unreadable_files():
+    refused(5, "nowhere.cell: .*No such file", "cell", "check", "nowhere.cell")
+    refused(5, "(?i)directory", "cell", "check", "./")
+    refused(2, "no such cell in the zoo; did you mean lstm", "cell", "show", "lsmt")
+    refused(5, "No such file", "info", "nowhere.safetensors")
+    refused(5, "(?i)directory", "info", "/")
+
+
+def test_info_of_the_machine():
+    ok("info", out=r"^cpu level +(baseline|avx2|avx512)")
+    result = json.loads(ok("info", "--json").out)
+    expect(result["threads"] >= 1 and result["version"], f"{result}")
+
+
+def test_cpu_level_can_be_lowered():
+    ok("info", out=r"^cpu level +baseline", env={"CAROUSEL_CPU": "baseline"})
+    refused_level = run("lm", "eval", "x", "y", env={"CAROUSEL_CPU": "quantum"})
+    expect(refused_level.code != 0, "an unknown CPU level must be an error")
+
+
+def test_info_refuses_what_is_no_model():
+    cases = [b"", b"x", b"\x00" * 8, b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"\x08\0\0\0\0\0\0\0{}      " + b"x",
+             b"\x40\0\0\0\0\0\0\0" + b'{"a":' * 12 + b"1" * 4]
+    for case in cases:
+        write("m.safetensors", case)
+        result = refused(4, "m.safetensors", "info", "m.safetensors")
+        expect(not result.out, "output beside the error")
+
+
+def test_full_disk_is_exit_5():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([CAROUSEL, "cell", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    expect(done.returncode == 5, f"exit {done.returncode}")
+    matches("^carousel: standard output: ", done.stderr, "stderr")
+
+
+def test_closed_stdout():
+    done = subprocess.run(f'"{CAROUSEL}" cell list >&-', shell=True, capture_output=True, text=True, check=False)
+    expect(done.returncode == 5, f"exit {done.returncode}: {done.stderr}")
+
+
+def test_reader_that_leaves_is_no_error():
+    script = f'"{CAROUSEL}" cell explain layernorm-lstm | head -c 1 >/dev/null; echo "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    expect(done.stdout == "0\n" and not done.stderr, f"{done}")
+
+
+def test_errors_are_one_printable_line():
+    result = run("cell", "show", "a\nb\x1b[31m\x07.cell")
+    expect(result.code == 5 and result.err.count("\n") == 1, f"{result.err!r}")
+    expect("\x1b" not in result.err and "\x07" not in result.err, f"{result.err!r}")
+
+
+if __name__ == "__main__":
+    main(globals())

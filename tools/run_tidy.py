@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Runs clang-tidy over the sources of a build: `run_tidy.py BUILD JOBS`. Exit 1 if it finds anything.
+
+The flags come from compile_commands.json, less those that only gcc knows.
+"""
+import concurrent.futures
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+
+
+def arguments(entry):
+    words = shlex.split(entry["command"])[1:]
+    keep = [word for word in words if word.startswith(("-I", "-D", "-std", "-m"))]
+    return keep + ["-fopenmp", "-Wno-unknown-warning-option"]
+
+
+def tidy(entry):
+    command = ["clang-tidy", "--quiet", entry["file"], "--", *arguments(entry)]
+    run = subprocess.run(command, cwd=entry["directory"], capture_output=True, text=True, check=False)
+    return run.returncode, run.stdout, run.stderr
+
+
+def main():
+    build, jobs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+    entries = json.loads((build / "compile_commands.json").read_text(encoding="utf-8"))
+    files = {}
+    for entry in entries:
+        if "../src/" in entry["file"] or "../cli/" in entry["file"]:
+            files.setdefault(entry["file"], entry)
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for code, output, errors in pool.map(tidy, files.values()):
+            if code:
+                failed += 1
+                print(output or errors)
+    print(f"{len(files)} files, {failed} with findings")
+    return 1 if failed or not files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
