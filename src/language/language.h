@@ -1,11 +1,14 @@
 /*
  * language: the text of a cell becomes checked graphs of operations. Stands on base.
  *
- *   lex.c      text -> tokens                         parse.c    tokens -> equations (syntax tree)
- *   check.c    names, kinds, shapes, cycles -> graph  canonical.c  bit-exact rewrites, product chains, fingerprint
- *   gradient.c graph -> gradient graph (one table)    print.c    graph -> text, text -> graph, cell explain
- *   oracle.c   the graphs in double with plain loops  zoo.c      cells/ compiled into the library
- *   cell.c     car_cell_compile and its accessors
+ *   lex.c      text -> tokens                         parse.c    tokens -> equations (pieces of expressions)
+ *   check.c    names, kinds, shapes, cycles -> graph  canonical.c  bit-exact rewrites, product chains
+ *   builder.c  nodes, equal ones shared               fingerprint.c  128 bits of the canonical graph
+ *   gradient.c graph -> gradient graph (one table)    print.c    graph -> text, text -> graph
+ *   explain.c  equations, parameters, graphs as text  init.c     how parameters start
+ *   oracle.c   the graphs in double with plain loops  derivative.c  its derivatives against differences
+ *   cell.c     car_cell_compile and its accessors     zoo.c      cells/ compiled into the library
+ *   syntax.h   what only the files of this room share
  *
  * A graph is in SSA form: node i only uses nodes before it. Every value is a vector of n units (the hidden
  * size) but x, which has the input size; a constant is the same in all units; `mean` gives every unit the mean.
@@ -85,6 +88,7 @@ typedef struct car_init {
 } car_init;
 /* Reads "number | uniform[(a)] | orthogonal[(a)] | identity*a | walk[(g)] | chrono(T)". */
 car_status car_init_parse(const char *text, car_init *init, car_error *error) CAR_CHECK_RESULT;
+void car_init_print(car_text *text, car_init init); /* what car_init_parse reads; "default" for DEFAULT */
 
 typedef enum car_parameter_kind { CAR_MATRIX, CAR_BIAS, CAR_VECTOR } car_parameter_kind;
 typedef struct car_parameter {
@@ -95,7 +99,8 @@ typedef struct car_parameter {
     int line, column;
 } car_parameter;
 
-/* `torch` clause: a PyTorch tensor as parameters stacked by rows, in this order; count 0: all zeros. */
+/* `torch` clause: a PyTorch tensor as parameters stacked by rows, in this order; a parameter of -1 is a block of
+ * zeros [n] (gru's bias_hh = 0 0 bhn); count 0: all zeros. */
 typedef struct car_torch_entry {
     const char *tensor; /* "weight_ih" */
     int count;
@@ -119,6 +124,7 @@ typedef struct car_gradient {
 } car_gradient;
 
 struct car_cell {
+    const car_allocator *allocator;
     car_arena *arena;
     const char *name, *text, *origin; /* origin: file name or zoo name, for messages */
     const char *input_name;
@@ -168,6 +174,13 @@ car_status car_graph_parse(const char *text, const struct car_cell *cell, car_ar
                            car_graph *graph, car_error *error) CAR_CHECK_RESULT;
 /* The equations as a .cell text that compiles to the same graph (the search prints its mutants so). */
 void car_cell_print(car_text *text, const struct car_cell *cell);
+
+/* ---- explain.c ---------------------------------------------------------------------------------------- */
+
+/* Every state and parameter with kind, shape and init, one a line (`cell check`). */
+void car_cell_describe(const struct car_cell *cell, car_text *text);
+/* The equations, the above, the canonical graph, its gradient, the contributions (`cell explain`'s part here). */
+void car_cell_explain(const struct car_cell *cell, car_text *text);
 
 /* ---- oracle.c: the unscheduled graph in double, one lane --------------------------------------------- */
 
