@@ -1,0 +1,100 @@
+/*
+ * cpu: which levels this CPU and this operating system allow, and the choice among them.
+ *
+ * In:  CPUID leaves 1 and 7, XCR0 (XGETBV), the environment variable CAROUSEL_CPU. Out: a level, its table,
+ * or the reason why a level is not available.
+ *
+ * An instruction set counts when the CPU has it and the operating system saves its registers: XCR0 bits 1-2
+ * (XMM, YMM) for AVX2, bits 5-7 as well (mask registers, ZMM) for AVX-512.
+ */
+#include "levels.h"
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static const char *const level_names[CAR_CPU_LEVELS] = {"baseline", "avx2", "avx512"};
+
+#if defined(__x86_64__)
+static uint64_t saved_registers(void) {
+    uint32_t low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+/* Why the level cannot run here; NULL when it can. */
+static const char *why_not(car_cpu_level level) {
+    enum { YMM = 0x06, ZMM = 0xe0 };
+    if (level == CAR_CPU_BASELINE)
+        return NULL;
+    unsigned a = 0, b = 0, c1 = 0, d = 0, b7 = 0, c7 = 0;
+    if (!__get_cpuid(1, &a, &b, &c1, &d) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d))
+        return "the CPU has no AVX2";
+    if (!(c1 & bit_OSXSAVE))
+        return "the operating system does not save YMM registers";
+    if (!(c1 & bit_AVX) || !(b7 & bit_AVX2))
+        return "the CPU has no AVX2";
+    if (!(c1 & bit_FMA))
+        return "the CPU has no FMA";
+    const uint64_t saved = saved_registers();
+    if ((saved & YMM) != YMM)
+        return "the operating system does not save YMM registers";
+    if (level == CAR_CPU_AVX2)
+        return NULL;
+    const unsigned needed = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    if ((b7 & needed) != needed)
+        return "the CPU lacks one of AVX-512 F, BW, DQ, VL";
+    if ((saved & ZMM) != ZMM)
+        return "the operating system does not save ZMM registers";
+    return NULL;
+}
+#else
+static const char *why_not(car_cpu_level level) {
+    return level == CAR_CPU_BASELINE ? NULL : "not an x86-64 CPU";
+}
+#endif
+
+car_cpu_level car_cpu_highest(void) {
+    for (int level = CAR_CPU_LEVELS - 1; level > CAR_CPU_BASELINE; level--)
+        if (!why_not((car_cpu_level)level))
+            return (car_cpu_level)level;
+    return CAR_CPU_BASELINE;
+}
+
+const car_kernels *car_kernels_of(car_cpu_level level) {
+    if (level >= CAR_CPU_LEVELS || why_not(level))
+        return NULL;
+#if defined(__x86_64__)
+    if (level == CAR_CPU_AVX512)
+        return &car_kernels_avx512;
+    if (level == CAR_CPU_AVX2)
+        return &car_kernels_avx2;
+#endif
+    return &car_kernels_baseline;
+}
+
+car_status car_kernels_choose(const car_kernels **kernels, car_error *error) {
+    car_cpu_level level = car_cpu_highest();
+    const char *wanted = getenv("CAROUSEL_CPU");
+    if (wanted && *wanted) {
+        int named = 0;
+        while (named < CAR_CPU_LEVELS && strcmp(wanted, level_names[named]) != 0)
+            named++;
+        if (named == CAR_CPU_LEVELS)
+            return car_fail(error, CAR_USAGE,
+                            "CAROUSEL_CPU: unknown level '%.32s'; use baseline, avx2 or avx512",
+                            wanted);
+        if (named < (int)level)
+            level = (car_cpu_level)named;
+    }
+    *kernels = car_kernels_of(level);
+    return CAR_OK;
+}
+
+void car_cpu_describe(car_text *text) {
+    for (int level = 0; level < CAR_CPU_LEVELS; level++) {
+        const char *reason = why_not((car_cpu_level)level);
+        car_text_format(text, "%s: %s\n", level_names[level], reason ? reason : "available");
+    }
+}

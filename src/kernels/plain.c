@@ -1,0 +1,290 @@
+/*
+ * plain: the jobs of the table as plain scalar loops, written to be read and to be tested against.
+ *
+ * In and out: as kernels.h says of each function. Maths is libm's in double, rounded once; sums that promise
+ * an order keep it, the others run in double.
+ */
+#include "plain.h"
+#include <math.h>
+#include <string.h>
+
+static void plain_product(const car_product *product, int row_begin, int row_end, int block_begin,
+                          int block_end) {
+    const int64_t depth = (int64_t)product->parts * product->part_length;
+    for (int row = row_begin; row < row_end; row++)
+        for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {
+            const car_product_block *block = &product->block[column / CAR_BLOCK];
+            const int lane = column % CAR_BLOCK;
+            const float *panel = product->panels + column / CAR_PANEL * depth * CAR_PANEL;
+            float *c = product->c + row * product->c_row_stride + block->c + lane;
+            float sum = 0.0f;
+            if (block->initial == CAR_FROM_C)
+                sum = *c;
+            else if (block->initial != CAR_FROM_ZERO)
+                sum = product->initial[block->initial + lane];
+            for (int64_t k = 0; k < depth; k++) {
+                float a = product->a[row * product->a_row_stride +
+                                     k / product->part_length * product->part_stride +
+                                     k % product->part_length];
+                sum = fmaf(a, panel[k * CAR_PANEL + column % CAR_PANEL], sum);
+            }
+            *c = sum;
+        }
+}
+
+static void plain_pack_rows(const float *source, int64_t source_row_stride, int rows,
+                            const car_product_block *block, int blocks, float *panels,
+                            int block_begin, int block_end) {
+    for (int i = block_begin; i < block_end && i < blocks; i++)
+        for (int k = 0; k < rows; k++)
+            for (int lane = 0; lane < CAR_BLOCK; lane++)
+                panels[(int64_t)(i / CAR_PANEL_BLOCKS) * rows * CAR_PANEL + k * CAR_PANEL +
+                       i % CAR_PANEL_BLOCKS * CAR_BLOCK + lane] =
+                    source[k * source_row_stride + block[i].c + lane];
+}
+
+static void plain_transpose(const float *a, int64_t a_row_stride, int rows, int columns, float *out,
+                            int64_t out_row_stride) {
+    for (int row = 0; row < rows; row++)
+        for (int column = 0; column < columns; column++)
+            out[column * out_row_stride + row] = a[row * a_row_stride + column];
+}
+
+static double plain_softplus(double x) {
+    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+}
+
+/* One operation on one unit. */
+static float plain_operation(car_vector_op op, float a, float b, float c) {
+    switch (op) {
+    case CAR_VECTOR_ADD:
+        return a + b;
+    case CAR_VECTOR_SUBTRACT:
+        return a - b;
+    case CAR_VECTOR_MULTIPLY:
+        return a * b;
+    case CAR_VECTOR_DIVIDE:
+        return a / b;
+    case CAR_VECTOR_FMA:
+        return fmaf(a, b, c);
+    case CAR_VECTOR_NEGATE:
+        return -a;
+    case CAR_VECTOR_SIGMOID:
+        return (float)(1.0 / (1.0 + exp(-(double)a)));
+    case CAR_VECTOR_TANH:
+        return (float)tanh((double)a);
+    case CAR_VECTOR_RELU:
+        return a > 0.0f ? a : isnan(a) ? a : 0.0f;
+    case CAR_VECTOR_EXP:
+        return (float)exp((double)a);
+    case CAR_VECTOR_LOG:
+        return (float)log((double)a);
+    case CAR_VECTOR_SQRT:
+        return sqrtf(a);
+    case CAR_VECTOR_SOFTPLUS:
+        return (float)plain_softplus((double)a);
+    case CAR_VECTOR_ABS:
+        return fabsf(a);
+    case CAR_VECTOR_MAX:
+        return a > b ? a : b;
+    case CAR_VECTOR_MIN:
+        return a < b ? a : b;
+    case CAR_VECTOR_GREATER:
+        return a > b ? 1.0f : 0.0f;
+    case CAR_VECTOR_SIGMOID_GRADIENT:
+        return a * (b * (1.0f - b));
+    case CAR_VECTOR_TANH_GRADIENT:
+        return a * fmaf(-b, b, 1.0f);
+    case CAR_VECTOR_LOAD:
+    case CAR_VECTOR_STORE:
+    case CAR_VECTOR_CONSTANT:
+    case CAR_VECTOR_OP_COUNT:
+        break;
+    }
+    return 0.0f;
+}
+
+static float *slot_at(car_vector_slot slot, int row, int unit) {
+    float *at = slot.base + row * slot.row_stride;
+    return slot.block_stride == 0 ? at
+                                  : at + unit / CAR_BLOCK * slot.block_stride + unit % CAR_BLOCK;
+}
+
+static void plain_program(const car_vector_program *program, const car_vector_slot *slots,
+                          int units, int row_begin, int row_end, int block_begin, int block_end) {
+    for (int row = row_begin; row < row_end; row++)
+        for (int unit = block_begin * CAR_BLOCK; unit < block_end * CAR_BLOCK; unit++) {
+            float registers[CAR_VECTOR_REGISTERS] = {0};
+            for (int i = 0; i < program->count; i++) {
+                const car_vector_instruction *code = &program->code[i];
+                float a = registers[code->a], b = registers[code->b], c = registers[code->c];
+                if (code->op == CAR_VECTOR_LOAD)
+                    registers[code->out] = *slot_at(slots[code->slot], row, unit);
+                else if (code->op == CAR_VECTOR_STORE)
+                    *slot_at(slots[code->slot], row, unit) = unit < units ? a : 0.0f;
+                else if (code->op == CAR_VECTOR_CONSTANT)
+                    registers[code->out] = code->value;
+                else
+                    registers[code->out] = plain_operation((car_vector_op)code->op, a, b, c);
+            }
+        }
+}
+
+static void plain_row_mean(car_vector_slot source, int units, int row_begin, int row_end,
+                           float *out, int64_t out_stride) {
+    for (int row = row_begin; row < row_end; row++) {
+        float lane[CAR_BLOCK] = {0};
+        for (int unit = 0; unit < units; unit++)
+            lane[unit % CAR_BLOCK] += *slot_at(source, row, unit);
+        for (int half = CAR_BLOCK / 2; half > 0; half /= 2)
+            for (int i = 0; i < half; i++)
+                lane[i] += lane[i + half];
+        out[row * out_stride] = lane[0] / (float)units;
+    }
+}
+
+static void plain_column_sum(car_vector_slot source, int rows, int block_begin, int block_end,
+                             float *sum, bool from_zero) {
+    for (int unit = block_begin * CAR_BLOCK; unit < block_end * CAR_BLOCK; unit++) {
+        float total = from_zero ? 0.0f : sum[unit];
+        for (int row = 0; row < rows; row++)
+            total += *slot_at(source, row, unit);
+        sum[unit] = total;
+    }
+}
+
+/* The largest value and the sum of exp((x - max) / temperature). */
+static double plain_exponentials(const float *x, int classes, double temperature, double *max) {
+    *max = -INFINITY;
+    for (int i = 0; i < classes; i++)
+        *max = x[i] > *max ? x[i] : *max;
+    double sum = 0.0;
+    for (int i = 0; i < classes; i++)
+        sum += exp((x[i] - *max) / temperature);
+    return sum;
+}
+
+static void plain_softmax_row(float *x, int classes, double temperature) {
+    double max, sum = plain_exponentials(x, classes, temperature, &max);
+    for (int i = 0; i < car_padded(classes); i++)
+        x[i] = i < classes ? (float)(exp((x[i] - max) / temperature) / sum) : 0.0f;
+}
+
+static void plain_softmax(float *logits, int64_t row_stride, int classes, float temperature,
+                          int row_begin, int row_end) {
+    for (int row = row_begin; row < row_end; row++)
+        plain_softmax_row(logits + row * row_stride, classes, (double)temperature);
+}
+
+static void plain_softmax_loss(float *logits, int64_t row_stride, int classes,
+                               const int32_t *targets, float scale, bool gradient, float *loss,
+                               int row_begin, int row_end) {
+    for (int row = row_begin; row < row_end; row++) {
+        float *x = logits + row * row_stride;
+        const int32_t target = targets[row];
+        double max, sum = plain_exponentials(x, classes, 1.0, &max);
+        loss[row] = target < 0 ? 0.0f : (float)(max + log(sum) - x[target]);
+        if (!gradient)
+            continue;
+        plain_softmax_row(x, classes, 1.0);
+        for (int i = 0; i < classes; i++)
+            x[i] = target < 0 ? 0.0f : scale * (x[i] - (i == target ? 1.0f : 0.0f));
+    }
+}
+
+static double plain_square_sum(const float *x, size_t count) {
+    double lane[CAR_BLOCK] = {0};
+    for (size_t i = 0; i < count; i++)
+        lane[i % CAR_BLOCK] += (double)x[i] * (double)x[i];
+    for (int half = CAR_BLOCK / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+static double plain_quotient(double a, double b) {
+    return a == 0.0 ? 0.0 : a / b;
+}
+
+static void plain_update(const car_update *update, size_t begin, size_t end) {
+    const double rate = update->rate, beta1 = update->beta1, beta2 = update->beta2;
+    for (size_t i = begin; i < end; i++) {
+        double w = update->weights[i], g = update->gradient[i] * (double)update->gradient_scale;
+        if (update->clip_value > 0.0f)
+            g = fmax(-update->clip_value, fmin(update->clip_value, g));
+        if (update->kind == CAR_OPTIMIZER_ADAMW)
+            w -= rate * update->decay * w;
+        else
+            g += update->decay * w;
+        double first = update->first ? update->first[i] : 0.0;
+        double second = update->second ? update->second[i] : 0.0;
+        if (update->kind == CAR_OPTIMIZER_SGD) {
+            first = update->momentum * first + g;
+            w -= rate * first;
+        } else {
+            second = beta2 * second + (1.0 - beta2) * g * g;
+            double size = sqrt(second) + update->epsilon, step = g;
+            if (update->kind != CAR_OPTIMIZER_RMSPROP) {
+                first = beta1 * first + (1.0 - beta1) * g;
+                step = first / update->correction1;
+                size = sqrt(second / update->correction2) + update->epsilon;
+            }
+            w -= rate * plain_quotient(step, size);
+        }
+        update->weights[i] = (float)w;
+        if (update->first)
+            update->first[i] = (float)first;
+        if (update->second)
+            update->second[i] = (float)second;
+    }
+}
+
+static void plain_add(float *out, const float *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        out[i] += x[i];
+}
+
+static void plain_multiply(float *out, const float *x, const float *mask, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        out[i] = x[i] * mask[i];
+}
+
+static void plain_dropout_mask(car_random_key key, uint64_t time, uint64_t lane, float probability,
+                               int units, float *mask) {
+    for (int unit = 0; unit < car_padded(units); unit++) {
+        uint32_t four[4];
+        car_random_block(key, time, (lane << 32) + (uint64_t)unit / 4, four);
+        float uniform = (float)(four[unit % 4] >> 8) * 0x1p-24f;
+        mask[unit] = unit >= units || uniform < probability ? 0.0f : 1.0f / (1.0f - probability);
+    }
+}
+
+static void plain_map(car_vector_op op, const float *x, float *out, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        out[i] = plain_operation(op, x[i], 0.0f, 0.0f);
+}
+
+static bool plain_all_finite(const float *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+const car_kernels car_kernels_plain = {.level = CAR_CPU_BASELINE,
+                                       .name = "plain",
+                                       .product = plain_product,
+                                       .pack_rows = plain_pack_rows,
+                                       .transpose = plain_transpose,
+                                       .program = plain_program,
+                                       .row_mean = plain_row_mean,
+                                       .column_sum = plain_column_sum,
+                                       .softmax_loss = plain_softmax_loss,
+                                       .softmax = plain_softmax,
+                                       .square_sum = plain_square_sum,
+                                       .update = plain_update,
+                                       .add = plain_add,
+                                       .multiply = plain_multiply,
+                                       .dropout_mask = plain_dropout_mask,
+                                       .map = plain_map,
+                                       .all_finite = plain_all_finite};
