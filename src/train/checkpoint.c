@@ -166,12 +166,6 @@ typedef struct saving {
     size_t name_size;
 } saving;
 
-static size_t tensor_floats(const struct car_model *model, int index) {
-    car_model_tensor tensor;
-    car_model_tensor_at(model, index, &tensor);
-    return tensor.shape[0] * (tensor.rank > 1 ? tensor.shape[1] : 1);
-}
-
 static car_status add_metadata(saving *save, car_error *error) {
     CAR_TRY(car_container_builder_metadata(save->builder, "trainer.optimizer",
                                            save->trainer->options.optimizer, error));
@@ -196,7 +190,7 @@ static car_status add_moments(saving *save, const char *prefix, const float *pac
         car_model_tensor tensor;
         car_model_tensor_at(model, i, &tensor);
         char *name = names + (size_t)i * save->name_size;
-        size_t floats = tensor_floats(model, i);
+        size_t floats = car_model_tensor_floats(model, i);
         snprintf(name, save->name_size, "%s%s", prefix, tensor.name);
         car_model_unpack(model, i, packed, save->next);
         car_tensor out = {.name = name,
@@ -236,7 +230,7 @@ static bool reserve(saving *save) {
     for (int i = 0; i < tensors; i++) {
         car_model_tensor tensor;
         car_model_tensor_at(trainer->model, i, &tensor);
-        floats += 2 * tensor_floats(trainer->model, i);
+        floats += 2 * car_model_tensor_floats(trainer->model, i);
         longest = strlen(tensor.name) > longest ? strlen(tensor.name) : longest;
     }
     save->name_size = longest + sizeof "trainer.second.";

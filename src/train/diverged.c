@@ -300,7 +300,7 @@ static void describe_tensor(const struct car_model *model, int index, size_t row
     if (tensor->role == CAR_TENSOR_CELL && tensor->count > 0) {
         size_t units = (size_t)model->layers[tensor->layer].size.units;
         const struct car_cell *cell = model->net->layers[tensor->layer].cell;
-        int parameter = tensor->parameters[row / units];
+        int parameter = tensor->blocks[row / units];
         snprintf(out, size, "layer %d (%.*s)%s: %s %.*s", tensor->layer + 1, NAME_LIMIT, cell->name,
                  tensor->direction ? " backwards" : "", what, NAME_LIMIT,
                  cell->parameters[parameter].name);
