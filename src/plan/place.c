@@ -161,27 +161,31 @@ static car_status place_taps(car_plan *plan, const car_plan_options *options, ca
     return CAR_OK;
 }
 
-/* wanted[v]: the gradient reads v, or another stage than v's own does. */
-static void mark_wanted(const car_plan *plan, bool *wanted) {
+/* Why a value has to be stored: the gradient reads it, or another stage than its own does. */
+typedef struct wishes {
+    bool *back, *crossing; /* [forward count] */
+} wishes;
+
+static void mark_wishes(const car_plan *plan, wishes wanted) {
     const car_graph *graph = &plan->cell->graph;
     for (int u = 0; u < graph->count; u++) {
         const car_node *node = &graph->nodes[u];
         if (node->op == CAR_OP_MEAN || node->op == CAR_OP_PRODUCT)
             continue;
         if (node->a >= 0 && !car_same_when(plan->when[node->a], plan->when[u]))
-            wanted[node->a] = true;
+            wanted.crossing[node->a] = true;
         if (node->b >= 0 && !car_same_when(plan->when[node->b], plan->when[u]))
-            wanted[node->b] = true;
+            wanted.crossing[node->b] = true;
     }
     for (int s = 0; s < plan->store_count; s++)
         if (!car_same_when(plan->stores[s].when, plan->when[plan->stores[s].node]))
-            wanted[plan->stores[s].node] = true;
+            wanted.crossing[plan->stores[s].node] = true;
     if (!plan->training)
         return;
     const car_graph *back = &plan->cell->gradient.graph;
     for (int v = 0; v < back->count; v++)
         if (back->nodes[v].op == CAR_OP_FORWARD)
-            wanted[back->nodes[v].index] = true;
+            wanted.back[back->nodes[v].index] = true;
 }
 
 static bool has_store(const car_plan *plan, int v) {
@@ -199,18 +203,20 @@ static int only_user(const car_plan *plan, int v) {
     return -1;
 }
 
-/* Gives the gate of a sum that only one value is computed from to that value, or to the next one after it. */
-static car_status take_gates(car_plan *plan, const bool *wanted, car_error *error) {
+/* Gives the gate of a sum to the first value computed from it, and from nothing else's sum, that has to be stored;
+ * nothing reads the sum itself after that. */
+static car_status take_gates(car_plan *plan, wishes wanted, car_error *error) {
     const car_graph *graph = &plan->cell->graph;
     for (int g = 0; g < plan->gates; g++) {
         plan->gate_taken[g] = false;
         int v = plan->gate_root[g];
-        while (!plan->gate_reserved[g] && plan->uses[v] == 1 && !wanted[v] && !has_store(plan, v)) {
+        while (!plan->gate_reserved[g] && plan->uses[v] == 1 && !wanted.back[v] &&
+               !has_store(plan, v)) {
             int u = only_user(plan, v);
             if (graph->nodes[u].op == CAR_OP_PRODUCT || graph->nodes[u].op == CAR_OP_MEAN ||
-                !is_nowhere(plan->place[u]) || !car_same_when(plan->when[u], plan->when[v]))
+                !is_nowhere(plan->place[u]))
                 break;
-            if (wanted[u]) {
+            if (wanted.back[u] || wanted.crossing[u]) {
                 plan->gate_taken[g] = true;
                 plan->place[plan->gate_root[g]] = NOWHERE;
                 plan->place[u] = (car_place){CAR_REGION_SUMS, g, false};
@@ -256,20 +262,23 @@ static double recompute_cost(const car_plan *plan, int v) {
     return cost;
 }
 
-static car_status keep_wanted(car_plan *plan, const bool *wanted, car_error *error) {
+static car_status keep_wanted(car_plan *plan, wishes wanted, car_error *error) {
     const car_graph *graph = &plan->cell->graph;
     for (int v = 0; v < graph->count; v++) {
         car_place place;
+        bool wish = wanted.back[v] || wanted.crossing[v];
         int gate = graph->nodes[v].op == CAR_OP_PRODUCT ? plan->gate_of[v] : -1;
         bool root = gate >= 0 && plan->gate_root[gate] == v;
+        if (root && plan->gate_taken[gate])
+            continue;
         if (root && plan->gate_reserved[gate]) {
             plan->place[v] = NOWHERE;
-            if (wanted[v]) {
+            if (wish) {
                 CAR_TRY(in_rows(plan, v, &place, error));
                 plan->place[v] = place;
             }
         }
-        if (!wanted[v] || !is_nowhere(plan->place[v]) || graph->nodes[v].op == CAR_OP_CONSTANT)
+        if (!wish || !is_nowhere(plan->place[v]) || graph->nodes[v].op == CAR_OP_CONSTANT)
             continue;
         if (recompute_cost(plan, v) > RECOMPUTE_LIMIT)
             CAR_TRY(keep(plan, v, &place, error));
@@ -279,15 +288,16 @@ static car_status keep_wanted(car_plan *plan, const bool *wanted, car_error *err
 
 static car_status place_forward(car_plan *plan, const car_plan_options *options, car_error *error) {
     size_t count = (size_t)plan->cell->graph.count + 1;
-    bool *wanted = car_arena_allocate(plan->arena, count, sizeof(bool));
-    if (!wanted)
+    wishes wanted = {car_arena_allocate(plan->arena, count, sizeof(bool)),
+                     car_arena_allocate(plan->arena, count, sizeof(bool))};
+    if (!wanted.back || !wanted.crossing)
         return car_plan_no_memory(error);
     place_leaves(plan);
     CAR_TRY(place_states(plan, error));
     CAR_TRY(place_operands(plan, error));
     CAR_TRY(place_output(plan, error));
     CAR_TRY(place_taps(plan, options, error));
-    mark_wanted(plan, wanted);
+    mark_wishes(plan, wanted);
     CAR_TRY(take_gates(plan, wanted, error));
     return keep_wanted(plan, wanted, error);
 }

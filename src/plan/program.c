@@ -169,7 +169,9 @@ static int emit_forward(builder *build, int v) {
     if (is_overridden(plan, false, v))
         return constant(build, *plan->override[v]);
     car_place place = plan->place[v];
-    if (node->op == CAR_OP_PRODUCT && car_same_when(plan->when[v], build->when))
+    bool forward = build->when.phase < CAR_PHASE_BACK_LOOP;
+    if (node->op == CAR_OP_PRODUCT && (car_same_when(plan->when[v], build->when) ||
+                                       (forward && plan->gate_taken[plan->gate_of[v]])))
         return load(build, (car_place){CAR_REGION_SUMS, plan->gate_of[v], false});
     bool stored = car_is_leaf(node->op) || node->op == CAR_OP_PRODUCT || node->op == CAR_OP_MEAN ||
                   car_earlier(plan->when[v], build->when);
