@@ -5,7 +5,7 @@
  * examples); everything else is checked by its own definition.
  */
 #include "base.h"
-#include <errno.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <math.h>
@@ -207,7 +207,7 @@ static void test_random_distributions(void **state) {
     int bins[16] = {0};
     for (uint64_t k = 0; k < COUNT; k++) {
         float u = car_random_uniform(key, 1, k);
-        assert_true(u >= 0 && u < 1);
+        assert_true(u >= 0 && u < 1 && u * 0x1p24f == floorf(u * 0x1p24f));
         bins[(int)(u * 16)]++;
         uniform += u;
         double z = car_random_normal(key, 2, k);
@@ -366,10 +366,19 @@ static void test_utf8(void **state) {
         assert_true(decoded == code_point);
         assert_true(length == 1 || car_utf8_decode(bytes, (size_t)length - 1, &decoded) == -1);
     }
-    const char *bad[] = {
-        "\x80",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x9f\xbf", "\xed\xa0\x80",
-        "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80", "\xff",
-        "\xc3(",        "\xe2\x82("};
+    const char *bad[] = {"\x80",
+                         "\xc0\x80",
+                         "\xc1\xbf",
+                         "\xe0\x9f\xbf",
+                         "\xed\xa0\x80",
+                         "\xed\xbf\xbf",
+                         "\xf0\x8f\xbf\xbf",
+                         "\xf4\x90\x80\x80",
+                         "\xf5\x80\x80",
+                         "\xf8\x90\x80\x80",
+                         "\xff",
+                         "\xc3(",
+                         "\xe2\x82("};
     for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {
         uint32_t ignored;
         assert_int_equal(car_utf8_decode(bad[k], strlen(bad[k]), &ignored), -1);
@@ -497,6 +506,27 @@ static void test_json_accepts(void **state) {
     car_arena_free(arena);
 }
 
+/* Strings and lists longer than a chunk of the arena, with quotes inside. */
+static void test_json_long(void **state) {
+    (void)state;
+    enum { LENGTH = 50000 };
+    char *text = malloc(LENGTH);
+    assert_non_null(text);
+    memset(text, 'x', LENGTH);
+    memcpy(text, "[\"\\\"", 4);
+    memcpy(text + LENGTH - 6, "\\\"\",", 4);
+    memcpy(text + LENGTH - 2, "7]", 2);
+    car_arena *arena = car_arena_create(NULL);
+    const car_json *root = NULL;
+    assert_int_equal(parse_json(text, LENGTH, arena, &root, NULL), CAR_OK);
+    assert_int_equal(root->first->length, LENGTH - 8);
+    assert_true(root->first->text[0] == '"' && root->first->text[LENGTH - 9] == '"');
+    assert_int_equal(root->first->text[LENGTH - 8], 0);
+    assert_true(root->first->next->number == 7);
+    car_arena_free(arena);
+    free(text);
+}
+
 static void test_json_refuses(void **state) {
     (void)state;
     const char *bad[] = {"",
@@ -533,6 +563,7 @@ static void test_json_refuses(void **state) {
                          "\"\\udc00\"",
                          "\"\\ud800\\u0041\"",
                          "\"\\ud800\\ud800\"",
+                         "\"\\udc00\\udc00\"",
                          "\"\x01\"",
                          "\"\n\"",
                          "\"\xff\"",
@@ -591,6 +622,16 @@ static car_status write_file(const char *path, const char *text, car_error *erro
     return status;
 }
 
+static int files_here(void) {
+    DIR *here = opendir(".");
+    assert_non_null(here);
+    int count = 0;
+    while (readdir(here))
+        count++;
+    closedir(here);
+    return count - 2;
+}
+
 static void assert_file_holds(const char *path, const char *text) {
     char *data = NULL;
     size_t length = 0;
@@ -617,6 +658,9 @@ static void test_file_write_and_replace(void **state) {
     assert_int_equal(write_file(path, "second, and longer", NULL), CAR_OK);
     assert_file_holds("new", "second, and longer");
     assert_int_equal(mode_of("new"), 0600);
+    assert_int_equal(chmod("new", 0666), 0);
+    assert_int_equal(write_file("new", "third", NULL), CAR_OK);
+    assert_int_equal(mode_of("new"), 0666);
     assert_int_equal(symlink("new", "link"), 0);
     assert_int_equal(write_file("link", "through the link", NULL), CAR_OK);
     assert_file_holds("new", "through the link");
@@ -633,7 +677,9 @@ static void test_file_abandon(void **state) {
     assert_int_equal(car_file_writer_open("kept", NULL, &writer, NULL), CAR_OK);
     assert_int_equal(car_file_writer_write(writer, "new", 3, NULL), CAR_OK);
     assert_file_holds("kept", "old");
+    assert_int_equal(files_here(), 2);
     car_file_writer_abandon(writer);
+    assert_int_equal(files_here(), 1);
     car_file_writer_abandon(NULL);
     assert_file_holds("kept", "old");
     assert_int_equal(unlink("kept"), 0);
@@ -654,6 +700,7 @@ static void test_file_full(void **state) {
     setrlimit(RLIMIT_FSIZE, &limit);
     signal(SIGXFSZ, before);
     assert_int_equal(status, CAR_IO);
+    assert_int_equal(files_here(), 1);
     assert_non_null(strstr(error.message, "kept"));
     assert_file_holds("kept", "old");
     assert_int_equal(unlink("kept"), 0);
@@ -728,6 +775,20 @@ static void ignore_alarm(int number) {
     (void)number;
 }
 
+/* Signals every millisecond that interrupt system calls. */
+static void start_alarms(void) {
+    const struct sigaction action = {.sa_handler = ignore_alarm};
+    const struct itimerval fast = {{0, 1000}, {0, 1000}};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &fast, NULL);
+}
+
+static void stop_alarms(void) {
+    const struct itimerval off = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &off, NULL);
+    signal(SIGALRM, SIG_DFL);
+}
+
 /* A slow pipe on standard input, with signals that interrupt the reads. */
 static void test_file_read_pipe(void **state) {
     (void)state;
@@ -749,15 +810,11 @@ static void test_file_read_pipe(void **state) {
     close(ends[1]);
     int standard_input = dup(0);
     assert_int_equal(dup2(ends[0], 0), 0);
-    struct sigaction action = {.sa_handler = ignore_alarm}, before;
-    sigaction(SIGALRM, &action, &before);
-    const struct itimerval fast = {{0, 1000}, {0, 1000}}, off = {{0, 0}, {0, 0}};
-    setitimer(ITIMER_REAL, &fast, NULL);
+    start_alarms();
     char *data = NULL;
     size_t length = 0;
     car_status status = car_file_read("-", 1 << 20, NULL, &data, &length, NULL);
-    setitimer(ITIMER_REAL, &off, NULL);
-    sigaction(SIGALRM, &before, NULL);
+    stop_alarms();
     if (standard_input >= 0) {
         dup2(standard_input, 0);
         close(standard_input);
@@ -773,6 +830,41 @@ static void test_file_read_pipe(void **state) {
     for (size_t k = 0; k < length; k++)
         assert_true(data[k] == 'p');
     car_release(NULL, data);
+}
+
+/* A named pipe is written to as it stands; signals cut its writes into parts. */
+static void test_file_write_pipe(void **state) {
+    (void)state;
+    enum { LENGTH = 1 << 20 };
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    uint8_t *sent = malloc(LENGTH);
+    assert_non_null(sent);
+    for (size_t k = 0; k < LENGTH; k++)
+        sent[k] = (uint8_t)(k * k >> 5);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        FILE *pipe_end = fopen("pipe", "rb");
+        bool fine = pipe_end != NULL;
+        for (size_t k = 0; k < LENGTH && fine; k++) {
+            fine = fgetc(pipe_end) == sent[k];
+            if (k % 65536 == 0)
+                usleep(3000);
+        }
+        _exit(fine && fgetc(pipe_end) == EOF ? 0 : 1);
+    }
+    car_file_writer *writer = NULL;
+    assert_int_equal(car_file_writer_open("pipe", NULL, &writer, NULL), CAR_OK);
+    start_alarms();
+    car_status status = car_file_writer_write(writer, sent, LENGTH, NULL);
+    stop_alarms();
+    assert_int_equal(status, CAR_OK);
+    assert_int_equal(car_file_writer_commit(writer, NULL), CAR_OK);
+    int result = -1;
+    waitpid(child, &result, 0);
+    assert_int_equal(result, 0);
+    assert_int_equal(unlink("pipe"), 0);
+    free(sent);
 }
 
 int main(void) {
@@ -796,6 +888,7 @@ int main(void) {
         cmocka_unit_test(test_number_parse),
         cmocka_unit_test(test_locale),
         cmocka_unit_test(test_json_accepts),
+        cmocka_unit_test(test_json_long),
         cmocka_unit_test(test_json_refuses),
     };
     const struct CMUnitTest file_tests[] = {
@@ -806,6 +899,7 @@ int main(void) {
         cmocka_unit_test(test_file_permissions),
         cmocka_unit_test(test_file_read),
         cmocka_unit_test(test_file_read_pipe),
+        cmocka_unit_test(test_file_write_pipe),
     };
     int failed = cmocka_run_group_tests_name("base", tests, NULL, NULL);
     failed += cmocka_run_group_tests_name("base: files", file_tests, enter_folder, leave_folder);

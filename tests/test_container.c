@@ -273,6 +273,12 @@ static void test_every_bit(void **state) {
         }
         file[bit / 8] = (char)(file[bit / 8] ^ 1 << bit % 8);
     }
+    /* Two bits at once: another type of the same size. */
+    char *dtype = memmem(file, length, "I32", 3);
+    assert_non_null(dtype);
+    memcpy(dtype, "F32", 3);
+    car_container *container = NULL;
+    assert_int_equal(parse_exactly(file, length, &container, NULL), CAR_MODEL);
     assert_true(equal < 8); /* only the case of a hexadecimal digit in an escape is free */
     car_container_free(whole);
     free(file);
@@ -417,7 +423,10 @@ static void test_hostile_sizes(void **state) {
         memcpy(file, &lengths[k], 8);
         memcpy(file + 8, "{}", 2);
         car_container *container = NULL;
-        assert_int_equal(parse_exactly(file, sizeof file, &container, NULL), CAR_MODEL);
+        car_error error = {0};
+        assert_int_equal(parse_exactly(file, sizeof file, &container, &error), CAR_MODEL);
+        const char *cause = lengths[k] > 100000000 ? "100,000,000" : "beyond the end";
+        assert_non_null(strstr(error.message, cause));
     }
     car_text nested, many;
     car_text_start(&nested, NULL);

@@ -209,8 +209,8 @@ const car_tensor *car_container_find(const car_container *container, const char 
 
 /* Building and writing one. The writer adds two digests to the metadata, "carousel.sha256" of all tensor data
  * (in file order) and "carousel.sha256.header" of everything else; the reader verifies them when present (one
- * without the other is refused). A key set twice keeps the last value; the two digest keys are passed over, so
- * that the metadata of a file can be copied as it is. Tensor data is borrowed until the save. */
+ * without the other is refused). A key set twice keeps the last value; the two digests are always the
+ * writer's own, so the metadata of a file can be copied as it is. Tensor data is borrowed until the save. */
 typedef struct car_container_builder car_container_builder;
 car_status car_container_builder_create(const car_allocator *allocator,
                                         car_container_builder **builder, car_error *error) CAR_CHECK_RESULT;

@@ -442,8 +442,6 @@ car_status car_container_builder_metadata(car_container_builder *builder, const 
     if (!is_utf8(key) || !is_utf8(value))
         return car_fail(error, CAR_DATA,
                         "metadata \"%s\": not UTF-8; write it in UTF-8 or leave it out", key);
-    if (strcmp(key, DIGEST_KEY) == 0 || strcmp(key, HEADER_DIGEST_KEY) == 0)
-        return CAR_OK;
     return set_metadata(builder, key, value, error);
 }
 

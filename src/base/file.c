@@ -69,8 +69,6 @@ static car_status prepare_read(int descriptor, const char *path, size_t limit, i
     struct stat about;
     if (fstat(descriptor, &about) != 0)
         return fail_on_path(error, path, "be read", errno);
-    if (S_ISDIR(about.st_mode))
-        return fail_on_path(error, path, "be read", EISDIR);
     size_t capacity = FIRST_READ;
     if (S_ISREG(about.st_mode)) {
         if (about.st_size < 0 || (uint64_t)about.st_size > limit)
@@ -211,8 +209,6 @@ static int open_writer(car_file_writer *writer, const char *path) {
         return errno;
     if (!exists && lstat(path, &about) == 0)
         return ENOENT; /* a link to nothing: neither replaced nor followed */
-    if (exists && S_ISDIR(about.st_mode))
-        return EISDIR;
     if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0)
         return errno;
     bool replaces = exists && S_ISREG(about.st_mode);

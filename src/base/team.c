@@ -19,11 +19,12 @@
 #define HAVE_MXCSR 0
 #endif
 
-#define MOST_MEMBERS       64
-#define SPINS_BEFORE_YIELD 4000
+#define MOST_MEMBERS 64
+#define MOST_SPINS   2000
 
 struct car_team {
     _Alignas(64) atomic_int members;
+    int spins; /* before a waiting member yields; none when members share processors */
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint generation;
 };
@@ -66,11 +67,14 @@ void car_team_run(int threads, car_team_task task, void *argument) {
     atomic_init(&team.members, 1);
     atomic_init(&team.arrived, 0);
     atomic_init(&team.generation, 0);
+    team.spins = MOST_SPINS;
     if (threads <= 1) {
         run_member(task, argument, &team, 0, 1);
         return;
     }
     int wanted = threads < MOST_MEMBERS ? threads : MOST_MEMBERS;
+    if (wanted > omp_get_num_procs())
+        team.spins = 0;
 #pragma omp parallel num_threads(wanted)
     {
         /* OpenMP may give fewer threads than wanted; every member stores the same number. */
@@ -93,7 +97,7 @@ void car_team_barrier(car_team *team, int member) {
     }
     int spins = 0;
     while (atomic_load_explicit(&team->generation, memory_order_acquire) == generation) {
-        if (++spins < SPINS_BEFORE_YIELD)
+        if (spins++ < team->spins)
             pause_briefly();
         else
             sched_yield();
