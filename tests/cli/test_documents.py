@@ -1,7 +1,6 @@
 """What README.md, README.zh-CN.md and docs/ tell people to type or compile is typed and compiled.
 
-```sh blocks run in an empty folder, with `carousel` on the PATH and the blocks of a file in one shell session each after the
-other; ```c blocks are compiled against include/carousel.h. A block that cannot be run in a test stands after a
+```sh blocks run one after the other in a folder that holds a text, book.txt, with `carousel` on the PATH; ```c blocks are compiled against include/carousel.h. A block that cannot be run in a test stands after a
 comment `<!-- not run: why -->`. Every `carousel VERB --flag` anywhere in a document must exist.
 """
 import os
@@ -38,6 +37,7 @@ def test_shell_examples():
             continue
         folder = pathlib.Path(path.name + ".run")
         folder.mkdir()
+        (folder / "book.txt").write_bytes(b"The cat sat on the mat. The dog saw the cat and ran.\n" * 400)
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment,
                               capture_output=True, text=True, timeout=400, check=False)
         expect(done.returncode == 0, f"{path.name}: exit {done.returncode}\n{script}\n{done.stderr[-3000:]}")
