@@ -204,11 +204,7 @@ static car_status copy_contents(const car_model *model, car_model *copy, car_err
     for (int i = 0; i < model->metadata_count; i++)
         CAR_TRY(
             car_model_set_metadata(copy, model->metadata[i].key, model->metadata[i].value, error));
-    copy->transposed = car_allocate(copy->allocator, copy->transposed_floats, sizeof(float));
-    if (!copy->transposed)
-        return no_memory(error);
-    car_model_transpose(copy, 1);
-    return CAR_OK;
+    return car_model_prepare_training(copy, error);
 }
 
 car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
@@ -269,6 +265,15 @@ void car_model_transpose(car_model *model, int threads) {
     refresh(model);
     if (model->transposed)
         car_team_run(threads, transpose_task, model);
+}
+
+car_status car_model_prepare_training(car_model *model, car_error *error) {
+    if (!model->transposed)
+        model->transposed = car_allocate(model->allocator, model->transposed_floats, sizeof(float));
+    if (!model->transposed)
+        return no_memory(error);
+    car_model_transpose(model, 1);
+    return CAR_OK;
 }
 
 /* ---- What the outside asks ---------------------------------------------------------------------------- */

@@ -318,18 +318,19 @@ static car_status read_metadata(const model_reader *reader, car_model *model) {
     return CAR_OK;
 }
 
-static car_status read_contents(const model_reader *reader, car_model *model) {
+static car_status read_contents(const model_reader *reader, car_model *model, bool training) {
     car_error inner;
     CAR_TRY(check_tensors(reader, model));
     car_status status = car_model_prepare(model, &inner);
     if (status != CAR_OK)
         return blame_file(reader, status, &inner);
     CAR_TRY(read_values(reader, model));
-    return read_metadata(reader, model);
+    CAR_TRY(read_metadata(reader, model));
+    return training ? car_model_prepare_training(model, reader->error) : CAR_OK;
 }
 
-car_status car_model_read(const car_container *container, const char *origin,
-                          const car_allocator *allocator, car_model **model, car_error *error) {
+static car_status read_model(const car_container *container, const char *origin, bool training,
+                             const car_allocator *allocator, car_model **model, car_error *error) {
     *model = NULL;
     model_reader *reader = car_allocate(allocator, 1, sizeof *reader);
     if (!reader)
@@ -339,7 +340,7 @@ car_status car_model_read(const car_container *container, const char *origin,
     car_model *made = NULL;
     car_status status = read_outline(reader, &made);
     if (status == CAR_OK)
-        status = read_contents(reader, made);
+        status = read_contents(reader, made, training);
     for (int i = 0; i < reader->cell_count; i++)
         car_cell_free(reader->cells[i]);
     car_release(allocator, reader);
@@ -350,12 +351,17 @@ car_status car_model_read(const car_container *container, const char *origin,
     return status;
 }
 
+car_status car_model_read(const car_container *container, const char *origin,
+                          const car_allocator *allocator, car_model **model, car_error *error) {
+    return read_model(container, origin, true, allocator, model, error);
+}
+
 car_status car_model_load(const char *path, const car_allocator *allocator, car_model **model,
                           car_error *error) {
     car_container *container;
     *model = NULL;
     CAR_TRY(car_container_load(path, allocator, &container, error));
-    car_status status = car_model_read(container, path, allocator, model, error);
+    car_status status = read_model(container, path, false, allocator, model, error);
     car_container_free(container);
     return status;
 }

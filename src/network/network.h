@@ -110,6 +110,8 @@ car_status car_model_outline(car_net *net, int input_size, int output_size,
                              const car_allocator *allocator, car_model **model,
                              car_error *error) CAR_CHECK_RESULT;
 car_status car_model_prepare(car_model *model, car_error *error) CAR_CHECK_RESULT;
+/* Adds `transposed`, which a stack with backward needs. */
+car_status car_model_prepare_training(car_model *model, car_error *error) CAR_CHECK_RESULT;
 /* A copy with weights and metadata of its own and the transposed copies that the backward pass needs. */
 car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
                           car_error *error) CAR_CHECK_RESULT;
@@ -173,8 +175,8 @@ car_status car_model_list_tensors(car_model *model, car_error *error) CAR_CHECK_
  * values until the container is saved; release it with car_release and the model's allocator. */
 car_status car_model_write(const car_model *model, car_container_builder *builder, float **storage,
                            car_error *error) CAR_CHECK_RESULT;
-/* The model in a container. Tensors whose names start with "trainer." and metadata keys that start so are the
- * trainer's and are passed over; any other surplus is CAR_MODEL. `origin` names the file in messages. */
+/* The model in a container, ready for training. Tensors whose names start with "trainer." and metadata keys that start
+ * so are the trainer's and are passed over; any other surplus is CAR_MODEL. `origin` names the file in messages. */
 car_status car_model_read(const car_container *container, const char *origin,
                           const car_allocator *allocator, car_model **model,
                           car_error *error) CAR_CHECK_RESULT;
@@ -206,12 +208,17 @@ void car_stack_backward(car_stack *stack, int steps, const void *input, float *g
 /* The start state of the forward direction of every cell; a reverse direction starts from the initial state always. */
 void car_stack_reset(car_stack *stack, int lane); /* -1: all */
 void car_stack_carry(car_stack *stack, int steps);
+/* One direction of a layer made of a cell, to look at its taps. */
+const car_layer *car_stack_layer(const car_stack *stack, int layer, int direction);
 size_t car_stack_state_floats(const car_stack *stack); /* a lane, unpadded */
 void car_stack_get_state(const car_stack *stack, int lane, float *state);
 void car_stack_set_state(car_stack *stack, int lane, const float *state);
 
 /* ---- embed.c ------------------------------------------------------------------------------------------ */
 
+/* CAR_DATA names the first id that is out of range; ids [count], rows of `batch` lanes. */
+car_status car_embed_check(const car_model *model, const int32_t *ids, size_t count, int batch,
+                           car_error *error) CAR_CHECK_RESULT;
 /* rows of out [rows][padded units] = the embeddings of ids; ids are in range. */
 void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin, int row_end, float *out);
 /* Adds rows of output_gradient to the embedding's gradient, units [unit_begin, unit_end), in ascending rows. */

@@ -1,0 +1,153 @@
+/*
+ * session: a model run on sequences as they come.
+ *
+ * In:  ids or values of `lanes` sequences, a step or many at a time. Out: the head's raw outputs; states stay.
+ *
+ * A session is one block of memory: a stack for single steps on the caller's thread, and, where runs may use more
+ * threads, a second stack for those. The states are in one of the two at a time and are copied over when the kind of
+ * call changes. The arithmetic of a row is the same in both, so a run has the bits of as many single steps.
+ */
+#include "network.h"
+
+enum { DEFAULT_STEPS = 32 };
+
+struct car_session {
+    const car_model *model;
+    const car_allocator *allocator;
+    int lanes, steps;
+    car_stack *step, *run; /* the same when runs use one thread */
+    car_stack *present;    /* where the states are */
+    float *state;          /* of a lane, on its way from one to the other */
+};
+
+static car_status check_options(const car_model *model, const car_session_options *options,
+                                car_error *error) {
+    if (model->net->bidirectional)
+        return car_fail(
+            error, CAR_USAGE,
+            "session: the net has a `bi` layer, which needs the whole sequence; use a net "
+            "without `bi`");
+    if (model->net->pool != CAR_POOL_EACH)
+        return car_fail(error, CAR_USAGE,
+                        "session: the head's `%s` needs the whole sequence; use a net with `each`",
+                        model->net->pool == CAR_POOL_LAST ? "last" : "mean");
+    if (options->lanes < 0 || options->steps < 0 || options->threads < 0)
+        return car_fail(error, CAR_USAGE,
+                        "session: lanes %d, steps %d and threads %d must not be "
+                        "negative",
+                        options->lanes, options->steps, options->threads);
+    return CAR_OK;
+}
+
+static car_status too_large(car_error *error) {
+    return car_fail(error, CAR_MEMORY, "session: out of memory; take fewer lanes or steps");
+}
+
+typedef struct session_places {
+    size_t session, step, run, state;
+} session_places;
+
+static size_t state_floats(const car_model *model) {
+    size_t floats = 0;
+    for (int i = 0; i < model->net->layer_count; i++)
+        if (model->net->layers[i].kind == CAR_LAYER_CELL)
+            floats += (size_t)model->net->layers[i].cell->state_count *
+                      (size_t)model->layers[i].size.units;
+    return floats;
+}
+
+car_status car_session_create(const car_model *model, const car_session_options *options,
+                              const car_allocator *allocator, car_session **session,
+                              car_error *error) {
+    static const car_session_options defaults = {0};
+    *session = NULL;
+    options = options ? options : &defaults;
+    CAR_TRY(check_options(model, options, error));
+    int lanes = options->lanes > 0 ? options->lanes : 1;
+    int steps = options->steps > 0 ? options->steps : DEFAULT_STEPS;
+    int threads = options->threads > 1 ? car_thread_count(options->threads) : 1;
+    const car_stack_shape run = {.batch = lanes, .steps = steps, .threads = threads};
+    const car_stack_shape step = {.batch = lanes, .steps = 1, .threads = 1};
+    size_t run_bytes = car_stack_size(model, &run), step_bytes = car_stack_size(model, &step);
+    car_layout layout = {0};
+    session_places at;
+    at.session = car_layout_add(&layout, 1, sizeof(car_session));
+    at.run = car_layout_add(&layout, run_bytes, 1);
+    at.step = car_layout_add(&layout, threads > 1 ? step_bytes : 0, 1);
+    at.state = car_layout_add(&layout, state_floats(model) + 1, sizeof(float));
+    if (run_bytes == 0 || step_bytes == 0 || layout.overflow)
+        return too_large(error);
+    char *memory = car_allocate(allocator, layout.size, 1);
+    if (!memory)
+        return too_large(error);
+    car_session *made = (car_session *)(void *)(memory + at.session);
+    *made = (car_session){.model = model, .allocator = allocator, .lanes = lanes, .steps = steps};
+    made->run = car_stack_place(model, &run, memory + at.run);
+    made->step = threads > 1 ? car_stack_place(model, &step, memory + at.step) : made->run;
+    made->present = made->step;
+    made->state = (float *)(void *)(memory + at.state);
+    *session = made;
+    return CAR_OK;
+}
+
+void car_session_free(car_session *session) {
+    if (session)
+        car_release(session->allocator, session);
+}
+
+/* Brings the states to where they are needed. */
+static void move_states(car_session *session, car_stack *to) {
+    for (int lane = 0; to != session->present && lane < session->lanes; lane++) {
+        car_stack_get_state(session->present, lane, session->state);
+        car_stack_set_state(to, lane, session->state);
+    }
+    session->present = to;
+}
+
+car_status car_session_step(car_session *session, const void *input, float *output,
+                            car_error *error) {
+    move_states(session, session->step);
+    CAR_TRY(car_stack_forward(session->step, 1, input, NULL, 0, error));
+    car_stack_outputs(session->step, 1, output);
+    car_stack_carry(session->step, 1);
+    return CAR_OK;
+}
+
+car_status car_session_run(car_session *session, int steps, const void *input, float *output,
+                           car_error *error) {
+    const car_model *model = session->model;
+    size_t lanes = (size_t)session->lanes;
+    bool embed = model->net->layers[0].kind == CAR_LAYER_EMBED;
+    if (steps < 0)
+        return car_fail(error, CAR_USAGE, "session: a run of %d steps; give 0 or more", steps);
+    if (embed)
+        CAR_TRY(car_embed_check(model, input, (size_t)steps * lanes, session->lanes, error));
+    size_t row = embed ? sizeof(int32_t) : (size_t)model->input_size * sizeof(float);
+    move_states(session, session->run);
+    for (int done = 0; done < steps;) {
+        int count = steps - done < session->steps ? steps - done : session->steps;
+        size_t first = (size_t)done * lanes;
+        CAR_TRY(car_stack_forward(session->run, count, (const char *)input + first * row, NULL, 0,
+                                  error));
+        car_stack_outputs(session->run, count, output + first * (size_t)model->output_size);
+        car_stack_carry(session->run, count);
+        done += count;
+    }
+    return CAR_OK;
+}
+
+void car_session_reset(car_session *session, int lane) {
+    car_stack_reset(session->present, lane);
+}
+
+size_t car_session_state_size(const car_session *session) {
+    return car_stack_state_floats(session->present);
+}
+
+void car_session_get_state(const car_session *session, int lane, float *state) {
+    car_stack_get_state(session->present, lane, state);
+}
+
+void car_session_set_state(car_session *session, int lane, const float *state) {
+    car_stack_set_state(session->present, lane, state);
+}

@@ -1,0 +1,639 @@
+/*
+ * stack: a net over T steps of B lanes, forward and backward.
+ *
+ * In:  a model and ids or values, rows [T][B]. Out: outputs or loss, the gradient of all weights, and the states.
+ * Every buffer is [T][B][padded units], all in one block of memory:
+ *
+ *   ids -> embed ─┬─[dropout copy]─> cell, one or two directions ─[joined]─┬─[+ residual]─> ... ─[pool]─[dropout]─> head
+ *   values padded ┘                                                        │
+ *          dx <──[* mask]──[sum of directions]── backward of the cells <───┴── dy (and dy again, with residual)
+ *
+ * What a layer reads stays where it is until the backward pass: a cell's output is its own buffer, used by the next
+ * layer in place. dropout: y = x * mask, mask = 0 or 1/(1-P), a function of (seed, layer, time, lane, unit). Element
+ * passes are cut by rows, the embedding's gradient by units: no sum depends on the number of threads.
+ */
+#include "network.h"
+#include <string.h>
+
+typedef struct stack_layer {
+    const float *input;      /* what the cell read: the layer below, or `dropped` */
+    const float *output;     /* what the layer above reads */
+    float *dropped, *mask;   /* NULL: no dropout here */
+    car_layer *direction[2]; /* NULL: none */
+    float *joined;           /* both directions side by side */
+    float *sum;              /* residual */
+} stack_layer;
+
+struct car_stack {
+    const car_model *model;
+    car_stack_shape shape;
+    stack_layer *layers;
+    float *first; /* rows of the embedding, or the input's values padded */
+    car_head head;
+    float *pooled;                   /* [B]; NULL with `each` */
+    float *head_dropped, *head_mask; /* NULL: no dropout here */
+    const float *head_input;         /* of the last forward call */
+    bool dropping;                   /* the last forward call had masks */
+    float *gradient[2];              /* dL/d(output), dL/d(input) of the layer at hand, in turns */
+    float *half[2];                  /* dL/d(output) of either direction */
+    float *reverse_input;            /* dL/d(input) of the reverse direction */
+    float *head_gradient;            /* [B]: dL/d(pooled) */
+};
+
+/* ---- Memory ------------------------------------------------------------------------------------------- */
+
+typedef struct stack_layout {
+    car_layout layout;
+    char *base; /* NULL: only count */
+    size_t rows, batch;
+} stack_layout;
+
+static void *lay(stack_layout *at, size_t a, size_t b, size_t size) {
+    size_t count;
+    if (!car_multiply(a, b, &count))
+        at->layout.overflow = true;
+    size_t offset = car_layout_add(&at->layout, count, size);
+    return at->base && !at->layout.overflow ? at->base + offset : NULL;
+}
+
+static size_t padded(int size) {
+    return (size_t)car_padded(size);
+}
+
+static float *lay_rows(stack_layout *at, size_t rows, int size) {
+    return lay(at, rows, padded(size), sizeof(float));
+}
+
+static void lay_direction(stack_layout *at, const car_model *model, const car_stack_shape *shape,
+                          int index, int direction, stack_layer *layer) {
+    const car_plan *plan =
+        shape->backward ? model->layers[index].training_plan : model->layers[index].plan;
+    const car_layer_shape layer_shape = {.batch = shape->batch,
+                                         .steps = shape->steps,
+                                         .backward = shape->backward,
+                                         .reverse = direction == 1,
+                                         .threads = shape->threads};
+    size_t bytes = car_layer_size(plan, &layer_shape);
+    if (bytes == 0)
+        at->layout.overflow = true;
+    void *memory = lay(at, bytes, 1, 1);
+    if (memory)
+        layer->direction[direction] = car_layer_place(plan, &layer_shape, model->kernels, memory);
+}
+
+static void lay_layer(stack_layout *at, const car_model *model, const car_stack_shape *shape,
+                      int index, stack_layer *layer) {
+    const car_net_layer *net = &model->net->layers[index];
+    const car_layer_sizes *size = &model->layers[index].size;
+    if (net->kind == CAR_LAYER_EMBED)
+        return;
+    if (net->dropout > 0 && shape->backward) {
+        layer->dropped = lay_rows(at, at->rows, size->input);
+        layer->mask = lay_rows(at, at->rows, size->input);
+    }
+    for (int d = 0; d < model->layers[index].directions; d++)
+        lay_direction(at, model, shape, index, d, layer);
+    if (net->bidirectional)
+        layer->joined = lay_rows(at, at->rows, size->output);
+    if (net->residual)
+        layer->sum = lay_rows(at, at->rows, size->output);
+}
+
+static void lay_gradients(stack_layout *at, const car_model *model, car_stack *stack) {
+    int widest = model->head_depth, half = 1, reverse = 1;
+    for (int i = 0; i < model->net->layer_count; i++) {
+        const car_layer_sizes *size = &model->layers[i].size;
+        widest = size->output > widest ? size->output : widest;
+        if (model->net->layers[i].kind == CAR_LAYER_CELL && i > 0)
+            widest = size->input > widest ? size->input : widest;
+        if (model->net->layers[i].bidirectional) {
+            half = size->units > half ? size->units : half;
+            reverse = size->input > reverse ? size->input : reverse;
+        }
+    }
+    for (int k = 0; k < 2; k++)
+        stack->gradient[k] = lay_rows(at, at->rows, widest);
+    if (model->net->bidirectional) {
+        stack->half[0] = lay_rows(at, at->rows, half);
+        stack->half[1] = lay_rows(at, at->rows, half);
+        stack->reverse_input = lay_rows(at, at->rows, reverse);
+    }
+    if (model->net->pool != CAR_POOL_EACH)
+        stack->head_gradient = lay_rows(at, at->batch, model->head_depth);
+}
+
+/* Walks the memory. With base NULL only sizes are added up and what is written to *stack means nothing. */
+static void lay_stack(stack_layout *at, const car_model *model, const car_stack_shape *shape,
+                      car_stack *stack) {
+    const struct car_net *net = model->net;
+    size_t head_rows = net->pool == CAR_POOL_EACH ? at->rows : at->batch;
+    stack->layers = lay(at, (size_t)net->layer_count, 1, sizeof *stack->layers);
+    bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
+    stack->first = lay_rows(at, at->rows, embed ? net->layers[0].units : model->input_size);
+    for (int i = 0; i < net->layer_count; i++) {
+        stack_layer counted;
+        lay_layer(at, model, shape, i, at->base ? &stack->layers[i] : &counted);
+    }
+    if (net->pool != CAR_POOL_EACH)
+        stack->pooled = lay_rows(at, at->batch, model->head_depth);
+    if (net->head_dropout > 0 && shape->backward) {
+        stack->head_dropped = lay_rows(at, head_rows, model->head_depth);
+        stack->head_mask = lay_rows(at, head_rows, model->head_depth);
+    }
+    car_head_lay(&stack->head, model, (int)head_rows, shape->threads, shape->backward, &at->layout,
+                 at->base);
+    if (shape->backward)
+        lay_gradients(at, model, stack);
+}
+
+size_t car_stack_size(const car_model *model, const car_stack_shape *shape) {
+    stack_layout at = {.rows = (size_t)shape->steps * (size_t)shape->batch,
+                       .batch = (size_t)shape->batch};
+    if (shape->steps < 1 || shape->batch < 1 || shape->threads < 1 || at.rows > INT32_MAX / 2 ||
+        (shape->backward && !model->transposed))
+        return 0;
+    car_stack counted;
+    lay(&at, 1, 1, sizeof counted);
+    lay_stack(&at, model, shape, &counted);
+    return at.layout.overflow ? 0 : at.layout.size;
+}
+
+car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape, void *memory) {
+    stack_layout at = {.base = memory,
+                       .rows = (size_t)shape->steps * (size_t)shape->batch,
+                       .batch = (size_t)shape->batch};
+    car_stack *stack = lay(&at, 1, 1, sizeof *stack);
+    stack->model = model;
+    stack->shape = *shape;
+    lay_stack(&at, model, shape, stack);
+    return stack;
+}
+
+/* ---- Element passes, cut by rows ---------------------------------------------------------------------- */
+
+typedef struct row_pass {
+    const car_stack *stack;
+    int index; /* layer */
+    const void *source;
+    const float *other;
+    float *target, *mask;
+    size_t width; /* floats of a row */
+    int steps;
+    car_random_key key;
+    uint64_t time;
+    float probability;
+    void (*run)(const struct row_pass *pass, size_t begin, size_t end);
+    size_t rows;
+} row_pass;
+
+/* Below so many floats a team costs more than it saves. */
+enum { SMALL_PASS = 16384 };
+
+static void row_task(void *argument, car_team *team, int member, int members) {
+    (void)team;
+    const row_pass *pass = argument;
+    int begin, end;
+    car_team_share((int)pass->rows, 1, member, members, &begin, &end);
+    pass->run(pass, (size_t)begin, (size_t)end);
+}
+
+static void run_rows(const car_stack *stack, row_pass *pass) {
+    pass->stack = stack;
+    bool small = pass->rows * pass->width < SMALL_PASS;
+    car_team_run(small ? 1 : stack->shape.threads, row_task, pass);
+}
+
+static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
+    car_embed_gather(pass->stack->model, pass->source, (int)begin, (int)end, pass->target);
+}
+
+static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
+    size_t size = (size_t)pass->stack->model->input_size;
+    for (size_t row = begin; row < end; row++)
+        memcpy(pass->target + row * pass->width, (const float *)pass->source + row * size,
+               size * sizeof(float));
+}
+
+/* Makes the masks of rows [steps][batch] and the dropped copy. */
+static void drop_rows(const row_pass *pass, size_t begin, size_t end) {
+    const car_kernels *kernels = pass->stack->model->kernels;
+    size_t batch = (size_t)pass->stack->shape.batch;
+    for (size_t row = begin; row < end; row++)
+        kernels->dropout_mask(pass->key, pass->time + row / batch, row % batch, pass->probability,
+                              (int)pass->width, pass->mask + row * pass->width);
+    size_t first = begin * pass->width;
+    kernels->multiply(pass->target + first, (const float *)pass->source + first, pass->mask + first,
+                      (end - begin) * pass->width);
+}
+
+static void mask_rows(const row_pass *pass, size_t begin, size_t end) {
+    size_t first = begin * pass->width;
+    float *rows = pass->target + first;
+    pass->stack->model->kernels->multiply(rows, rows, pass->mask + first,
+                                          (end - begin) * pass->width);
+}
+
+/* Forward and reverse outputs side by side. */
+static void join_rows(const row_pass *pass, size_t begin, size_t end) {
+    size_t units = (size_t)pass->stack->model->layers[pass->index].size.units;
+    size_t stride = padded((int)units);
+    for (size_t row = begin; row < end; row++) {
+        float *target = pass->target + row * pass->width;
+        memcpy(target, (const float *)pass->source + row * stride, units * sizeof(float));
+        memcpy(target + units, pass->other + row * stride, units * sizeof(float));
+    }
+}
+
+/* The way back: each direction's part of the gradient, padded with zeros. */
+static void split_rows(const row_pass *pass, size_t begin, size_t end) {
+    size_t units = (size_t)pass->stack->model->layers[pass->index].size.units;
+    size_t stride = padded((int)units);
+    for (size_t row = begin; row < end; row++) {
+        const float *source = (const float *)pass->source + row * pass->width;
+        for (size_t d = 0; d < 2; d++) {
+            float *half = pass->stack->half[d] + row * stride;
+            memcpy(half, source + d * units, units * sizeof(float));
+            memset(half + units, 0, (stride - units) * sizeof(float));
+        }
+    }
+}
+
+static void add_rows(const row_pass *pass, size_t begin, size_t end) {
+    size_t first = begin * pass->width, count = (end - begin) * pass->width;
+    if (pass->source)
+        memcpy(pass->target + first, (const float *)pass->source + first, count * sizeof(float));
+    pass->stack->model->kernels->add(pass->target + first, pass->other + first, count);
+}
+
+/* ---- Pooling ------------------------------------------------------------------------------------------ */
+
+/* The step whose row `last` takes for unit k: the reverse direction of a `bi` layer ends at step 0. */
+static int last_step_of(const car_model *model, size_t unit, int steps) {
+    int top = model->net->layer_count - 1;
+    bool reverse =
+        model->net->layers[top].bidirectional && unit >= (size_t)model->layers[top].size.units;
+    return reverse ? 0 : steps - 1;
+}
+
+static void pool_rows(const row_pass *pass, size_t begin, size_t end) {
+    const car_model *model = pass->stack->model;
+    size_t batch = (size_t)pass->stack->shape.batch, depth = (size_t)model->head_depth;
+    const float *source = pass->source;
+    for (size_t lane = begin; lane < end; lane++) {
+        float *target = pass->target + lane * pass->width;
+        for (size_t k = 0; k < depth; k++) {
+            if (model->net->pool == CAR_POOL_LAST) {
+                size_t step = (size_t)last_step_of(model, k, pass->steps);
+                target[k] = source[(step * batch + lane) * pass->width + k];
+                continue;
+            }
+            float sum = 0;
+            for (size_t step = 0; step < (size_t)pass->steps; step++)
+                sum += source[(step * batch + lane) * pass->width + k];
+            target[k] = sum / (float)pass->steps;
+        }
+    }
+}
+
+/* dL/d(pooled) [B] -> dL/d(last layer's output) [T][B]. */
+static void spread_rows(const row_pass *pass, size_t begin, size_t end) {
+    const car_model *model = pass->stack->model;
+    size_t batch = (size_t)pass->stack->shape.batch, depth = (size_t)model->head_depth;
+    for (size_t row = begin; row < end; row++) {
+        int step = (int)(row / batch);
+        const float *source = (const float *)pass->source + row % batch * pass->width;
+        float *target = pass->target + row * pass->width;
+        memset(target, 0, pass->width * sizeof(float));
+        for (size_t k = 0; k < depth; k++) {
+            if (model->net->pool == CAR_POOL_MEAN)
+                target[k] = source[k] / (float)pass->steps;
+            else if (step == last_step_of(model, k, pass->steps))
+                target[k] = source[k];
+        }
+    }
+}
+
+/* ---- Forward ------------------------------------------------------------------------------------------ */
+
+typedef struct forward_call {
+    int steps;
+    size_t rows;
+    const car_random_key *dropout; /* NULL: none */
+    uint64_t time;
+} forward_call;
+
+static const float *read_input(car_stack *stack, const void *input, size_t rows) {
+    bool embed = stack->model->net->layers[0].kind == CAR_LAYER_EMBED;
+    const car_layer_sizes *size = &stack->model->layers[0].size;
+    row_pass pass = {.source = input,
+                     .target = stack->first,
+                     .width = padded(embed ? size->units : size->input),
+                     .run = embed ? gather_rows : pad_rows,
+                     .rows = rows};
+    run_rows(stack, &pass);
+    return stack->first;
+}
+
+/* The dropped copy of rows that layer `index` (the head: layer_count) reads. `time` is that of the first row. */
+static void drop(const car_stack *stack, const forward_call *call, int index, const float *source,
+                 float *target, float *mask, float probability, int size, size_t rows,
+                 uint64_t time) {
+    row_pass pass = {.source = source,
+                     .target = target,
+                     .mask = mask,
+                     .width = padded(size),
+                     .key = *call->dropout,
+                     .time = time,
+                     .probability = probability,
+                     .run = drop_rows,
+                     .rows = rows};
+    pass.key.layer = (uint32_t)index * 2;
+    run_rows(stack, &pass);
+}
+
+/* Both directions, or the one, on what the layer reads; returns the output before `residual`. */
+static const float *run_cell(car_stack *stack, const forward_call *call, int index) {
+    stack_layer *layer = &stack->layers[index];
+    const car_model_layer *place = &stack->model->layers[index];
+    for (int d = 0; d < place->directions; d++)
+        car_layer_forward(layer->direction[d], call->steps, layer->input,
+                          stack->model->weights + place->weights[d]);
+    if (!layer->joined)
+        return car_layer_output(layer->direction[0]);
+    row_pass pass = {.index = index,
+                     .source = car_layer_output(layer->direction[0]),
+                     .other = car_layer_output(layer->direction[1]),
+                     .target = layer->joined,
+                     .width = padded(place->size.output),
+                     .run = join_rows,
+                     .rows = call->rows};
+    run_rows(stack, &pass);
+    return layer->joined;
+}
+
+static void forward_layer(car_stack *stack, const forward_call *call, int index,
+                          const float *below) {
+    stack_layer *layer = &stack->layers[index];
+    const car_layer_sizes *size = &stack->model->layers[index].size;
+    layer->input = below;
+    if (call->dropout && layer->mask) {
+        drop(stack, call, index, below, layer->dropped, layer->mask,
+             stack->model->net->layers[index].dropout, size->input, call->rows, call->time);
+        layer->input = layer->dropped;
+    }
+    layer->output = run_cell(stack, call, index);
+    if (!layer->sum)
+        return;
+    row_pass pass = {.source = layer->output,
+                     .other = below,
+                     .target = layer->sum,
+                     .width = padded(size->output),
+                     .run = add_rows,
+                     .rows = call->rows};
+    run_rows(stack, &pass);
+    layer->output = layer->sum;
+}
+
+static void forward_head(car_stack *stack, const forward_call *call, const float *top) {
+    const struct car_net *net = stack->model->net;
+    size_t rows = call->rows, batch = (size_t)stack->shape.batch;
+    uint64_t time = call->time;
+    stack->head_input = top;
+    if (stack->pooled) {
+        row_pass pass = {.source = top,
+                         .target = stack->pooled,
+                         .width = padded(stack->model->head_depth),
+                         .steps = call->steps,
+                         .run = pool_rows,
+                         .rows = batch};
+        run_rows(stack, &pass);
+        stack->head_input = stack->pooled;
+        rows = batch;
+        time += (uint64_t)call->steps - 1;
+    }
+    if (call->dropout && stack->head_mask) {
+        drop(stack, call, net->layer_count, stack->head_input, stack->head_dropped,
+             stack->head_mask, net->head_dropout, stack->model->head_depth, rows, time);
+        stack->head_input = stack->head_dropped;
+    }
+}
+
+car_status car_stack_forward(car_stack *stack, int steps, const void *input,
+                             const car_random_key *dropout, uint64_t time, car_error *error) {
+    const struct car_net *net = stack->model->net;
+    const forward_call call = {.steps = steps,
+                               .rows = (size_t)steps * (size_t)stack->shape.batch,
+                               .dropout = dropout,
+                               .time = time};
+    if (net->layers[0].kind == CAR_LAYER_EMBED)
+        CAR_TRY(car_embed_check(stack->model, input, call.rows, stack->shape.batch, error));
+    const float *below = read_input(stack, input, call.rows);
+    for (int i = 0; i < net->layer_count; i++) {
+        if (net->layers[i].kind == CAR_LAYER_EMBED)
+            continue;
+        forward_layer(stack, &call, i, below);
+        below = stack->layers[i].output;
+    }
+    forward_head(stack, &call, below);
+    stack->dropping = dropout != NULL;
+    return CAR_OK;
+}
+
+static int head_rows(const car_stack *stack, int steps) {
+    return stack->pooled ? stack->shape.batch : steps * stack->shape.batch;
+}
+
+void car_stack_outputs(car_stack *stack, int steps, float *output) {
+    car_head_outputs(&stack->head, stack->head_input, head_rows(stack, steps), output);
+}
+
+car_status car_stack_loss(car_stack *stack, int steps, const void *target, float *gradient,
+                          double *loss_sum, int64_t *counted, car_error *error) {
+    int rows = head_rows(stack, steps);
+    CAR_TRY(car_head_count(&stack->head, rows, target, counted, error));
+    float *input_gradient = stack->pooled ? stack->head_gradient : stack->gradient[0];
+    *loss_sum = car_head_loss(&stack->head, stack->head_input, rows, target, *counted,
+                              input_gradient, gradient);
+    return CAR_OK;
+}
+
+/* ---- Backward ----------------------------------------------------------------------------------------- */
+
+static void apply_mask(const car_stack *stack, float *rows_of, float *mask, int size, size_t rows) {
+    if (!mask || !stack->dropping)
+        return;
+    row_pass pass = {
+        .target = rows_of, .mask = mask, .width = padded(size), .run = mask_rows, .rows = rows};
+    run_rows(stack, &pass);
+}
+
+/* From dL/d(head input) to dL/d(last layer's output) in gradient[0]. */
+static void backward_head(car_stack *stack, int steps) {
+    int depth = stack->model->head_depth;
+    float *from = stack->pooled ? stack->head_gradient : stack->gradient[0];
+    apply_mask(stack, from, stack->head_mask, depth, (size_t)head_rows(stack, steps));
+    if (!stack->pooled)
+        return;
+    row_pass pass = {.source = from,
+                     .target = stack->gradient[0],
+                     .width = padded(depth),
+                     .steps = steps,
+                     .run = spread_rows,
+                     .rows = (size_t)steps * (size_t)stack->shape.batch};
+    run_rows(stack, &pass);
+}
+
+static void backward_direction(car_stack *stack, int steps, int index, int direction,
+                               const float *output_gradient, float *input_gradient,
+                               float *gradient) {
+    const car_model *model = stack->model;
+    const car_model_layer *place = &model->layers[index];
+    const stack_layer *layer = &stack->layers[index];
+    float *own = gradient + place->weights[direction];
+    car_layer_backward(layer->direction[direction], steps, layer->input,
+                       model->weights + place->weights[direction],
+                       model->transposed + place->transposed[direction], output_gradient,
+                       input_gradient, own, false);
+    car_plan_fold_gradient(place->training_plan, own);
+}
+
+static void backward_bidirectional(car_stack *stack, int steps, int index, const float *output,
+                                   float *input, float *gradient) {
+    const car_layer_sizes *size = &stack->model->layers[index].size;
+    size_t rows = (size_t)steps * (size_t)stack->shape.batch;
+    row_pass split = {.index = index,
+                      .source = output,
+                      .width = padded(size->output),
+                      .run = split_rows,
+                      .rows = rows};
+    run_rows(stack, &split);
+    backward_direction(stack, steps, index, 0, stack->half[0], input, gradient);
+    backward_direction(stack, steps, index, 1, stack->half[1], input ? stack->reverse_input : NULL,
+                       gradient);
+    if (!input)
+        return;
+    row_pass add = {.other = stack->reverse_input,
+                    .target = input,
+                    .width = padded(size->input),
+                    .run = add_rows,
+                    .rows = rows};
+    run_rows(stack, &add);
+}
+
+/* output: dL/d(output); input: where dL/d(input) goes, NULL when nobody asks. */
+static void backward_layer(car_stack *stack, int steps, int index, const float *output,
+                           float *input, float *gradient) {
+    const stack_layer *layer = &stack->layers[index];
+    const car_layer_sizes *size = &stack->model->layers[index].size;
+    size_t rows = (size_t)steps * (size_t)stack->shape.batch;
+    if (layer->joined)
+        backward_bidirectional(stack, steps, index, output, input, gradient);
+    else
+        backward_direction(stack, steps, index, 0, output, input, gradient);
+    if (!input)
+        return;
+    apply_mask(stack, input, layer->mask, size->input, rows);
+    if (!layer->sum)
+        return;
+    row_pass add = {.other = output,
+                    .target = input,
+                    .width = padded(size->input),
+                    .run = add_rows,
+                    .rows = rows};
+    run_rows(stack, &add);
+}
+
+typedef struct scatter_call {
+    const car_stack *stack;
+    const int32_t *ids;
+    int rows;
+    const float *output_gradient;
+    float *gradient;
+} scatter_call;
+
+static void scatter_task(void *argument, car_team *team, int member, int members) {
+    (void)team;
+    const scatter_call *call = argument;
+    int begin, end;
+    car_team_share(call->stack->model->layers[0].size.units, CAR_BLOCK, member, members, &begin,
+                   &end);
+    car_embed_scatter(call->stack->model, call->ids, call->rows, call->output_gradient, begin, end,
+                      call->gradient);
+}
+
+void car_stack_backward(car_stack *stack, int steps, const void *input, float *gradient) {
+    const struct car_net *net = stack->model->net;
+    bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
+    int lowest = embed ? 1 : 0, at = 0;
+    backward_head(stack, steps);
+    for (int i = net->layer_count - 1; i >= lowest; i--) {
+        bool wanted = i > lowest || embed;
+        backward_layer(stack, steps, i, stack->gradient[at],
+                       wanted ? stack->gradient[1 - at] : NULL, gradient);
+        at = 1 - at;
+    }
+    if (!embed)
+        return;
+    scatter_call call = {.stack = stack,
+                         .ids = input,
+                         .rows = steps * stack->shape.batch,
+                         .output_gradient = stack->gradient[at],
+                         .gradient = gradient};
+    car_team_run(stack->shape.threads, scatter_task, &call);
+}
+
+/* ---- States ------------------------------------------------------------------------------------------- */
+
+static int state_count(const car_stack *stack, int layer) {
+    const car_net_layer *net = &stack->model->net->layers[layer];
+    return net->kind == CAR_LAYER_CELL ? net->cell->state_count : 0;
+}
+
+void car_stack_reset(car_stack *stack, int lane) {
+    for (int i = 0; i < stack->model->net->layer_count; i++)
+        if (state_count(stack, i) > 0)
+            car_layer_reset(stack->layers[i].direction[0], lane);
+}
+
+void car_stack_carry(car_stack *stack, int steps) {
+    for (int i = 0; i < stack->model->net->layer_count; i++)
+        if (state_count(stack, i) > 0)
+            car_layer_carry(stack->layers[i].direction[0], steps);
+}
+
+const car_layer *car_stack_layer(const car_stack *stack, int layer, int direction) {
+    return stack->layers[layer].direction[direction];
+}
+
+size_t car_stack_state_floats(const car_stack *stack) {
+    size_t floats = 0;
+    for (int i = 0; i < stack->model->net->layer_count; i++)
+        floats += (size_t)state_count(stack, i) * (size_t)stack->model->layers[i].size.units;
+    return floats;
+}
+
+/* Copies a lane's states, layer by layer, to `out` or from `in`. */
+static void copy_states(const car_stack *stack, int lane, float *out, const float *in) {
+    for (int i = 0; i < stack->model->net->layer_count; i++) {
+        size_t units = (size_t)stack->model->layers[i].size.units;
+        for (int s = 0; s < state_count(stack, i); s++) {
+            float *start = car_layer_start(stack->layers[i].direction[0], s) +
+                           (size_t)lane * padded((int)units);
+            if (out) {
+                memcpy(out, start, units * sizeof(float));
+                out += units;
+            } else {
+                memcpy(start, in, units * sizeof(float));
+                in += units;
+            }
+        }
+    }
+}
+
+void car_stack_get_state(const car_stack *stack, int lane, float *state) {
+    copy_states(stack, lane, state, NULL);
+}
+
+void car_stack_set_state(car_stack *stack, int lane, const float *state) {
+    copy_states(stack, lane, NULL, state);
+}
