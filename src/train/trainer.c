@@ -170,6 +170,7 @@ static car_status build_trainer(struct car_model *model, const car_trainer_optio
     car_trainer_options options;
     const optimizer_entry *entry;
     CAR_TRY(complete_options(given, &options, &entry, error));
+    CAR_TRY(car_model_prepare_training(model, error));
     bool first = entry->first || options.momentum > 0;
     car_stack_shape shape = {options.batch, options.steps, car_thread_count(options.threads), true};
     car_layout layout = {0, false};
@@ -189,7 +190,6 @@ static car_status build_trainer(struct car_model *model, const car_trainer_optio
     trainer->weight_norm = sqrt(sum_squares(trainer, model->weights));
     trainer->fit.last_update = trainer->fit.validated_update = trainer->fit.best_update = -1;
     trainer->fit.best_validation = trainer->fit.validation = NAN;
-    car_model_transpose(model, trainer->threads);
     car_stack_reset(trainer->stack, -1);
     car_stack_reset(trainer->evaluation, -1);
     *result = trainer;
