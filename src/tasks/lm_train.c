@@ -286,6 +286,16 @@ static void gather_facts(lm_run *run, const car_lm_data *data) {
     };
 }
 
+/* That the model cannot be written is better known now than after an hour. */
+static car_status check_output(const lm_run *run, car_error *error) {
+    car_file_writer *writer = NULL;
+    if (!run->options->output)
+        return CAR_OK;
+    CAR_TRY(car_file_writer_open(run->options->output, run->allocator, &writer, error));
+    car_file_writer_abandon(writer);
+    return CAR_OK;
+}
+
 /* Trains run->trainer, which is ready, on the data. */
 static car_status go(lm_run *run, const car_lm_data *data, car_error *error) {
     int batch = (int)run->options->batch, unroll = (int)run->options->unroll;
@@ -300,6 +310,7 @@ static car_status go(lm_run *run, const car_lm_data *data, car_error *error) {
     bool resumable = output && data->files;
     if (resumable && snprintf(last_path, sizeof last_path, "%s.last", output) >= MOST_PATH)
         return car_fail(error, CAR_USAGE, "--output: the name is too long");
+    CAR_TRY(check_output(run, error));
     CAR_TRY(set_metadata(run, data, error));
     size_t rows = (size_t)batch * (size_t)unroll;
     run->input = car_allocate(run->allocator, rows, sizeof *run->input);

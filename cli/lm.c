@@ -1,0 +1,672 @@
+/*
+ * lm.c: `carousel lm train|eval|sample|score`: language models on the command line.
+ *
+ * In:  texts, model files, the settings of tasks/lm_options.c as options.
+ * Out: a model file; figures and text on stdout (with --json one JSON object, for `score` one a
+ *      line); progress on stderr.
+ */
+#include "lm.h"
+#include <math.h>
+#include <string.h>
+
+enum { MOST_OPTIONS = 64 };
+
+/* ---- figures ------------------------------------------------------------------------------------------ */
+
+const char *cli_lm_unit(car_level level) {
+    return level == CAR_LEVEL_WORD ? "token" : level == CAR_LEVEL_CHAR ? "char" : "byte";
+}
+
+double cli_lm_bits_per_char(const car_lm_score *score) {
+    return score->nats / M_LN2 / (double)score->characters;
+}
+
+/* "2.135 bits/char", at word level "perplexity 114.5". */
+static void add_loss(car_text *text, car_level level, double nats) {
+    if (level == CAR_LEVEL_WORD)
+        car_text_format(text, "perplexity %.2f", exp(nats));
+    else
+        car_text_format(text, "%.3f bits/%s", nats / M_LN2, cli_lm_unit(level));
+}
+
+static void add_progress(car_text *text, const lm_view *view, const car_fit_progress *progress) {
+    double left = progress->seconds_left;
+    double share = progress->last_update > 0
+                       ? (double)progress->update / (double)progress->last_update
+                       : progress->seconds / (progress->seconds + fmax(left, 1));
+    if (view->line.terminal) {
+        car_draw_bar(text, share, 16, car_terminal_utf8());
+        car_text_format(text, " ");
+    }
+    car_text_format(text, "%3.0f %%  ", 100 * share);
+    add_loss(text, view->level, progress->loss);
+    if (!isnan(progress->validation)) {
+        car_text_format(text, "  valid ");
+        add_loss(text, view->level, progress->validation);
+    }
+    car_text_format(text, "  ");
+    car_draw_count(text, progress->tokens_per_second);
+    car_text_format(text, " %ss/s", cli_lm_unit(view->level));
+    if (isfinite(left)) {
+        car_text_format(text, "  ");
+        car_draw_duration(text, left);
+        car_text_format(text, " left");
+    }
+    if (progress->clipped * 2 > progress->update)
+        car_text_format(text, "  (clipped: %lld of %lld)", (long long)progress->clipped,
+                        (long long)progress->update);
+}
+
+void cli_lm_progress(void *context, const car_fit_progress *progress) {
+    lm_view *view = context;
+    if (view->quiet || (!progress->validated && !cli_progress_due(&view->line)))
+        return;
+    car_text text;
+    car_text_start(&text, NULL);
+    if (progress->validated) {
+        car_text_format(&text, "epoch %.2f, update %lld: valid ", progress->epoch,
+                        (long long)progress->update);
+        add_loss(&text, view->level, progress->validation);
+        car_text_format(&text, " (%.4f nats)%s, training ", progress->validation,
+                        progress->validation <= progress->best ? ", the best so far" : "");
+        add_loss(&text, view->level, progress->loss);
+        if (!text.failed) {
+            cli_progress_end(&view->line);
+            cli_note("%s", text.data);
+        }
+    } else {
+        add_progress(&text, view, progress);
+        if (!text.failed)
+            cli_progress_show(&view->line, text.data);
+    }
+    car_text_free(&text);
+}
+
+bool cli_lm_write(void *context, const char *text, size_t length) {
+    (void)context;
+    fwrite(text, 1, length, stdout);
+    return cli_flush();
+}
+
+/* ---- train -------------------------------------------------------------------------------------------- */
+
+typedef struct train_call {
+    car_lm_options options;
+    const char *resume, *load;
+    bool print_config, json;
+    cli_option table[MOST_OPTIONS];
+    int count;
+    lm_view view;
+} train_call;
+
+static void add_option(train_call *call, cli_option option) {
+    call->table[call->count++] = option;
+}
+
+/* The settings of tasks/lm_options.c as options, then those that are no setting. */
+static void fill_table(train_call *call) {
+    for (int i = 0; i < car_lm_setting_count; i++) {
+        static const cli_kind kinds[] = {CLI_HEADING, CLI_INT, CLI_DOUBLE, CLI_TEXT, CLI_CHOICE};
+        const car_setting *setting = &car_lm_settings[i];
+        bool number = setting->kind == CAR_SETTING_INT || setting->kind == CAR_SETTING_NUMBER;
+        cli_option option = {.name = setting->name,
+                             .kind = kinds[setting->kind],
+                             .value = (char *)&call->options + setting->offset,
+                             .minimum = setting->minimum,
+                             .maximum = setting->maximum,
+                             .choices = setting->choices,
+                             .argument = setting->argument,
+                             .help = setting->help,
+                             .default_text = number          ? setting->text
+                                             : setting->text ? NULL
+                                                             : "none"};
+        if (setting->name && strcmp(setting->name, "output") == 0)
+            option.letter = 'o';
+        add_option(call, option);
+    }
+    add_option(call, (cli_option){.name = "load",
+                                  .kind = CLI_TEXT,
+                                  .value = &call->load,
+                                  .argument = "FILE",
+                                  .help = "start from this model's weights, net and vocabulary",
+                                  .default_text = "none"});
+    add_option(call, (cli_option){.name = "resume",
+                                  .kind = CLI_TEXT,
+                                  .transient = true,
+                                  .value = &call->resume,
+                                  .argument = "FILE",
+                                  .help = "go on from a checkpoint, as if never interrupted",
+                                  .default_text = "none"});
+    add_option(call, (cli_option){.name = "print-config",
+                                  .kind = CLI_FLAG,
+                                  .transient = true,
+                                  .value = &call->print_config,
+                                  .help = "print all settings as JSON and stop"});
+    add_option(call, (cli_option){.name = "json",
+                                  .kind = CLI_FLAG,
+                                  .transient = true,
+                                  .value = &call->json,
+                                  .help = "the result as JSON, no progress"});
+}
+
+static void tell_start(void *context, const car_lm_facts *facts) {
+    lm_view *view = context;
+    view->level = facts->level;
+    if (view->quiet)
+        return;
+    const char *unit = cli_lm_unit(facts->level);
+    cli_note("%zu %ss to learn from, %zu to validate on, a vocabulary of %d", facts->train_tokens,
+             unit, facts->valid_tokens, facts->vocabulary);
+    if (facts->train_unknown + facts->valid_unknown > 0)
+        cli_note("<unk>: %zu in the training text, %zu in the validation text",
+                 facts->train_unknown, facts->valid_unknown);
+    cli_note("%s: %lld parameters, %lld updates an epoch, %d thread%s", facts->net,
+             (long long)facts->parameters, (long long)facts->updates_per_epoch, facts->threads,
+             facts->threads == 1 ? "" : "s");
+    if (facts->updates_done > 0)
+        cli_note("going on after update %lld", (long long)facts->updates_done);
+}
+
+static void add_figures(car_text *text, double nats_per_token) {
+    car_text_format(text, "\"nats_per_token\": ");
+    car_text_json_number(text, nats_per_token);
+    car_text_format(text, ", \"bits_per_token\": ");
+    car_text_json_number(text, nats_per_token / M_LN2);
+    car_text_format(text, ", \"perplexity\": ");
+    car_text_json_number(text, exp(nats_per_token));
+}
+
+static void result_json(const car_lm_result *result, const char *model, car_text *text) {
+    const car_lm_facts *facts = &result->facts;
+    car_text_format(text, "{\"model\": ");
+    if (model && result->saved)
+        car_text_json_string(text, model, strlen(model));
+    else
+        car_text_format(text, "null");
+    car_text_format(text,
+                    ", \"level\": \"%s\", \"vocabulary\": %d, \"parameters\": %lld, "
+                    "\"train_tokens\": %zu, \"valid_tokens\": %zu, \"updates\": %lld, "
+                    "\"epochs\": %.6g, \"clipped\": %lld, \"best_update\": %lld, \"validation\": ",
+                    car_level_name(facts->level), facts->vocabulary, (long long)facts->parameters,
+                    facts->train_tokens, facts->valid_tokens, (long long)result->fit.updates,
+                    (double)result->fit.updates / (double)facts->updates_per_epoch,
+                    (long long)result->fit.clipped, (long long)result->fit.best_update);
+    if (isfinite(result->fit.best_validation)) {
+        car_text_format(text, "{");
+        add_figures(text, result->fit.best_validation);
+        car_text_format(text, "}");
+    } else {
+        car_text_format(text, "null");
+    }
+    car_text_format(text, ", \"seconds\": ");
+    car_text_json_number(text, result->seconds);
+    car_text_format(text, ", \"tokens_per_s\": ");
+    car_text_json_number(text, result->tokens_per_second);
+    car_text_format(text, ", \"stopped_early\": %s, \"interrupted\": %s}\n",
+                    result->fit.stopped_early ? "true" : "false",
+                    result->fit.stopped_by_signal ? "true" : "false");
+}
+
+static void result_text(const car_lm_result *result, const char *model, car_text *text) {
+    if (result->saved && model)
+        car_text_format(text, "%s: ", model);
+    car_text_format(text, "%lld updates, %.2f epochs, ", (long long)result->fit.updates,
+                    (double)result->fit.updates / (double)result->facts.updates_per_epoch);
+    car_draw_duration(text, result->seconds);
+    car_text_format(text, ", ");
+    car_draw_count(text, result->tokens_per_second);
+    car_text_format(text, " %ss/s", cli_lm_unit(result->facts.level));
+    if (isfinite(result->fit.best_validation)) {
+        car_text_format(text, "; best validation ");
+        add_loss(text, result->facts.level, result->fit.best_validation);
+        car_text_format(text, " (%.4f nats) after update %lld", result->fit.best_validation,
+                        (long long)result->fit.best_update);
+    }
+    car_text_format(text, "\n");
+}
+
+/* Reads the texts and trains; with --load in the model's own vocabulary. */
+static car_status train_new(train_call *call, const cli_arguments *arguments,
+                            const car_lm_watch *watch, car_lm_result *result, car_error *error) {
+    car_lm loaded = {0};
+    car_lm_data data = {0};
+    car_status status = CAR_OK;
+    if (call->load) {
+        status = car_lm_load(call->load, NULL, &loaded, error);
+        if (status == CAR_OK) {
+            call->options.level = car_level_name(loaded.vocabulary->level);
+            call->options.net = car_model_net(loaded.model);
+        }
+    }
+    if (status == CAR_OK)
+        status = car_lm_options_check(&call->options, error);
+    if (status == CAR_OK)
+        status = car_lm_data_read(&call->options, arguments->operands, arguments->count,
+                                  loaded.vocabulary, NULL, &data, error);
+    if (status == CAR_OK)
+        status = car_lm_train(&call->options, &data, loaded.model, watch, NULL, result, error);
+    car_lm_data_free(&data);
+    car_lm_free(&loaded);
+    return status;
+}
+
+static car_status check_call(const cli_verb *verb, const train_call *call,
+                             const cli_arguments *arguments, car_error *error) {
+    static const char *const may_change[] = {"minutes", "epochs", "updates", "threads",
+                                             "resume",  "json",   NULL};
+    if (!call->resume) {
+        if (arguments->count == 0)
+            return car_fail(error, CAR_USAGE,
+                            "lm train: name a text: carousel lm train FILE... -o m.safetensors");
+        if (!call->options.output)
+            return car_fail(error, CAR_USAGE,
+                            "lm train: say where the model goes: -o m.safetensors");
+        if (call->load && (cli_given(verb, "net") || cli_given(verb, "level")))
+            return car_fail(error, CAR_USAGE,
+                            "lm train: --load brings its own net and level; take --net and --level "
+                            "away");
+        return CAR_OK;
+    }
+    if (arguments->count > 0)
+        return car_fail(error, CAR_USAGE,
+                        "lm train: --resume knows its texts; give no file, or start anew");
+    for (int i = 0; i < call->count; i++) {
+        bool allowed = !call->table[i].given;
+        for (int k = 0; !allowed && may_change[k]; k++)
+            allowed = strcmp(call->table[i].name, may_change[k]) == 0;
+        if (!allowed)
+            return car_fail(error, CAR_USAGE,
+                            "lm train: --%s cannot change when a run goes on; --minutes, --epochs, "
+                            "--updates and --threads can",
+                            call->table[i].name);
+    }
+    return CAR_OK;
+}
+
+static car_status train_or_resume(const cli_verb *verb, train_call *call,
+                                  const cli_arguments *arguments, car_lm_result *result,
+                                  car_error *error) {
+    CAR_TRY(check_call(verb, call, arguments, error));
+    car_lm_watch watch = {.context = &call->view,
+                          .started = tell_start,
+                          .progress = cli_lm_progress,
+                          .stop = cli_signal(),
+                          .version = car_version()};
+    call->view.quiet = call->json;
+    cli_progress_start(&call->view.line);
+    cli_signals_catch();
+    if (!call->resume)
+        return train_new(call, arguments, &watch, result, error);
+    const car_lm_options *options = &call->options;
+    car_lm_changes changes = {
+        .minutes = cli_given(verb, "minutes") ? options->minutes : -1,
+        .epochs = cli_given(verb, "epochs") ? options->epochs : -1,
+        .updates = cli_given(verb, "updates") ? options->updates : -1,
+        .threads = cli_given(verb, "threads") ? options->threads : -1,
+    };
+    return car_lm_resume(call->resume, &changes, &watch, NULL, result, error);
+}
+
+static int show_result(const train_call *call, const car_lm_result *result) {
+    car_text text;
+    car_text_start(&text, NULL);
+    const char *model = call->options.output;
+    if (call->json)
+        result_json(result, model, &text);
+    else
+        result_text(result, model, &text);
+    int code = cli_print(&text);
+    if (result->fit.stopped_by_signal && !call->json)
+        cli_note("interrupted; go on with: carousel lm train --resume %s%s",
+                 call->resume ? call->resume : model, call->resume ? "" : ".last");
+    return result->fit.stopped_by_signal ? cli_signal_code(code) : code;
+}
+
+static int train(int argc, char **argv) {
+    train_call call = {.options = car_lm_defaults()};
+    fill_table(&call);
+    cli_verb verb = {
+        .name = "lm train",
+        .summary = "learn from text to foretell the next byte, character or word",
+        .usage = "[options] FILE... -o MODEL",
+        .examples =
+            "carousel lm train book.txt -o m.safetensors --minutes 5\n"
+            "carousel lm train a.c b.c --level byte --net 'embed 64 | gru 512 | softmax' "
+            "-o m.safetensors\n"
+            "carousel lm train ptb.train.txt --valid ptb.valid.txt --level word -o m.safetensors\n"
+            "carousel lm train --resume m.safetensors.last\n",
+        .notes =
+            "Several files are read as one text, - is a pipe. A text is cut into --batch pieces\n"
+            "of floor(tokens / batch) tokens that are read side by side, --unroll tokens an\n"
+            "update; the state is carried on. An epoch is floor((piece - 1) / unroll) updates;\n"
+            "fewer tokens than that at the end of a piece are left out.\n"
+            "Ctrl-C saves MODEL.last and ends with 130.\n",
+        .options = call.table,
+        .option_count = call.count,
+        .least_operands = 0,
+        .most_operands = -1};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    car_error error = {0};
+    car_lm_result result = {0};
+    if (call.print_config) {
+        car_text text;
+        car_text_start(&text, NULL);
+        cli_config_write(&verb, &arguments, &text);
+        code = cli_print(&text);
+    } else {
+        car_status status = train_or_resume(&verb, &call, &arguments, &result, &error);
+        cli_progress_end(&call.view.line);
+        code = status == CAR_OK ? show_result(&call, &result) : cli_fail(&error);
+    }
+    cli_arguments_free(&arguments);
+    return code;
+}
+
+/* ---- eval --------------------------------------------------------------------------------------------- */
+
+static void eval_result(const car_lm_score *score, car_level level, bool json, car_text *text) {
+    double nats = score->nats / (double)score->tokens;
+    double speed = (double)score->tokens / score->seconds;
+    if (json) {
+        car_text_format(text, "{");
+        add_figures(text, nats);
+        car_text_format(text, ", \"bits_per_char\": ");
+        car_text_json_number(text, cli_lm_bits_per_char(score));
+        car_text_format(text,
+                        ", \"level\": \"%s\", \"tokens\": %zu, \"characters\": %zu, "
+                        "\"unknown\": %zu, \"seconds\": ",
+                        car_level_name(level), score->tokens, score->characters, score->unknown);
+        car_text_json_number(text, score->seconds);
+        car_text_format(text, ", \"tokens_per_s\": ");
+        car_text_json_number(text, speed);
+        car_text_format(text, "}\n");
+        return;
+    }
+    const char *unit = cli_lm_unit(level);
+    car_text_format(text, "%.4f nats/%s, %.4f bits/%s, perplexity %.3f", nats, unit, nats / M_LN2,
+                    unit, exp(nats));
+    if (level == CAR_LEVEL_WORD)
+        car_text_format(text, ", %.4f bits/char", cli_lm_bits_per_char(score));
+    car_text_format(text, "\n%zu %ss, %zu unknown, ", score->tokens, unit, score->unknown);
+    car_draw_count(text, speed);
+    car_text_format(text, " %ss/s\n", unit);
+}
+
+static car_status eval_files(const cli_arguments *arguments, int lanes, int threads,
+                             car_lm_score *score, car_level *level, car_error *error) {
+    car_lm lm = {0};
+    car_corpus corpus = {0};
+    car_tokens tokens = {0};
+    CAR_TRY(car_lm_load(arguments->operands[0], NULL, &lm, error));
+    *level = lm.vocabulary->level;
+    car_status status = car_corpus_read(arguments->operands + 1, arguments->count - 1, *level, NULL,
+                                        &corpus, error);
+    if (status == CAR_OK)
+        status = car_vocabulary_encode(lm.vocabulary, corpus.data, corpus.length, true, NULL,
+                                       &tokens, error);
+    car_corpus_free(&corpus);
+    if (status == CAR_OK)
+        status = car_lm_judge(&lm, &tokens, lanes, threads, score, error);
+    car_tokens_free(&tokens);
+    car_lm_free(&lm);
+    return status;
+}
+
+static int eval(int argc, char **argv) {
+    int64_t lanes = 1, threads = 0;
+    bool json = false;
+    cli_option options[] = {
+        {.name = "lanes",
+         .kind = CLI_INT,
+         .value = &lanes,
+         .minimum = 1,
+         .maximum = 4096,
+         .argument = "N",
+         .help = "cut the text into N pieces side by side: faster, but each starts without memory"},
+        {.name = "threads",
+         .kind = CLI_INT,
+         .value = &threads,
+         .minimum = 0,
+         .maximum = 64,
+         .argument = "N",
+         .help = "the result does not depend on it",
+         .default_text = "all processors"},
+        {.name = "json", .kind = CLI_FLAG, .value = &json, .help = "the result as JSON"}};
+    const cli_verb verb = {
+        .name = "lm eval",
+        .summary = "how well a model foretells a text",
+        .usage = "[options] MODEL FILE...",
+        .examples = "carousel lm eval m.safetensors test.txt\n"
+                    "carousel lm eval m.safetensors test.txt --json\n",
+        .notes =
+            "Every token but the first is foretold once, from all before it: the state is\n"
+            "carried through the whole text. Tokens that the vocabulary lacks are <unk>; they\n"
+            "count like any other, and their number is shown.\n",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+        .least_operands = 2,
+        .most_operands = -1};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    car_error error = {0};
+    car_lm_score score;
+    car_level level;
+    if (eval_files(&arguments, (int)lanes, car_thread_count((int)threads), &score, &level,
+                   &error) == CAR_OK) {
+        car_text text;
+        car_text_start(&text, NULL);
+        eval_result(&score, level, json, &text);
+        code = cli_print(&text);
+    } else {
+        code = cli_fail(&error);
+    }
+    cli_arguments_free(&arguments);
+    return code;
+}
+
+/* ---- sample ------------------------------------------------------------------------------------------- */
+
+static bool collect(void *context, const char *text, size_t length) {
+    car_text_add(context, text, length);
+    return true;
+}
+
+static car_status sample_text(const char *path, const car_lm_sample_options *options, bool json,
+                              car_error *error) {
+    car_lm lm = {0};
+    CAR_TRY(car_lm_load(path, NULL, &lm, error));
+    if (!json) {
+        car_status status = CAR_OK;
+        if (options->prompt_length == 0 ||
+            cli_lm_write(NULL, options->prompt, options->prompt_length))
+            status = car_lm_sample(&lm, options, cli_lm_write, NULL, error);
+        cli_lm_write(NULL, "\n", 1);
+        car_lm_free(&lm);
+        return status;
+    }
+    car_text drawn, text;
+    car_text_start(&drawn, NULL);
+    car_text_start(&text, NULL);
+    car_status status = car_lm_sample(&lm, options, collect, &drawn, error);
+    if (status == CAR_OK) {
+        car_text_format(&text, "{\"prompt\": ");
+        car_text_json_string(&text, options->prompt, options->prompt_length);
+        car_text_format(&text, ", \"text\": ");
+        car_text_json_string(&text, drawn.data, drawn.length);
+        car_text_format(&text, ", \"tokens\": %lld, \"seed\": %llu}\n", (long long)options->length,
+                        (unsigned long long)options->seed);
+        text.failed |= drawn.failed;
+        status = cli_print(&text) == 0
+                     ? CAR_OK
+                     : car_fail(error, CAR_IO, "the sample could not be written to stdout");
+    } else {
+        car_text_free(&text);
+    }
+    car_text_free(&drawn);
+    car_lm_free(&lm);
+    return status;
+}
+
+static int sample(int argc, char **argv) {
+    const char *prompt = "";
+    double temperature = 0.8, top_p = 1;
+    int64_t length = 500, seed = 1;
+    bool json = false;
+    cli_option options[] = {
+        {.name = "prompt",
+         .kind = CLI_TEXT,
+         .value = &prompt,
+         .argument = "TEXT",
+         .help = "how the text begins",
+         .default_text = "none: after a line end"},
+        {.name = "temperature",
+         .kind = CLI_DOUBLE,
+         .value = &temperature,
+         .minimum = 0,
+         .maximum = 100,
+         .argument = "X",
+         .help = "1: as the model has it; below: safer; 0: always the likeliest"},
+        {.name = "top-p",
+         .kind = CLI_DOUBLE,
+         .value = &top_p,
+         .minimum = 1e-9,
+         .maximum = 1,
+         .argument = "X",
+         .help = "only the likeliest tokens that together have this probability; 1: all"},
+        {.name = "length",
+         .kind = CLI_INT,
+         .value = &length,
+         .minimum = 0,
+         .maximum = 1e12,
+         .argument = "N",
+         .help = "tokens to draw"},
+        {.name = "seed",
+         .kind = CLI_INT,
+         .value = &seed,
+         .minimum = 0,
+         .maximum = 9e15,
+         .argument = "N",
+         .help = "the same seed gives the same text"},
+        {.name = "json", .kind = CLI_FLAG, .value = &json, .help = "the result as JSON"}};
+    const cli_verb verb = {.name = "lm sample",
+                           .summary = "text drawn from a model, as it is written",
+                           .usage = "[options] MODEL",
+                           .examples = "carousel lm sample m.safetensors --prompt 'The '\n"
+                                       "carousel lm sample m.safetensors --temperature 0.5 "
+                                       "--length 2000 --seed 7\n",
+                           .notes = "<unk> is never drawn. Bytes that are no UTF-8 are shown as "
+                                    "U+FFFD.\n",
+                           .options = options,
+                           .option_count = sizeof options / sizeof *options,
+                           .least_operands = 1,
+                           .most_operands = 1};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    car_error error = {0};
+    car_lm_sample_options how = {.prompt = prompt,
+                                 .prompt_length = strlen(prompt),
+                                 .temperature = temperature,
+                                 .top_p = top_p,
+                                 .length = length,
+                                 .seed = (uint64_t)seed};
+    car_status status = sample_text(arguments.operands[0], &how, json, &error);
+    code = status == CAR_OK ? 0 : cli_fail(&error);
+    cli_arguments_free(&arguments);
+    return code;
+}
+
+/* ---- score -------------------------------------------------------------------------------------------- */
+
+static car_status score_line(const car_lm *lm, const char *line, size_t length, bool end, bool json,
+                             bool *open, car_error *error) {
+    car_lm_score score;
+    CAR_TRY(car_lm_score_line(lm, line, length, end, &score, error));
+    car_text text;
+    car_text_start(&text, NULL);
+    if (json) {
+        car_text_format(&text, "{\"nats\": ");
+        car_text_json_number(&text, score.nats);
+        car_text_format(&text, ", \"tokens\": %zu, \"unknown\": %zu, \"text\": ", score.tokens,
+                        score.unknown);
+        car_text_json_string(&text, line, length);
+        car_text_format(&text, "}\n");
+    } else {
+        car_text_format(&text, "%.6f\t%zu\t", score.nats, score.tokens);
+        car_text_add(&text, line, length);
+        car_text_add(&text, "\n", 1);
+    }
+    *open = cli_print(&text) == 0;
+    return CAR_OK;
+}
+
+static car_status score_lines(const char *path, const char *const *files, int count, bool end,
+                              bool json, car_error *error) {
+    car_lm lm = {0};
+    car_corpus corpus = {0};
+    CAR_TRY(car_lm_load(path, NULL, &lm, error));
+    car_status status = car_corpus_read(files, count, lm.vocabulary->level, NULL, &corpus, error);
+    bool open = true;
+    for (size_t at = 0; status == CAR_OK && open && at < corpus.length;) {
+        const char *line = corpus.data + at;
+        const char *stop = memchr(line, '\n', corpus.length - at);
+        size_t length = stop ? (size_t)(stop - line) : corpus.length - at;
+        status = score_line(&lm, line, length, end, json, &open, error);
+        at += length + 1;
+    }
+    car_corpus_free(&corpus);
+    car_lm_free(&lm);
+    return status;
+}
+
+static int score(int argc, char **argv) {
+    bool no_end = false, json = false;
+    cli_option options[] = {
+        {.name = "no-end",
+         .kind = CLI_FLAG,
+         .value = &no_end,
+         .help = "leave the line end out: the lines are beginnings, as in pairs of verb forms"},
+        {.name = "json", .kind = CLI_FLAG, .value = &json, .help = "one JSON object a line"}};
+    const cli_verb verb = {
+        .name = "lm score",
+        .summary = "how likely a model finds each line",
+        .usage = "[options] MODEL [FILE...]",
+        .examples = "printf 'the cats were\\nthe cats was\\n' | carousel lm score m.safetensors "
+                    "--no-end\n"
+                    "carousel lm score m.safetensors lines.txt --json\n",
+        .notes = "Writes for each line: -log probability in nats, tokens, the line. Each line is\n"
+                 "judged on its own, as if it stood behind a line end. Without FILE: standard "
+                 "input.\n",
+        .options = options,
+        .option_count = 2,
+        .least_operands = 1,
+        .most_operands = -1};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    static const char *const pipe[] = {"-"};
+    bool piped = arguments.count == 1;
+    car_error error = {0};
+    car_status status = score_lines(arguments.operands[0], piped ? pipe : arguments.operands + 1,
+                                    piped ? 1 : arguments.count - 1, !no_end, json, &error);
+    code = status == CAR_OK ? 0 : cli_fail(&error);
+    cli_arguments_free(&arguments);
+    return code;
+}
+
+int cli_lm(int argc, char **argv) {
+    static const cli_command table[] = {
+        {"train", "learn from text", train},
+        {"eval", "how well a model foretells a text", eval},
+        {"sample", "text drawn from a model", sample},
+        {"score", "how likely a model finds each line", score},
+    };
+    return cli_dispatch("lm", "language models", table, sizeof table / sizeof *table, argc, argv);
+}

@@ -1,0 +1,24 @@
+/* lm.h: what `lm` and `demo` share: how a training run looks while it goes on. */
+#ifndef CAR_CLI_LM_H
+#define CAR_CLI_LM_H
+
+#include "cli.h"
+#include "report.h"
+#include "tasks.h"
+
+typedef struct lm_view {
+    cli_progress line;
+    car_level level;
+    bool quiet; /* --json: nothing but errors on stderr */
+} lm_view;
+
+/* "char", "byte" or "token", for figures that are per one of them. */
+const char *cli_lm_unit(car_level level);
+/* For car_lm_watch.progress; the context is a lm_view. */
+void cli_lm_progress(void *view, const car_fit_progress *progress);
+/* The bits that a character costs; at word level from the length of the words. */
+double cli_lm_bits_per_char(const car_lm_score *score);
+/* For car_lm_sample: to stdout at once; false when nothing more can be written. */
+bool cli_lm_write(void *context, const char *text, size_t length);
+
+#endif
