@@ -3,7 +3,7 @@
  *
  *   main.c     the table of verbs; help, --version     options.c   option tables: parsing, nearest name
  *   cell.c     list, show, check, explain              help.c      --help, in 80 columns
- *   info.c     a model file, or this machine           config.c    resolved options <-> JSON
+ *   info.c     a model file, or this machine           config.c    resolved options as JSON
  *   lm.c       train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
  *                                                      progress.c  the live line on stderr
@@ -60,7 +60,7 @@ typedef struct cli_option {
     const char *name; /* "hidden" for --hidden */
     char letter;      /* 'o' for -o; 0: none */
     cli_kind kind;
-    bool transient; /* not part of the printed or stored configuration (--json, --resume) */
+    bool transient; /* not part of the printed configuration (--json, --resume) */
     void *value;    /* where the value goes; what it holds before cli_parse is the default */
     double minimum, maximum; /* INT, DOUBLE; both 0: any */
     const char *choices;     /* CHOICE: "byte|char|word" */
@@ -94,7 +94,7 @@ enum { CLI_GO_ON = -1 };
  * *arguments already released. */
 int cli_parse(const cli_verb *verb, int argc, char **argv, cli_arguments *arguments);
 void cli_arguments_free(cli_arguments *arguments);
-/* Was this option on the command line (or in the configuration that was read)? */
+/* Was this option on the command line? */
 bool cli_given(const cli_verb *verb, const char *name);
 /* A whole decimal number: all of the text, no blanks, no hex. */
 bool cli_read_int(const char *text, int64_t *value);
@@ -121,11 +121,6 @@ void cli_help(const cli_verb *verb, car_text *text);
 
 /* The resolved options and operands as one JSON object: {"hidden": 128, "operands": ["a"]}. */
 void cli_config_write(const cli_verb *verb, const cli_arguments *arguments, car_text *text);
-/* Sets every option that was not given on the command line to its value in `json` (which
- * cli_config_write wrote; checked like any file from outside), and the operands if none were given.
- * CAR_MODEL. */
-car_status cli_config_read(const cli_verb *verb, cli_arguments *arguments, const char *json,
-                           const char *origin, car_error *error) CAR_CHECK_RESULT;
 
 /* ---- output.c -------------------------------------------------------------------------------- */
 

@@ -165,94 +165,26 @@ static void test_help(void **state) {
     car_text_free(&text);
 }
 
-static void test_config_round_trip(void **state) {
-    (void)state;
-    fixture f, g;
-    prepare(&f);
-    assert_int_equal(parse(&f, "a\"\\\xc3\xa9 b --hidden 7 --rate 0.1 --bias x --json"), CLI_GO_ON);
-    car_text first, second;
-    car_text_start(&first, NULL);
-    car_text_start(&second, NULL);
-    cli_config_write(&f.verb, &f.arguments, &first);
-    assert_null(strstr(first.data, "json"));
-    prepare(&g);
-    assert_int_equal(parse(&g, "--level char"), CLI_GO_ON);
-    car_error error;
-    assert_int_equal(cli_config_read(&g.verb, &g.arguments, first.data, "m", &error), CAR_OK);
-    assert_int_equal(g.hidden, 7);
-    assert_true(g.rate == 0.1);
-    assert_null(g.output);
-    assert_string_equal(g.level, "char"); /* given on the command line: it wins */
-    assert_int_equal(g.arguments.count, 2);
-    assert_string_equal(g.arguments.operands[0], "a\"\\\xc3\xa9");
-    g.level = "byte";
-    cli_config_write(&g.verb, &g.arguments, &second);
-    assert_string_equal(first.data, second.data);
-    car_text_free(&first);
-    car_text_free(&second);
-    cli_arguments_free(&f.arguments);
-    cli_arguments_free(&g.arguments);
-}
-
-static void test_config_escapes(void **state) {
+static void test_config(void **state) {
     (void)state;
     fixture f;
     prepare(&f);
-    assert_int_equal(parse(&f, ""), CLI_GO_ON);
-    car_error error;
-    const char *json = "{\"output\": \"\\u00e9\\ud83d\\ude00\\n\\/\"}";
-    assert_int_equal(cli_config_read(&f.verb, &f.arguments, json, "m", &error), CAR_OK);
-    assert_string_equal(f.output, "\xc3\xa9\xf0\x9f\x98\x80\n/");
+    assert_int_equal(parse(&f, "a\"\\\xc3\xa9 b --hidden 7 --rate 0.1 --bias x --json"), CLI_GO_ON);
+    car_text text;
+    car_text_start(&text, NULL);
+    cli_config_write(&f.verb, &f.arguments, &text);
+    assert_string_equal(text.data, "{\"hidden\": 7, \"rate\": 0.1, \"output\": null, \"level\": "
+                                   "\"byte\", \"bias\": [\"x\"], \"operands\": "
+                                   "[\"a\\\"\\\\\xc3\xa9\", \"b\"]}");
+    car_text_free(&text);
     cli_arguments_free(&f.arguments);
-}
-
-static void test_config_refused(void **state) {
-    (void)state;
-    const char *const texts[] = {
-        "",
-        "{",
-        "[]",
-        "{}x",
-        "{\"hidden\": 0}",
-        "{\"hidden\": 1.5}",
-        "{\"hidden\": \"7\"}",
-        "{\"hidden\"}",
-        "{\"hidden\": 7",
-        "{\"hidden\": 7,}",
-        "{\"json\": true}",
-        "{\"level\": null}",
-        "{\"level\": \"page\"}",
-        "{\"output\": \"a",
-        "{\"output\": \"\\",
-        "{\"output\": \"\\u12",
-        "{\"output\": \"\\u0000\"}",
-        "{\"output\": \"\\ud800x\"}",
-        "{\"output\": \"\\udc00\"}",
-        "{\"output\": \"\\x\"}",
-        "{\"bias\": [\"x\"",
-        "{\"bias\": [\"x\",]}",
-        "{\"rate\": 1e999}",
-        "{\"unknown\": 1}",
-        "{\"operands\": 3}",
-    };
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        fixture f;
-        prepare(&f);
-        assert_int_equal(parse(&f, ""), CLI_GO_ON);
-        car_error error = {0};
-        if (cli_config_read(&f.verb, &f.arguments, texts[i], "m", &error) != CAR_MODEL)
-            fail_msg("accepted: %s", texts[i]);
-        assert_int_equal(error.status, CAR_MODEL);
-        cli_arguments_free(&f.arguments);
-    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_nearest),           cmocka_unit_test(test_help),
-        cmocka_unit_test(test_config_round_trip), cmocka_unit_test(test_config_escapes),
-        cmocka_unit_test(test_config_refused),
+        cmocka_unit_test(test_accepted), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_nearest),  cmocka_unit_test(test_help),
+        cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
