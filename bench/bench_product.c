@@ -18,7 +18,7 @@ static double now(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-enum { CHAINS = 12, STEPS = 20000000 };
+enum { CHAINS = 12, STEPS = 4000000 };
 
 #if defined(__x86_64__)
 /* GFLOP/s of CHAINS independent chains; the sum goes to *sink so that none is dropped. */
@@ -43,7 +43,7 @@ PEAK(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps(chain[i], x,
 PEAK(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps(chain[i], x, y), 16)
 #endif
 
-static double peak_of(car_cpu_level level) {
+static double peak_once(car_cpu_level level) {
     volatile float sink = 0.0f;
 #if defined(__x86_64__)
     if (level == CAR_CPU_AVX512)
@@ -55,6 +55,16 @@ static double peak_of(car_cpu_level level) {
     (void)level;
     return sink;
 #endif
+}
+
+/* The best of ten, as the shapes are the best of many. */
+static double peak_of(car_cpu_level level) {
+    double best = 0.0;
+    for (int i = 0; i < 10; i++) {
+        double once = peak_once(level);
+        best = once > best ? once : best;
+    }
+    return best;
 }
 
 static float *numbers(size_t count) {

@@ -74,7 +74,7 @@ static float plain_operation(car_vector_op op, float a, float b, float c) {
     case CAR_VECTOR_TANH:
         return (float)tanh((double)a);
     case CAR_VECTOR_RELU:
-        return a > 0.0f ? a : isnan(a) ? a : 0.0f;
+        return 0.0f > a ? 0.0f : a;
     case CAR_VECTOR_EXP:
         return (float)exp((double)a);
     case CAR_VECTOR_LOG:
