@@ -26,7 +26,7 @@ def main():
     if missing:
         sys.exit(f"cells/ and its list in src/language/meson.build differ in: {', '.join(sorted(missing))}")
     entries = []
-    for path in sorted(files):
+    for path in sorted(files, key=lambda file: file.stem):
         text = path.read_text(encoding="utf-8")
         header = re.search(r"^cell ([\w-]+)\(", text, re.MULTILINE)
         if not text.startswith("# ") or not header or header.group(1) != path.stem:
