@@ -114,9 +114,9 @@ static void test_layout(void **state) {
     assert_int_equal(car_layout_add(&layout, 65, 1), 128);
     assert_int_equal(layout.size, 256);
     assert_false(layout.overflow);
-    const size_t counts[] = {SIZE_MAX / 4, SIZE_MAX, SIZE_MAX - 200};
-    const size_t sizes[] = {8, 1, 1};
-    for (int k = 0; k < 3; k++) {
+    const size_t counts[] = {SIZE_MAX / 4, SIZE_MAX, SIZE_MAX - 200, SIZE_MAX - 270};
+    const size_t sizes[] = {8, 1, 1, 1};
+    for (int k = 0; k < 4; k++) {
         car_layout large = {.size = 256};
         car_layout_add(&large, counts[k], sizes[k]);
         assert_true(large.overflow);
@@ -840,7 +840,7 @@ static void test_file_write_pipe(void **state) {
     uint8_t *sent = malloc(LENGTH);
     assert_non_null(sent);
     for (size_t k = 0; k < LENGTH; k++)
-        sent[k] = (uint8_t)(k * k >> 5);
+        sent[k] = (uint8_t)((uint32_t)k * 2654435761u >> 24);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
