@@ -44,7 +44,8 @@ static bool place_arrays(car_trial *trial, car_arena *arena) {
     trial->scalars = car_arena_allocate(arena, count, sizeof(double));
     trial->gradients = car_arena_allocate(arena, count, sizeof(double));
     trial->difference = car_arena_allocate(arena, count, 2 * sizeof(double));
-    trial->parameters = car_arena_allocate(arena, (size_t)cell->parameter_count + 1, sizeof(double *));
+    trial->parameters =
+        car_arena_allocate(arena, (size_t)cell->parameter_count + 1, sizeof(double *));
     trial->dparameters =
         car_arena_allocate(arena, (size_t)cell->parameter_count + 1, sizeof(double *));
     trial->dy = car_arena_allocate(arena, steps * units, sizeof(double));
@@ -147,8 +148,8 @@ car_status car_oracle_check(const struct car_cell *cell, int units, int input_si
     if (units < 1 || input_size < 1 || steps < 1 || units > 64 || input_size > 64 || steps > 64)
         return car_fail(error, CAR_USAGE,
                         "derivative check: units, input size and steps must be from 1 to 64");
-    car_trial trial = {.oracle = {.cell = cell, .units = units, .input_size = input_size,
-                                  .steps = steps}};
+    car_trial trial = {
+        .oracle = {.cell = cell, .units = units, .input_size = input_size, .steps = steps}};
     car_arena *arena = car_arena_create(cell->allocator);
     car_status status = CAR_OK;
     if (!arena || !place_arrays(&trial, arena))
