@@ -3,7 +3,7 @@
 #include "carousel.h"
 #include <stdio.h>
 
-enum { LANES = 16, STEPS = 24, SYMBOLS = 3, DELAY = 2, UPDATES = 800 };
+enum { LANES = 16, STEPS = 24, SYMBOLS = 3, DELAY = 2, UPDATES = 300 };
 
 static const char equations[] = "# a gated leaky integrator\n"
                                 "cell leaky(x) -> h\n"
@@ -63,5 +63,5 @@ int main(void) {
     car_model_free(model);
     car_net_free(net);
     car_cell_free(cell);
-    return result.loss > 0.2; /* guessing is 1.1 */
+    return result.loss > 0.1; /* guessing is 1.1 */
 }

@@ -4,8 +4,8 @@
  *
  * The forward pass is run again with plans that store every named value ("taps"); layers are then looked
  * through from the bottom, each in the order of its time and its equations, because what comes first in that
- * order is the cause and what comes after its effect. When the forward pass is finite, the loss is looked at,
- * and then the gradient from the top down, the way it flows.
+ * order is the cause and what comes after its effect. Then the head and its loss are looked at, and when the forward
+ * pass is finite the gradient, from the top down, the way it flows.
  */
 #include "train.h"
 #include <math.h>
@@ -192,7 +192,20 @@ static bool find_in_layers(const replay *again, car_status *status, car_error *e
     return false;
 }
 
-static bool find_in_head(const replay *again, car_status *status, car_error *error) {
+/* The place of the largest output: where a loss overflows first. */
+static bad_place largest(const float *output, int steps, int batch, int outputs) {
+    bad_place place = {0, 0, 0, output[0]};
+    for (int row = 0; row < steps * batch; row++)
+        for (int unit = 0; unit < outputs; unit++) {
+            float value = output[(size_t)row * (size_t)outputs + (size_t)unit];
+            if (fabsf(value) > fabsf(place.value))
+                place = (bad_place){row / batch, row % batch, unit, value};
+        }
+    return place;
+}
+
+/* An output that is not finite or, when only the loss is not, the largest one. */
+static bool find_in_head(const replay *again, double loss, car_status *status, car_error *error) {
     const car_trainer *trainer = again->trainer;
     int batch = trainer->options.batch, outputs = trainer->model->output_size;
     int steps = trainer->model->net->pool == CAR_POOL_EACH ? again->batch->steps : 1;
@@ -203,10 +216,19 @@ static bool find_in_head(const replay *again, car_status *status, car_error *err
         return false;
     car_stack_outputs(again->stack, again->batch->steps, output);
     bool found = find_in_rows(output, steps, batch, (size_t)outputs, outputs, &bad);
+    if (!found)
+        bad = largest(output, steps, batch, outputs);
     car_release(trainer->allocator, output);
     if (found)
         *status = fail_at(trainer, again->batch, "head", "output", &bad, ADVICE, error);
-    return found;
+    else if (!isfinite(loss))
+        *status =
+            car_fail(error, CAR_DIVERGED,
+                     "head: the loss is %s; all values before it are finite, the largest output "
+                     "is %g at time step %d of %d (lane %d, value %d), update %lld; " ADVICE,
+                     number_text((float)loss), (double)bad.value, bad.step + 1, steps, bad.lane + 1,
+                     bad.unit + 1, (long long)trainer->updates + 1);
+    return found || !isfinite(loss);
 }
 
 /* ---- What goes in ------------------------------------------------------------------------------------- */
@@ -320,20 +342,17 @@ car_status car_diverged_weights(const car_trainer *trainer, float rate, car_erro
                     (long long)trainer->updates + 1, rate, ADVICE);
 }
 
-static car_status explain_finite_forward(const car_trainer *trainer, double loss,
-                                         car_error *error) {
+/* What is left when no value of the forward pass was found (or there was no memory to look for one). */
+static car_status explain_gradient(const car_trainer *trainer, double loss, car_error *error) {
     size_t row = 0;
     char where[192];
     long long update = (long long)trainer->updates + 1;
     if (!isfinite(loss))
-        return car_fail(error, CAR_DIVERGED,
-                        "head: the loss of update %lld is %s although every value before it is "
-                        "finite; " ADVICE,
-                        update, number_text((float)loss));
+        return car_fail(error, CAR_DIVERGED, "update %lld: the loss is %s; " ADVICE, update,
+                        number_text((float)loss));
     int index = find_tensor(trainer, trainer->gradient, &row);
     if (index < 0)
-        return car_fail(error, CAR_DIVERGED,
-                        "gradient of update %lld: not finite, all values forward are; " ADVICE,
+        return car_fail(error, CAR_DIVERGED, "update %lld: the gradient is not finite; " ADVICE,
                         update);
     describe_tensor(trainer->model, index, row, "gradient of", where, sizeof where);
     return car_fail(
@@ -354,7 +373,8 @@ car_status car_diverged_explain(const car_trainer *trainer, const car_batch *bat
     if (begin_replay(&again, trainer, batch) &&
         car_stack_forward(again.stack, batch->steps, batch->input, &key, trainer->time, NULL) ==
             CAR_OK)
-        found = find_in_layers(&again, &status, error) || find_in_head(&again, &status, error);
+        found =
+            find_in_layers(&again, &status, error) || find_in_head(&again, loss, &status, error);
     end_replay(&again);
-    return found ? status : explain_finite_forward(trainer, loss, error);
+    return found ? status : explain_gradient(trainer, loss, error);
 }
