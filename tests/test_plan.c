@@ -300,11 +300,11 @@ static void check_cell(struct car_cell *cell, const car_kernels *kernels, double
         open_rig(&r, cell, kernels, input, cases[k].units, cases[k].batch, cases[k].steps);
         double forward = forward_error(&r), gradient = gradient_error(&r);
         if (!(forward <= bound(&r, 1)))
-            fail_msg("%s %s n=%d: forward error %.3g > %.3g", cell->name, kernels->name, r.units,
-                     forward, bound(&r, 1));
+            fail_msg("%s %s n=%d: forward error %.3g > %.3g\n%s", cell->name, kernels->name,
+                     r.units, forward, bound(&r, 1), cell->text);
         if (!(gradient <= bound(&r, 4 * r.steps * r.batch)))
-            fail_msg("%s %s n=%d: gradient error %.3g > %.3g", cell->name, kernels->name, r.units,
-                     gradient, bound(&r, 4 * r.steps * r.batch));
+            fail_msg("%s %s n=%d: gradient error %.3g > %.3g\n%s", cell->name, kernels->name,
+                     r.units, gradient, bound(&r, 4 * r.steps * r.batch), cell->text);
         worst[0] = forward > worst[0] ? forward : worst[0];
         worst[1] = gradient > worst[1] ? gradient : worst[1];
         close_rig(&r);
@@ -363,6 +363,25 @@ static void free_bits(bits *b) {
     car_release(NULL, b->gradient);
 }
 
+static void check_threads(const char *text, const char *name, int units, int input, int batch,
+                          int steps) {
+    struct car_cell *cell = compile(text, name);
+    rig r;
+    open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){input, 1}, units, batch,
+             steps);
+    bits one = run_bits(&r, false, 1);
+    for (int threads = 2; threads <= 4; threads++) {
+        bits many = run_bits(&r, false, threads);
+        assert_memory_equal(one.y, many.y, one.y_count * sizeof(float));
+        assert_memory_equal(one.dx, many.dx, one.dx_count * sizeof(float));
+        assert_memory_equal(one.gradient, many.gradient, one.gradient_count * sizeof(float));
+        free_bits(&many);
+    }
+    free_bits(&one);
+    close_rig(&r);
+    car_cell_free(cell);
+}
+
 static void threads_change_no_bit(void **state) {
     (void)state;
     static const struct {
@@ -371,24 +390,10 @@ static void threads_change_no_bit(void **state) {
     } cases[] = {{"lstm", 260, 40, 3, 4}, {"lstm", 33, 17, 8, 5},
                  {"gru", 300, 20, 6, 3},  {"gru-v1", 330, 24, 5, 3},
                  {"rnn", 600, 8, 4, 3},   {"layernorm-lstm", 40, 16, 5, 3},
-                 {"dense", 70, 30, 9, 4}};
-    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        struct car_cell *cell = compile(car_zoo_text(cases[k].cell), cases[k].cell);
-        rig r;
-        open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){cases[k].input, 1},
-                 cases[k].units, cases[k].batch, cases[k].steps);
-        bits one = run_bits(&r, false, 1);
-        for (int threads = 2; threads <= 4; threads++) {
-            bits many = run_bits(&r, false, threads);
-            assert_memory_equal(one.y, many.y, one.y_count * sizeof(float));
-            assert_memory_equal(one.dx, many.dx, one.dx_count * sizeof(float));
-            assert_memory_equal(one.gradient, many.gradient, one.gradient_count * sizeof(float));
-            free_bits(&many);
-        }
-        free_bits(&one);
-        close_rig(&r);
-        car_cell_free(cell);
-    }
+                 {"dense", 70, 30, 9, 4}, {"lstm", 250, 9, 1, 3}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+        check_threads(car_zoo_text(cases[k].cell), cases[k].cell, cases[k].units, cases[k].input,
+                      cases[k].batch, cases[k].steps);
 }
 
 /* Runs the sequence in pieces of `piece` steps, carrying the state, and compares the outputs. */
@@ -575,29 +580,96 @@ static const char *const awkward[] = {
     "cell means(x) -> h\nstate h\na = W@x + U@h\nm = mean(a*a)\nh' = tanh(a/sqrt(m + 0.5))*g + "
     "mean(h)\n",
     "cell diagonal(x) -> h\nstate h, s\ns' = 0.9*s + u*h + W@x\nh' = max(s', v*h) - min(s, 0.3)\n",
-    "cell same(x) -> h\nstate h, k\nh' = tanh(W@x + U@h)\nk' = h'\ny2 = k\nh2 = y2*k'\nz = h2\n"
-    "state q\nq' = z\n",
+    "cell same(x) -> h\nstate h, k\nh' = tanh(W@x + U@h + V@k)\nk' = h'\n",
+    "cell order(x) -> h\nstate h, k\nh' = tanh(A@h + B@k + W@x)\nk' = tanh(C@k + D@h + V@x)\n",
     "cell late(x) -> y\nstate h\nh' = tanh(W@x + U@h + b)\ny = exp(0.1*h')*sigmoid(V@h' + bv) + "
     "h\n",
 };
 
 static void awkward_cells_agree_with_the_oracle(void **state) {
     (void)state;
-    int compiled = 0;
     for (size_t i = 0; i < sizeof awkward / sizeof *awkward; i++) {
-        struct car_cell *cell;
-        car_error error = {0};
-        if (car_cell_compile(awkward[i], strlen(awkward[i]), "awkward", NULL, &cell, &error) !=
-            CAR_OK) {
-            print_message("%s\n", error.message);
-            continue;
-        }
-        compiled++;
+        struct car_cell *cell = compile(awkward[i], "awkward");
         double worst[2] = {0, 0};
         check_cell(cell, car_kernels_of(car_cpu_highest()), worst);
         car_cell_free(cell);
+        check_threads(awkward[i], "awkward", 340, 12, 3, 3);
     }
-    assert_true(compiled >= 9);
+}
+
+/* ---- Random cells ------------------------------------------------------------------------------------- */
+
+static int choose(uint32_t *seed, int count) {
+    return (int)((random_number(seed) * 0.5 + 0.5) * count) % count;
+}
+
+/* A random expression over x, the states and what the equations name; every function keeps its values moderate. */
+static void write_expression(car_text *text, uint32_t *seed, int depth, int *names) {
+    static const char *const wrappers[] = {"sigmoid(%)",
+                                           "tanh(%)",
+                                           "relu(%)",
+                                           "softplus(%)",
+                                           "abs(%)",
+                                           "exp(tanh(%))",
+                                           "log(softplus(%) + 0.5)",
+                                           "sqrt(softplus(%) + 0.1)",
+                                           "mean(%)",
+                                           "(-%)",
+                                           "(%)/(1 + abs(h))"};
+    static const char *const pairs[] = {"(", ")*(",  ")",  "(", " + ",  ")",  "(", " - ",
+                                        ")", "max(", ", ", ")", "min(", ", ", ")"};
+    static const char *const leaves[] = {"h", "c", "h'", "0.7", "M@h", "M@c"};
+    int kind = depth == 0 ? 2 + choose(seed, 2) : choose(seed, 5);
+    if (kind == 0) {
+        const char *wrapper = wrappers[choose(seed, (int)(sizeof wrappers / sizeof *wrappers))];
+        const char *hole = strchr(wrapper, '%');
+        car_text_add(text, wrapper, (size_t)(hole - wrapper));
+        write_expression(text, seed, depth - 1, names);
+        car_text_format(text, "%s", hole + 1);
+    } else if (kind == 1) {
+        int pair = 3 * choose(seed, 5);
+        car_text_format(text, "%s", pairs[pair]);
+        write_expression(text, seed, depth - 1, names);
+        car_text_format(text, "%s", pairs[pair + 1]);
+        write_expression(text, seed, depth - 1, names);
+        car_text_format(text, "%s", pairs[pair + 2]);
+    } else if (kind == 2) {
+        car_text_format(text, "%s", leaves[choose(seed, 6)]);
+    } else if (kind == 3) {
+        car_text_format(text, "(W%d@x + U%d@c + b%d)", *names, *names, *names);
+        ++*names;
+    } else {
+        car_text_format(text, "P%d@tanh(h + ", (*names)++);
+        write_expression(text, seed, depth - 1, names);
+        car_text_format(text, ")");
+    }
+}
+
+static void random_cells_agree_with_the_oracle(void **state) {
+    (void)state;
+    uint32_t seed = 2015;
+    double worst[2] = {0, 0};
+    const char *longer = getenv("CAROUSEL_LONG_TESTS");
+    int cells = longer && *longer ? 3000 : 300;
+    for (int i = 0; i < cells; i++) {
+        car_text text;
+        int names = 0;
+        car_text_start(&text, NULL);
+        car_text_format(
+            &text,
+            "cell random(x) -> y\nstate h, c\nh' = tanh(Wh@x + M@h + N@c)\nc' = tanh(V@c + ");
+        write_expression(&text, &seed, 4, &names);
+        car_text_format(&text, ")\ny = tanh(");
+        write_expression(&text, &seed, 4, &names);
+        car_text_format(&text, ") + c'\n");
+        assert_false(text.failed);
+        struct car_cell *cell = compile(text.data, text.data);
+        check_cell(cell, car_kernels_of(car_cpu_highest()), worst);
+        car_cell_free(cell);
+        car_text_free(&text);
+    }
+    print_message("%d random cells: worst forward error %.3g, gradient %.3g\n", cells, worst[0],
+                  worst[1]);
 }
 
 static void sizes_that_do_not_fit_are_refused(void **state) {
@@ -656,6 +728,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zoo_agrees_with_the_oracle),
         cmocka_unit_test(awkward_cells_agree_with_the_oracle),
+        cmocka_unit_test(random_cells_agree_with_the_oracle),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(chunks_change_no_bit),
         cmocka_unit_test(lanes_do_not_see_each_other),

@@ -37,13 +37,6 @@ static car_status add_store(car_plan *plan, bool gradient, int node, car_place p
     return CAR_OK;
 }
 
-/* When a forward value can be stored: leaves at the start of the loop (or before, in a cell without state). */
-static car_when store_time(const car_plan *plan, int v) {
-    if (!car_is_leaf(plan->cell->graph.nodes[v].op))
-        return plan->when[v];
-    return (car_when){plan->cell->state_count ? CAR_PHASE_LOOP : CAR_PHASE_BEFORE, 0};
-}
-
 /* ---- Forward ------------------------------------------------------------------------------------------ */
 
 static void place_leaves(car_plan *plan) {
@@ -68,7 +61,7 @@ static car_status place_states(car_plan *plan, car_error *error) {
     for (int s = 0; s < plan->cell->state_count; s++) {
         int v = plan->cell->next[s];
         car_place place = {CAR_REGION_STATE, s, true};
-        CAR_TRY(add_store(plan, false, v, place, store_time(plan, v), error));
+        CAR_TRY(add_store(plan, false, v, place, plan->when[v], error));
         if (is_nowhere(plan->place[v]))
             plan->place[v] = place;
     }
@@ -80,7 +73,7 @@ static car_status keep(car_plan *plan, int v, car_place *place, car_error *error
     *place = (car_place){CAR_REGION_KEPT, plan->kept_count++, false};
     if (is_nowhere(plan->place[v]))
         plan->place[v] = *place;
-    return add_store(plan, false, v, *place, store_time(plan, v), error);
+    return add_store(plan, false, v, *place, plan->when[v], error);
 }
 
 /* A place of v in plain rows, without the holes of the sums. */

@@ -175,7 +175,7 @@ static int emit_forward(builder *build, int v) {
         return load(build, (car_place){CAR_REGION_SUMS, plan->gate_of[v], false});
     bool stored = car_is_leaf(node->op) || node->op == CAR_OP_PRODUCT || node->op == CAR_OP_MEAN ||
                   car_earlier(plan->when[v], build->when);
-    if (place.region == CAR_REGION_NONE || !stored)
+    if (place.region == CAR_REGION_NONE || !stored || node->op == CAR_OP_CONSTANT)
         return compute(build, false, v);
     check_gate(build, place);
     return load(build, place);

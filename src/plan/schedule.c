@@ -17,9 +17,10 @@ static int greater(int a, int b) {
     return a > b ? a : b;
 }
 
-/* The first level at which something of `phase` can read stored value v. */
+/* The first level at which something of `phase` can read v in rows: x and states stand there from the start, a
+ * constant or vector has to be stored first. */
 static int ready(const car_when *when, const car_node *nodes, int v, car_phase phase) {
-    if (car_is_leaf(nodes[v].op) || when[v].phase != phase)
+    if (nodes[v].op == CAR_OP_INPUT || nodes[v].op == CAR_OP_STATE || when[v].phase != phase)
         return 0;
     return when[v].level + 1;
 }
