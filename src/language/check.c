@@ -76,21 +76,28 @@ static int find_parameter(const struct car_cell *cell, const char *name) {
     return -1;
 }
 
-static car_status check_states(car_checker *checker) {
+static car_status check_state_names(car_checker *checker) {
     const car_parsed *parsed = checker->parsed;
-    const car_name_list *states = &parsed->states;
-    for (int i = 0; i < states->count; i++) {
-        const char *name = states->items[i].name;
-        car_place place = states->items[i].place;
+    for (int i = 0; i < parsed->states.count; i++) {
+        const char *name = parsed->states.items[i].name;
+        car_place place = parsed->states.items[i].place;
         if (find_state(parsed, name) != i)
             return car_report(checker->reporter, place,
                               "state '%s' is declared twice; remove one of them", name);
         if (strcmp(name, parsed->input.name) == 0)
             return car_report(checker->reporter, place,
                               "'%s' is the input; choose another name for the state", name);
+    }
+    return CAR_OK;
+}
+
+static car_status find_updates(car_checker *checker) {
+    const car_parsed *parsed = checker->parsed;
+    for (int i = 0; i < parsed->states.count; i++) {
+        const char *name = parsed->states.items[i].name;
         checker->update[i] = find_equation(parsed, name, true);
         if (checker->update[i] < 0)
-            return car_report(checker->reporter, place,
+            return car_report(checker->reporter, parsed->states.items[i].place,
                               "state '%s' is never updated; add an equation %s' = …", name, name);
     }
     return CAR_OK;
@@ -657,8 +664,9 @@ car_status car_check(const car_parsed *parsed, const car_reporter *reporter, car
     int output;
     CAR_TRY(start(&checker));
     CAR_TRY(keep_names(&checker));
+    CAR_TRY(check_state_names(&checker));
     CAR_TRY(check_equations(&checker));
-    CAR_TRY(check_states(&checker));
+    CAR_TRY(find_updates(&checker));
     CAR_TRY(bind_names(&checker));
     CAR_TRY(output_equation(&checker, &output));
     CAR_TRY(order_equations(&checker));
