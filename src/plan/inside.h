@@ -207,6 +207,9 @@ void car_layer_bind_phase(car_layer *layer, car_phase phase);
 
 /* schedule.c */
 car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
+/* The a*b of an addition a*b + c that is computed as one fma, else -1. It depends on the graph alone, so that
+ * forward, backward and streaming all round alike. */
+int car_plan_fused(const car_plan *plan, bool gradient, int v);
 /* place.c: decides where values stand; called again with more gates reserved when program.c finds a value that a
  * gradient would overwrite too early. */
 car_status car_plan_place(car_plan *plan, const car_plan_options *options,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 static const double RECOMPUTE_LIMIT = 1.2;
+static const double UNAVAILABLE = 1e9;
 
 static const car_place NOWHERE = {CAR_REGION_NONE, 0, false};
 
@@ -246,12 +247,18 @@ static double recompute_cost(const car_plan *plan, int v) {
     if (!is_nowhere(plan->place[v]))
         return 0;
     if (node->op == CAR_OP_PRODUCT)
-        return 1e9;
+        return UNAVAILABLE;
     double cost = operation_cost(node->op);
-    if (node->a >= 0)
-        cost += recompute_cost(plan, node->a);
-    if (node->b >= 0 && cost < 1e9)
-        cost += recompute_cost(plan, node->b);
+    int fused = car_plan_fused(plan, false, v);
+    int operands[4] = {node->a, node->b, -1, -1};
+    if (fused >= 0) {
+        operands[node->a == fused ? 0 : 1] = -1;
+        operands[2] = plan->cell->graph.nodes[fused].a;
+        operands[3] = plan->cell->graph.nodes[fused].b;
+    }
+    for (int k = 0; k < 4 && cost < UNAVAILABLE; k++)
+        if (operands[k] >= 0)
+            cost += recompute_cost(plan, operands[k]);
     return cost;
 }
 

@@ -2,8 +2,7 @@
  * program.c: the elementwise work of a stage becomes a vector program.
  *
  * In: the values that the stage has to store. Out: straight-line code: what is stored already is loaded, the rest
- * is computed, at most once each; a*b + c becomes one fma where a*b has no other use (so forward, backward and
- * streaming all round alike). Then registers are given out: a value's register is free again after its last use.
+ * is computed, at most once each; a*b + c becomes one fma where car_plan_fused says so. Then registers are given out: a value's register is free again after its last use.
  *
  * A store over a value's old place waits until the old value has been loaded. A value of the forward pass that a
  * gradient would overwrite before it is read is reported by reserving its gate; place.c then keeps it elsewhere.
@@ -107,29 +106,15 @@ static bool is_overridden(const car_plan *plan, bool gradient, int v) {
     return !gradient && plan->override_count > 0 && plan->override[v];
 }
 
-/* ADD(a*b, c) with a*b used nowhere else. */
-static int fused_operand(const builder *build, bool gradient, const car_node *node) {
-    const car_plan *plan = build->plan;
-    const car_graph *graph = gradient ? &plan->cell->gradient.graph : &plan->cell->graph;
-    const int *uses = gradient ? plan->back_uses : plan->uses;
-    if (node->op != CAR_OP_ADD)
-        return -1;
-    if (graph->nodes[node->b].op == CAR_OP_MULTIPLY && uses[node->b] == 1 &&
-        !is_overridden(plan, gradient, node->b))
-        return node->b;
-    if (graph->nodes[node->a].op == CAR_OP_MULTIPLY && uses[node->a] == 1 &&
-        !is_overridden(plan, gradient, node->a))
-        return node->a;
-    return -1;
-}
-
 static int compute(builder *build, bool gradient, int v) {
     const car_plan *plan = build->plan;
     const car_graph *graph = gradient ? &plan->cell->gradient.graph : &plan->cell->graph;
     const car_node *node = &graph->nodes[v];
     if (node->op == CAR_OP_CONSTANT)
         return constant(build, node->value);
-    int product = fused_operand(build, gradient, node);
+    int product = car_plan_fused(plan, gradient, v);
+    if (product >= 0 && is_overridden(plan, gradient, product))
+        product = -1;
     instruction code = {vector_op(node->op), {-1, -1, -1}, 0, 0};
     if (code.op == CAR_VECTOR_OP_COUNT) {
         build->failed = true; /* a product or mean without a place: place.c never asks for it */

@@ -237,6 +237,21 @@ static void schedule_transposed(car_plan *plan) {
     }
 }
 
+/* Only within one stage, so that a*b's operands can be read wherever the addition is computed. */
+int car_plan_fused(const car_plan *plan, bool gradient, int v) {
+    const car_graph *graph = gradient ? &plan->cell->gradient.graph : &plan->cell->graph;
+    const int *uses = gradient ? plan->back_uses : plan->uses;
+    const car_when *when = gradient ? plan->back_when : plan->when;
+    int operands[2] = {graph->nodes[v].b, graph->nodes[v].a};
+    if (graph->nodes[v].op != CAR_OP_ADD)
+        return -1;
+    for (int k = 0; k < 2; k++)
+        if (graph->nodes[operands[k]].op == CAR_OP_MULTIPLY && uses[operands[k]] == 1 &&
+            car_same_when(when[operands[k]], when[v]))
+            return operands[k];
+    return -1;
+}
+
 car_status car_plan_schedule(car_plan *plan, car_error *error) {
     size_t forward = (size_t)plan->cell->graph.count + 1;
     size_t back = (size_t)plan->cell->gradient.graph.count + 1;
