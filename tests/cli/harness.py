@@ -87,7 +87,7 @@ def main(namespace):
         except Skip as skip:
             outcome, why = "skipped", f": {skip}"
         except Exception:  # every other exception is a failed test, whatever it is
-            outcome, why = "failed", "\n" + traceback.format_exc()
+            outcome, why = "failed", "\n" + traceback.format_exc(limit=-3)
         os.chdir(home)
         shutil.rmtree(folder, ignore_errors=True)
         counts[outcome] += 1

@@ -48,7 +48,7 @@ def test_shell_examples():
 
 def compile_c(source, *flags):
     compiler = shlex.split(os.environ.get("CAR_CC", "cc"))
-    command = [*compiler, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT / 'include'}", *flags, source]
+    command = [*compiler, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT / 'include'}", *flags, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     expect(done.returncode == 0, f"{' '.join(command)}\n{done.stderr}")
 

@@ -214,7 +214,7 @@ def test_wrong_models():
 
 def test_bad_cells_and_options_in_training():
     write("a.txt", TEXT)
-    write("bad.cell", "cell a(x) -> h\nstate h\nh' = tanh(W@x + W@h)\n")
+    write("bad.cell", "cell a(x) -> h\nstate h\nh' = tanh(W + h)\n")
     refused(3, r"bad\.cell:3:\d+", "lm", "train", "a.txt", "-o", "m", "--cell", "bad.cell", *SMALL)
     refused(2, "-o", "lm", "train", "a.txt", *SMALL)
     refused(2, "--bias-init|bq", "lm", "train", "a.txt", "-o", "m", "--bias-init", "bq=1", *SMALL)
@@ -233,10 +233,9 @@ def test_prompt_that_the_model_cannot_read():
 def test_divergence_is_exit_7_and_keeps_the_good_model():
     train()
     before = pathlib.Path("m.safetensors").read_bytes()
-    result = run("lm", "train", "a.txt", "-o", "m.safetensors", *SMALL, "--updates", "200", "--rate", "1e30",
-                 "--clip", "0", "--optimizer", "sgd")
-    expect(result.code == 7, f"exit {result.code}: {result.err[-500:]}")
-    matches("(?i)layer|gate|step", result.err.splitlines()[-1], "error")
+    write("wild.cell", "cell wild(x) -> h\nstate h\nk = exp(U@h + b)\nh' = h*k + W@x\n")
+    refused(7, "layer.*'k'.*time step", "lm", "train", "a.txt", "-o", "m.safetensors", *SMALL, "--cell", "wild.cell",
+            "--updates", "200", "--rate", "1e6", "--clip", "0", "--optimizer", "sgd")
     expect(pathlib.Path("m.safetensors").read_bytes() == before, "a diverged run replaced the model")
 
 
@@ -251,14 +250,17 @@ def start_training(output, updates, *options):
 def wait_for(path, process, seconds=60):
     end = time.monotonic() + seconds
     while not pathlib.Path(path).exists():
-        expect(process.poll() is None, f"the run ended before {path} was there: {process.communicate()}")
+        if process.poll() is not None:
+            raise AssertionError(f"the run ended before {path} was there: {process.communicate()}")
         expect(time.monotonic() < end, f"{path} did not appear")
         time.sleep(0.02)
 
 
 def test_interrupted_and_resumed_is_uninterrupted():
-    updates = 3000
     write("a.txt", TEXT)
+    start = time.monotonic()
+    ok("lm", "train", "a.txt", "-o", "timing", *SMALL, "--updates", 1000)
+    updates = int(1000 * max(1, 2 / (time.monotonic() - start)))  # about two seconds, so that signals come in time
     ok("lm", "train", "a.txt", "-o", "whole.safetensors", *SMALL, "--updates", updates)
     whole = evaluate("whole.safetensors")["nats_per_token"]
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)):
@@ -268,7 +270,7 @@ def test_interrupted_and_resumed_is_uninterrupted():
         process.send_signal(number)
         errors = process.communicate(timeout=60)[1].decode()
         if process.returncode == 0:
-            raise Skip("the run was over before the signal came")
+            raise Skip(f"the run of {updates} updates was over before signal {number} came")
         expect(process.returncode == code, f"signal {number}: exit {process.returncode}\n{errors}")
         if code > 0:
             matches("--resume", errors, "stderr")
