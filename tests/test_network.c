@@ -9,13 +9,11 @@
 
 /* ---- Nets --------------------------------------------------------------------------------------------- */
 
-static char *read_document(void) {
-    char *text = NULL;
+static void read_document(char **text) {
     size_t length;
     car_error error = {0};
-    require(car_file_read(SOURCE_ROOT "/docs/nets.md", 1 << 20, NULL, &text, &length, &error),
+    require(car_file_read(SOURCE_ROOT "/docs/nets.md", 1 << 20, NULL, text, &length, &error),
             &error);
-    return text;
 }
 
 /* The lines of the block that starts with ```name, one by one; each ends up NUL-terminated. */
@@ -33,7 +31,8 @@ static char *block_of(char *document, const char *name) {
 
 static void test_accepted(void **state) {
     (void)state;
-    char *document = read_document();
+    char *document;
+    read_document(&document);
     int count = 0;
     for (char *line = strtok(block_of(document, "accepted"), "\n"); line;
          line = strtok(NULL, "\n")) {
@@ -51,7 +50,8 @@ static void test_accepted(void **state) {
 
 static void test_refused(void **state) {
     (void)state;
-    char *document = read_document();
+    char *document;
+    read_document(&document);
     int count = 0;
     for (char *line = strtok(block_of(document, "refused"), "\n"); line;
          line = strtok(NULL, "\n")) {

@@ -1,0 +1,734 @@
+/*
+ * test_network_gradient: loss and gradient of whole nets.
+ *
+ * The reference is the same net in double with plain loops around the cells' oracle, one lane at a time: embedding,
+ * dropout (with the masks of the kernels), directions, residual, pooling, head and loss written out from docs/nets.md.
+ * Its own gradient is held against central differences first; then loss and gradient in float against it, at
+ * every CPU level; then bits against bits: threads, batch sizes, with and without the buffers of the backward pass.
+ */
+#include "network_helpers.h"
+#include <math.h>
+
+enum { MOST_LAYERS = 8, MOST_PARAMETERS = 32 };
+
+/* ---- The reference ------------------------------------------------------------------------------------ */
+
+typedef struct reference {
+    const car_model *model;
+    int steps, batch;
+    const void *input, *target;
+    const car_random_key *dropout; /* NULL: none */
+    uint64_t time;
+    int64_t counted;
+    /* Where parameters stand in theta and its gradient. */
+    size_t embedding, head, bias, count;
+    size_t parameter[MOST_LAYERS][2][MOST_PARAMETERS];
+} reference;
+
+/* One lane on its way through the net. */
+typedef struct lane_run {
+    int lane;
+    double *input[MOST_LAYERS + 1];    /* of layer i after dropout; [layers]: of the head */
+    double *mask[MOST_LAYERS + 1];     /* NULL: none */
+    double *below[MOST_LAYERS + 1];    /* [T][size] before dropout */
+    double *gradient[MOST_LAYERS + 1]; /* dL/d below */
+} lane_run;
+
+static double *zeros(size_t count) {
+    double *values = calloc(count + 1, sizeof *values);
+    assert_non_null(values);
+    return values;
+}
+
+static void lay_parameters(reference *r) {
+    const car_model *model = r->model;
+    size_t depth = (size_t)model->head_depth, outputs = (size_t)model->output_size;
+    r->head = 0;
+    r->bias = outputs * depth;
+    r->embedding = r->bias + outputs;
+    r->count = r->embedding;
+    if (starts_with_ids(model) && !model->net->tie)
+        r->count += (size_t)model->input_size * (size_t)model->layers[0].size.units;
+    if (model->net->tie)
+        r->embedding = r->head;
+    for (int i = 0; i < model->net->layer_count; i++)
+        for (int d = 0; model->layers[i].plan && d < model->layers[i].directions; d++)
+            for (int p = 0; p < model->net->layers[i].cell->parameter_count; p++) {
+                r->parameter[i][d][p] = r->count;
+                r->count += (size_t)model->layers[i].size.units *
+                            (size_t)car_plan_columns(model->layers[i].plan, p);
+            }
+}
+
+/* Any flat packed array (weights, gradient) -> theta's layout. */
+static double *unpack(const reference *r, const float *packed) {
+    const car_model *model = r->model;
+    double *theta = zeros(r->count);
+    float *logical = calloc(r->count, sizeof *logical);
+    for (int i = 0; i < model->tensor_count; i++) {
+        car_tensor_role role = model->tensors[i].role;
+        if (role == CAR_TENSOR_CELL)
+            continue;
+        size_t at = role == CAR_TENSOR_EMBEDDING ? r->embedding
+                    : role == CAR_TENSOR_HEAD    ? r->head
+                                                 : r->bias;
+        car_model_unpack(model, i, packed, logical);
+        for (size_t k = 0; k < car_model_tensor_floats(model, i); k++)
+            theta[at + k] = (double)logical[k];
+    }
+    for (int i = 0; i < model->net->layer_count; i++) {
+        const car_model_layer *layer = &model->layers[i];
+        for (int d = 0; layer->plan && d < layer->directions; d++)
+            for (int p = 0; p < model->net->layers[i].cell->parameter_count; p++) {
+                car_plan_unpack(layer->plan, p, packed + layer->weights[d], logical);
+                size_t floats =
+                    (size_t)layer->size.units * (size_t)car_plan_columns(layer->plan, p);
+                for (size_t k = 0; k < floats; k++)
+                    theta[r->parameter[i][d][p] + k] = (double)logical[k];
+            }
+    }
+    free(logical);
+    return theta;
+}
+
+static void reverse_time(const double *from, double *to, int steps, int size) {
+    for (int t = 0; t < steps; t++)
+        memcpy(to + (size_t)t * (size_t)size, from + (size_t)(steps - 1 - t) * (size_t)size,
+               (size_t)size * sizeof *to);
+}
+
+/* Forward or (dy given) backward of one direction of a cell over the lane; all arrays in order of time. */
+static void run_direction(const reference *r, int index, int direction, const double *theta,
+                          const double *x, double *y, const double *dy, double *dx,
+                          double *dtheta) {
+    const car_model *model = r->model;
+    const struct car_cell *cell = model->net->layers[index].cell;
+    const car_layer_sizes *size = &model->layers[index].size;
+    int steps = r->steps, n = size->units, states = cell->state_count;
+    const double *parameters[MOST_PARAMETERS];
+    double *gradients[MOST_PARAMETERS];
+    double *initial = zeros((size_t)(states * n)), *other = zeros((size_t)(states * n));
+    double *all = zeros((size_t)((steps + 1) * states * n)),
+           *own_x = zeros((size_t)(steps * size->input));
+    double *own_y = zeros((size_t)(steps * n)), *own_dx = zeros((size_t)(steps * size->input));
+    for (int s = 0; s < states; s++)
+        for (int k = 0; k < n; k++)
+            initial[s * n + k] = cell->state_init[s].value;
+    for (int p = 0; p < cell->parameter_count; p++) {
+        parameters[p] = theta + r->parameter[index][direction][p];
+        gradients[p] = zeros((size_t)n * (size_t)car_plan_columns(model->layers[index].plan, p));
+    }
+    if (direction)
+        reverse_time(x, own_x, steps, size->input);
+    else
+        memcpy(own_x, x, (size_t)(steps * size->input) * sizeof *x);
+    const car_oracle oracle = {.cell = cell,
+                               .units = n,
+                               .input_size = size->input,
+                               .steps = steps,
+                               .parameters = parameters,
+                               .x = own_x,
+                               .initial = initial};
+    car_error error = {0};
+    if (!dy) {
+        require(car_oracle_forward(&oracle, own_y, all, NULL, &error), &error);
+        if (direction)
+            reverse_time(own_y, y, steps, n);
+        else
+            memcpy(y, own_y, (size_t)(steps * n) * sizeof *y);
+    } else {
+        double *dfinal = zeros((size_t)(states * n));
+        if (direction)
+            reverse_time(dy, own_y, steps, n);
+        else
+            memcpy(own_y, dy, (size_t)(steps * n) * sizeof *dy);
+        require(car_oracle_backward(&oracle, own_y, dfinal, own_dx, other, gradients, &error),
+                &error);
+        free(dfinal);
+        for (int t = 0; t < steps; t++)
+            for (int k = 0; k < size->input; k++)
+                dx[t * size->input + k] +=
+                    own_dx[(direction ? steps - 1 - t : t) * size->input + k];
+        for (int p = 0; p < cell->parameter_count; p++)
+            for (int k = 0; k < n * car_plan_columns(model->layers[index].plan, p); k++)
+                dtheta[r->parameter[index][direction][p] + (size_t)k] += gradients[p][k];
+    }
+    for (int p = 0; p < cell->parameter_count; p++)
+        free(gradients[p]);
+    free(initial);
+    free(other);
+    free(all);
+    free(own_x);
+    free(own_y);
+    free(own_dx);
+}
+
+/* mask [rows][size] of layer `index`; NULL when nothing is dropped. */
+static double *make_mask(const reference *r, int index, int lane, float probability, int rows,
+                         int size, uint64_t time) {
+    if (!r->dropout || probability == 0)
+        return NULL;
+    double *mask = zeros((size_t)(rows * size));
+    float *row = calloc((size_t)car_padded(size), sizeof *row);
+    car_random_key key = *r->dropout;
+    key.layer = (uint32_t)index * 2;
+    for (int t = 0; t < rows; t++) {
+        r->model->kernels->dropout_mask(key, time + (uint64_t)t, (uint64_t)lane, probability, size,
+                                        row);
+        for (int k = 0; k < size; k++)
+            mask[t * size + k] = (double)row[k];
+    }
+    free(row);
+    return mask;
+}
+
+static double *masked(const double *values, const double *mask, int count) {
+    double *result = zeros((size_t)count);
+    for (int k = 0; k < count; k++)
+        result[k] = values[k] * (mask ? mask[k] : 1);
+    return result;
+}
+
+static void read_lane(const reference *r, const double *theta, lane_run *run) {
+    const car_model *model = r->model;
+    int size = starts_with_ids(model) ? model->layers[0].size.units : model->input_size;
+    int first = starts_with_ids(model) ? 1 : 0;
+    double *rows = run->below[first] = zeros((size_t)(r->steps * size));
+    for (int t = 0; t < r->steps; t++)
+        for (int k = 0; k < size; k++) {
+            int row = t * r->batch + run->lane;
+            rows[t * size + k] =
+                first ? theta[r->embedding + (size_t)(((const int32_t *)r->input)[row] * size + k)]
+                      : (double)((const float *)r->input)[row * size + k];
+        }
+}
+
+static void forward_cell(const reference *r, const double *theta, lane_run *run, int i) {
+    const car_net_layer *net = &r->model->net->layers[i];
+    const car_layer_sizes *size = &r->model->layers[i].size;
+    int steps = r->steps, n = size->units;
+    run->mask[i] = make_mask(r, i, run->lane, net->dropout, steps, size->input, r->time);
+    run->input[i] = masked(run->below[i], run->mask[i], steps * size->input);
+    double *out = run->below[i + 1] = zeros((size_t)(steps * size->output));
+    double *y = zeros((size_t)(steps * n));
+    for (int d = 0; d < r->model->layers[i].directions; d++) {
+        run_direction(r, i, d, theta, run->input[i], y, NULL, NULL, NULL);
+        for (int t = 0; t < steps; t++)
+            memcpy(out + t * size->output + d * n, y + t * n, (size_t)n * sizeof *y);
+    }
+    for (int k = 0; net->residual && k < steps * size->output; k++)
+        out[k] += run->below[i][k];
+    free(y);
+}
+
+/* The weight with which row t of the last layer goes into pooled row q, for value k. */
+static double pool_weight(const reference *r, int q, int t, int k) {
+    const car_model *model = r->model;
+    int top = model->net->layer_count - 1;
+    if (model->net->pool == CAR_POOL_EACH)
+        return q == t;
+    if (model->net->pool == CAR_POOL_MEAN)
+        return 1.0 / r->steps;
+    bool reverse = model->net->layers[top].bidirectional && k >= model->layers[top].size.units;
+    return t == (reverse ? 0 : r->steps - 1);
+}
+
+/* Loss of one row; dz: its gradient divided by the counted targets. */
+static double row_loss(const reference *r, const double *z, int row, double *dz) {
+    int outputs = r->model->output_size;
+    const float *values = (const float *)r->target + row * outputs;
+    double loss = 0, sum = 0, scale = 1.0 / (double)r->counted;
+    memset(dz, 0, (size_t)outputs * sizeof *dz);
+    if (r->model->net->head == CAR_HEAD_SOFTMAX) {
+        int class = ((const int32_t *)r->target)[row];
+        if (class < 0)
+            return 0;
+        for (int j = 0; j < outputs; j++)
+            sum += exp(z[j]);
+        for (int j = 0; j < outputs; j++)
+            dz[j] = scale * (exp(z[j]) / sum - (j == class));
+        return log(sum) - z[class];
+    }
+    for (int j = 0; j < outputs; j++) {
+        double t = (double)values[j], s = 1 / (1 + exp(-z[j]));
+        if (r->model->net->head == CAR_HEAD_SIGMOID) {
+            loss -= t * log(s) + (1 - t) * log(1 - s);
+            dz[j] = scale * (s - t);
+        } else {
+            loss += (z[j] - t) * (z[j] - t) / outputs;
+            dz[j] = scale * 2 * (z[j] - t) / outputs;
+        }
+    }
+    return loss;
+}
+
+/* Head of a lane; with dtheta also its gradients and dL/d(last layer's output). */
+static double run_head(const reference *r, const double *theta, lane_run *run, double *dtheta) {
+    const car_model *model = r->model;
+    int depth = model->head_depth, outputs = model->output_size, steps = r->steps;
+    int top = model->net->layer_count, rows = head_rows_of(model, steps, 1);
+    uint64_t time = model->net->pool == CAR_POOL_EACH ? r->time : r->time + (uint64_t)steps - 1;
+    double *pooled = zeros((size_t)(rows * depth)), loss = 0;
+    for (int q = 0; q < rows; q++)
+        for (int t = 0; t < steps; t++)
+            for (int k = 0; k < depth; k++)
+                pooled[q * depth + k] += pool_weight(r, q, t, k) * run->below[top][t * depth + k];
+    double *mask = make_mask(r, top, run->lane, model->net->head_dropout, rows, depth, time);
+    double *x = masked(pooled, mask, rows * depth);
+    double *z = zeros((size_t)outputs), *dz = zeros((size_t)outputs);
+    for (int q = 0; q < rows; q++) {
+        for (int j = 0; j < outputs; j++) {
+            z[j] = theta[r->bias + (size_t)j];
+            for (int k = 0; k < depth; k++)
+                z[j] += theta[r->head + (size_t)(j * depth + k)] * x[q * depth + k];
+        }
+        loss += row_loss(r, z, q * r->batch + run->lane, dz);
+        for (int j = 0; dtheta && j < outputs; j++) {
+            dtheta[r->bias + (size_t)j] += dz[j];
+            for (int k = 0; k < depth; k++) {
+                size_t at = r->head + (size_t)(j * depth + k);
+                dtheta[at] += dz[j] * x[q * depth + k];
+                double dx = dz[j] * theta[at] * (mask ? mask[q * depth + k] : 1);
+                for (int t = 0; t < steps; t++)
+                    run->gradient[top][t * depth + k] += pool_weight(r, q, t, k) * dx;
+            }
+        }
+    }
+    free(pooled);
+    free(mask);
+    free(x);
+    free(z);
+    free(dz);
+    return loss;
+}
+
+static void backward_cell(const reference *r, const double *theta, lane_run *run, int i,
+                          double *dtheta) {
+    const car_layer_sizes *size = &r->model->layers[i].size;
+    int steps = r->steps, n = size->units;
+    double *dy = zeros((size_t)(steps * n)), *dx = zeros((size_t)(steps * size->input));
+    for (int d = 0; d < r->model->layers[i].directions; d++) {
+        for (int t = 0; t < steps; t++)
+            memcpy(dy + t * n, run->gradient[i + 1] + t * size->output + d * n,
+                   (size_t)n * sizeof *dy);
+        run_direction(r, i, d, theta, run->input[i], NULL, dy, dx, dtheta);
+    }
+    for (int k = 0; k < steps * size->input; k++) {
+        run->gradient[i][k] = dx[k] * (run->mask[i] ? run->mask[i][k] : 1);
+        if (r->model->net->layers[i].residual)
+            run->gradient[i][k] += run->gradient[i + 1][k];
+    }
+    free(dy);
+    free(dx);
+}
+
+static double run_lane(const reference *r, const double *theta, int lane, double *dtheta) {
+    const car_model *model = r->model;
+    int layers = model->net->layer_count, first = starts_with_ids(model) ? 1 : 0;
+    lane_run run = {.lane = lane};
+    for (int i = first; i <= layers; i++) {
+        int size = i < layers ? model->layers[i].size.input : model->head_depth;
+        run.gradient[i] = zeros((size_t)(r->steps * size));
+    }
+    read_lane(r, theta, &run);
+    for (int i = first; i < layers; i++)
+        forward_cell(r, theta, &run, i);
+    double loss = run_head(r, theta, &run, dtheta);
+    for (int i = layers - 1; dtheta && i >= first; i--)
+        backward_cell(r, theta, &run, i, dtheta);
+    int units = model->layers[0].size.units;
+    for (int t = 0; dtheta && first && t < r->steps; t++)
+        for (int k = 0; k < units; k++) {
+            int id = ((const int32_t *)r->input)[t * r->batch + lane];
+            dtheta[r->embedding + (size_t)(id * units + k)] += run.gradient[1][t * units + k];
+        }
+    for (int i = 0; i <= layers; i++) {
+        free(run.below[i]);
+        free(run.input[i]);
+        free(run.mask[i]);
+        free(run.gradient[i]);
+    }
+    return loss;
+}
+
+/* Mean loss over the counted targets; its gradient is added to dtheta unless NULL. */
+static double reference_loss(const reference *r, const double *theta, double *dtheta) {
+    double loss = 0;
+    for (int lane = 0; lane < r->batch; lane++)
+        loss += run_lane(r, theta, lane, dtheta);
+    return loss / (double)r->counted;
+}
+
+/* ---- The fast path ------------------------------------------------------------------------------------ */
+
+typedef struct result {
+    double loss_sum;
+    int64_t counted;
+    float *gradient; /* packed; NULL without backward */
+} result;
+
+static result run_stack(const car_model *model, int batch, int steps, int threads, bool backward,
+                        const void *input, const void *target, const car_random_key *dropout,
+                        uint64_t time) {
+    car_error error = {0};
+    result got = {0};
+    placed_stack placed = place_stack(model, batch, steps, threads, backward);
+    if (backward)
+        got.gradient = car_allocate(NULL, model->weight_floats, sizeof(float));
+    require(car_stack_forward(placed.stack, steps, input, dropout, time, &error), &error);
+    require(car_stack_loss(placed.stack, steps, target, got.gradient, &got.loss_sum, &got.counted,
+                           &error),
+            &error);
+    if (backward)
+        car_stack_backward(placed.stack, steps, input, got.gradient);
+    car_release(NULL, placed.memory);
+    return got;
+}
+
+static const struct {
+    const char *net;
+    int input_size, output_size, steps, batch;
+} cases[] = {
+    {"embed 5 | lstm 7 x2 | softmax", 9, 6, 6, 3},
+    {"embed 7 | gru 7 x2 residual | softmax tie", 11, 11, 5, 2},
+    {"rnn 6 bi | gru 4 bi | linear each", 3, 2, 5, 2},
+    {"lstm 5 bi x2 dropout 0.3 | linear last", 4, 2, 6, 3},
+    {"gru-v1 18 bi | dense 20 | sigmoid mean dropout 0.5", 3, 5, 4, 2},
+    {"embed 20 | lstm-peephole 17 dropout 0.4 | layernorm | softmax", 30, 70, 5, 3},
+    {"slstm 6 | project 5 | linear last", 3, 3, 7, 2},
+    {"embed 6 | mut2 6 bi | project 6 | softmax last dropout 0.25 tie", 8, 8, 4, 4},
+    {"dense 16 residual bi | softmax mean", 32, 3, 3, 2},
+    {"embed 9 | softmax", 12, 5, 7, 2},
+    {"embed 33 | indrnn 70 dropout 0.2 | layernorm-lstm 34 | softmax", 90, 130, 9, 8},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+static reference make_reference(const car_model *model, int i, void *input, void *target,
+                                const car_random_key *dropout) {
+    reference r = {.model = model,
+                   .steps = cases[i].steps,
+                   .batch = cases[i].batch,
+                   .input = input,
+                   .target = target,
+                   .dropout = dropout,
+                   .time = 40};
+    int rows = head_rows_of(model, cases[i].steps, cases[i].batch);
+    r.counted = rows;
+    if (model->net->head == CAR_HEAD_SOFTMAX) {
+        r.counted = 0;
+        for (int row = 0; row < rows; row++)
+            r.counted += ((int32_t *)target)[row] >= 0;
+    }
+    lay_parameters(&r);
+    return r;
+}
+
+static const car_random_key dropout_key = {99, CAR_RANDOM_DROPOUT, 0};
+
+/* ---- Tests -------------------------------------------------------------------------------------------- */
+
+/* Central differences of the reference at two step sizes; a derivative counts where the two agree. */
+static void check_reference(const reference *r, const double *theta, const double *dtheta,
+                            const char *net) {
+    double *moved = zeros(r->count), largest = 0;
+    memcpy(moved, theta, r->count * sizeof *moved);
+    for (size_t k = 0; k < r->count; k++)
+        largest = fmax(largest, fabs(dtheta[k]));
+    size_t checked = 0, aside = 0, stride = r->count / 150 + 1;
+    for (size_t k = 0; k < r->count; k += stride) {
+        double slope[2];
+        for (int s = 0; s < 2; s++) {
+            double h = s ? 2e-5 : 1e-5;
+            moved[k] = theta[k] + h;
+            double up = reference_loss(r, moved, NULL);
+            moved[k] = theta[k] - h;
+            slope[s] = (up - reference_loss(r, moved, NULL)) / (2 * h);
+        }
+        moved[k] = theta[k];
+        if (fabs(slope[0] - slope[1]) > 1e-6 * largest) {
+            aside++;
+            continue;
+        }
+        checked++;
+        if (fabs(slope[0] - dtheta[k]) > 2e-6 * largest)
+            fail_msg("%s: parameter %zu: %.9g by differences, %.9g by the reference", net, k,
+                     slope[0], dtheta[k]);
+    }
+    if (aside * 5 > checked + aside)
+        fail_msg("%s: %zu of %zu derivatives set aside", net, aside, checked + aside);
+    free(moved);
+}
+
+/* The worst error of a tensor's gradient, relative to that tensor's largest entry, or to a hundredth of the largest
+ * of all where that is more: some gradients vanish by cancelling terms (the input bias of slstm scales both sides of
+ * a quotient), and then only the terms have a size. */
+static double worst_error(const reference *r, const double *expected, const float *packed) {
+    double *got = unpack(r, packed), worst = 0, overall = 0;
+    for (size_t k = 0; k < r->count; k++)
+        overall = fmax(overall, fabs(expected[k]));
+    size_t edges[3 + MOST_LAYERS * 2 * MOST_PARAMETERS], edge_count = 0;
+    edges[edge_count++] = r->head;
+    edges[edge_count++] = r->bias;
+    edges[edge_count++] = r->bias + (size_t)r->model->output_size;
+    for (int i = 0; i < r->model->net->layer_count; i++)
+        for (int d = 0; r->model->layers[i].plan && d < r->model->layers[i].directions; d++)
+            for (int p = 0; p < r->model->net->layers[i].cell->parameter_count; p++)
+                edges[edge_count++] = r->parameter[i][d][p];
+    for (size_t e = 0; e < edge_count; e++) {
+        size_t end = e + 1 < edge_count ? edges[e + 1] : r->count;
+        double largest = 0, error = 0;
+        for (size_t k = edges[e]; k < end; k++) {
+            largest = fmax(largest, fabs(expected[k]));
+            error = fmax(error, fabs(expected[k] - got[k]));
+        }
+        worst = fmax(worst, error / fmax(largest, 0.01 * overall));
+    }
+    free(got);
+    return worst;
+}
+
+static void check_case(int i, const char *level, bool differences) {
+    car_model *model = make_trainable(
+        make_model(cases[i].net, cases[i].input_size, cases[i].output_size, "uniform(0.5)"));
+    if (level && strcmp(model->kernels->name, level) != 0) {
+        car_model_free(model);
+        return;
+    }
+    void *input = make_input(model, cases[i].steps, cases[i].batch, NULL);
+    void *target = make_target(model, head_rows_of(model, cases[i].steps, cases[i].batch));
+    for (int dropped = 0; dropped < 2; dropped++) {
+        const car_random_key *key = dropped ? &dropout_key : NULL;
+        reference r = make_reference(model, i, input, target, key);
+        double *theta = unpack(&r, model->weights), *dtheta = zeros(r.count);
+        double loss = reference_loss(&r, theta, dtheta);
+        if (differences)
+            check_reference(&r, theta, dtheta, cases[i].net);
+        result got = run_stack(model, r.batch, r.steps, 1, true, input, target, key, r.time);
+        assert_int_equal(got.counted, r.counted);
+        double mean = got.loss_sum / (double)got.counted;
+        double worst = worst_error(&r, dtheta, got.gradient);
+        print_message("  %-8s %-66s loss %.6f, off by %.1e; gradient off by %.1e\n",
+                      model->kernels->name, cases[i].net, loss, fabs(mean - loss) / loss, worst);
+        if (!(fabs(mean - loss) <= 2e-7 * loss) || !(worst <= 5e-6))
+            fail_msg("%s: loss %.9g, reference %.9g; gradient off by %g", cases[i].net, mean, loss,
+                     worst);
+        car_release(NULL, got.gradient);
+        free(theta);
+        free(dtheta);
+    }
+    free(input);
+    free(target);
+    car_model_free(model);
+}
+
+static void test_reference(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++)
+        check_case(i, NULL, true);
+}
+
+static void test_levels(void **state) {
+    (void)state;
+    static const char *const levels[] = {"baseline", "avx2", "avx512"};
+    char *before = getenv("CAROUSEL_CPU") ? strdup(getenv("CAROUSEL_CPU")) : NULL;
+    for (int level = 0; level < 3; level++) {
+        setenv("CAROUSEL_CPU", levels[level], 1);
+        for (int i = 0; i < CASES; i++)
+            check_case(i, levels[level], false);
+    }
+    if (before)
+        setenv("CAROUSEL_CPU", before, 1);
+    else
+        unsetenv("CAROUSEL_CPU");
+    free(before);
+}
+
+/* Wide enough that panels, units and rows are cut between threads. */
+static const struct {
+    const char *net;
+    int input_size, output_size, steps, batch;
+} wide[] = {
+    {"embed 100 | lstm 96 x2 dropout 0.5 | softmax", 300, 1100, 19, 16},
+    {"embed 40 | gru 20 x2 bi residual | softmax tie", 70, 70, 30, 12},
+    {"lstm 130 bi | layernorm | sigmoid mean", 50, 88, 12, 9},
+};
+
+static void test_threads(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        car_model *model =
+            make_trainable(make_model(wide[i].net, wide[i].input_size, wide[i].output_size, NULL));
+        int steps = wide[i].steps, batch = wide[i].batch;
+        void *input = make_input(model, steps, batch, NULL);
+        void *target = make_target(model, head_rows_of(model, steps, batch));
+        result one = run_stack(model, batch, steps, 1, true, input, target, &dropout_key, 5);
+        assert_true(isfinite(one.loss_sum));
+        for (int threads = 2; threads <= 5; threads++) {
+            result more =
+                run_stack(model, batch, steps, threads, true, input, target, &dropout_key, 5);
+            assert_memory_equal(&one.loss_sum, &more.loss_sum, sizeof(double));
+            for (size_t k = 0; k < model->weight_floats; k++)
+                if (memcmp(&one.gradient[k], &more.gradient[k], 4) != 0)
+                    fail_msg("%s: %d threads: gradient %zu of %zu is %.9g, not %.9g", wide[i].net,
+                             threads, k, model->weight_floats, (double)more.gradient[k],
+                             (double)one.gradient[k]);
+            car_release(NULL, more.gradient);
+        }
+        car_release(NULL, one.gradient);
+        free(input);
+        free(target);
+        car_model_free(model);
+    }
+}
+
+/* Judging without the backward pass gives the loss of training without dropout, to the bit. */
+static void test_evaluation(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        car_model *model = make_trainable(
+            make_model(cases[i].net, cases[i].input_size, cases[i].output_size, NULL));
+        void *input = make_input(model, cases[i].steps, cases[i].batch, NULL);
+        void *target = make_target(model, head_rows_of(model, cases[i].steps, cases[i].batch));
+        result a =
+            run_stack(model, cases[i].batch, cases[i].steps, 1, true, input, target, NULL, 0);
+        result b =
+            run_stack(model, cases[i].batch, cases[i].steps, 2, false, input, target, NULL, 0);
+        result c = run_stack(model, cases[i].batch, cases[i].steps, 2, false, input, target,
+                             &dropout_key, 0);
+        assert_memory_equal(&a.loss_sum, &b.loss_sum, sizeof(double));
+        assert_memory_equal(&a.loss_sum, &c.loss_sum, sizeof(double));
+        car_release(NULL, a.gradient);
+        free(input);
+        free(target);
+        car_model_free(model);
+    }
+}
+
+/* Dropout over one run of 12 steps = over 5 and 7 with the states carried, and lanes in any batch. */
+static void test_dropout_in_pieces(void **state) {
+    (void)state;
+    enum { STEPS = 12, BATCH = 3, OUTPUTS = 37 };
+    car_error error = {0};
+    car_model *model = make_trainable(
+        make_model("embed 20 | lstm 33 x2 dropout 0.5 | softmax dropout 0.3", 30, OUTPUTS, NULL));
+    int32_t *input = make_input(model, STEPS, BATCH, NULL);
+    placed_stack whole = place_stack(model, BATCH, STEPS, 1, true);
+    placed_stack pieces = place_stack(model, BATCH, 7, 2, true);
+    static float a[STEPS * BATCH * OUTPUTS], b[STEPS * BATCH * OUTPUTS],
+        none[STEPS * BATCH * OUTPUTS];
+    require(car_stack_forward(whole.stack, STEPS, input, &dropout_key, 100, &error), &error);
+    car_stack_outputs(whole.stack, STEPS, a);
+    require(car_stack_forward(pieces.stack, 5, input, &dropout_key, 100, &error), &error);
+    car_stack_outputs(pieces.stack, 5, b);
+    car_stack_carry(pieces.stack, 5);
+    require(car_stack_forward(pieces.stack, 7, input + 5 * BATCH, &dropout_key, 105, &error),
+            &error);
+    car_stack_outputs(pieces.stack, 7, b + 5 * BATCH * OUTPUTS);
+    assert_memory_equal(a, b, sizeof a);
+    require(car_stack_forward(whole.stack, STEPS, input, NULL, 100, &error), &error);
+    car_stack_outputs(whole.stack, STEPS, none);
+    assert_true(memcmp(a, none, sizeof a) != 0);
+    require(car_stack_forward(whole.stack, STEPS, input, &dropout_key, 101, &error), &error);
+    car_stack_outputs(whole.stack, STEPS, b);
+    assert_true(memcmp(a, b, sizeof a) != 0);
+    car_release(NULL, whole.memory);
+    car_release(NULL, pieces.memory);
+    free(input);
+    car_model_free(model);
+}
+
+/* Gradients are added: two passes over the same rows give twice the gradient of one (exact: x + x). */
+static void test_gradient_adds(void **state) {
+    (void)state;
+    car_error error = {0};
+    car_model *model = make_trainable(make_model("rnn 6 | linear", 3, 2, NULL));
+    float *input = make_input(model, 1, 1, NULL), *target = make_target(model, 1);
+    placed_stack placed = place_stack(model, 1, 1, 1, true);
+    float *gradient = car_allocate(NULL, model->weight_floats, sizeof *gradient);
+    float *once = car_allocate(NULL, model->weight_floats, sizeof *once);
+    for (int pass = 0; pass < 2; pass++) {
+        double loss;
+        int64_t counted;
+        require(car_stack_forward(placed.stack, 1, input, NULL, 0, &error), &error);
+        require(car_stack_loss(placed.stack, 1, target, gradient, &loss, &counted, &error), &error);
+        car_stack_backward(placed.stack, 1, input, gradient);
+        if (pass == 0)
+            memcpy(once, gradient, model->weight_floats * sizeof *once);
+    }
+    bool any = false;
+    for (size_t k = 0; k < model->weight_floats; k++) {
+        any |= once[k] != 0;
+        assert_true(fabsf(gradient[k] - 2 * once[k]) <= 1e-6f * fabsf(once[k]));
+    }
+    assert_true(any);
+    car_release(NULL, gradient);
+    car_release(NULL, once);
+    car_release(NULL, placed.memory);
+    free(input);
+    free(target);
+    car_model_free(model);
+}
+
+static void test_targets(void **state) {
+    (void)state;
+    car_error error = {0};
+    car_model *model = make_trainable(make_model("embed 4 | rnn 5 | softmax", 6, 4, NULL));
+    placed_stack placed = place_stack(model, 2, 2, 1, true);
+    const int32_t ids[4] = {0, 1, 2, 5}, bad_ids[4] = {0, 1, 6, 5};
+    const int32_t bad[4] = {0, 1, 2, 4}, none[4] = {-1, -1, -1, -1};
+    float *gradient = car_allocate(NULL, model->weight_floats, sizeof *gradient);
+    double loss;
+    int64_t counted;
+    assert_int_equal(car_stack_forward(placed.stack, 2, bad_ids, NULL, 0, &error), CAR_DATA);
+    assert_non_null(strstr(error.message, "id 6 at step 1, lane 0"));
+    require(car_stack_forward(placed.stack, 2, ids, NULL, 0, &error), &error);
+    assert_int_equal(car_stack_loss(placed.stack, 2, bad, gradient, &loss, &counted, &error),
+                     CAR_DATA);
+    assert_non_null(strstr(error.message, "class 4"));
+    require(car_stack_loss(placed.stack, 2, none, gradient, &loss, &counted, &error), &error);
+    car_stack_backward(placed.stack, 2, ids, gradient);
+    assert_true(loss == 0);
+    assert_int_equal(counted, 0);
+    for (size_t k = 0; k < model->weight_floats; k++)
+        assert_true(gradient[k] == 0);
+    car_release(NULL, gradient);
+    car_release(NULL, placed.memory);
+    car_model_free(model);
+}
+
+/* Padding of weights, and so of what an optimizer makes of them, gets no gradient. */
+static void test_padding(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        car_model *model = make_trainable(
+            make_model(cases[i].net, cases[i].input_size, cases[i].output_size, "uniform(0.5)"));
+        void *input = make_input(model, cases[i].steps, cases[i].batch, NULL);
+        void *target = make_target(model, head_rows_of(model, cases[i].steps, cases[i].batch));
+        result got =
+            run_stack(model, cases[i].batch, cases[i].steps, 1, true, input, target, NULL, 0);
+        /* what is left when all logical places are made 0 */
+        for (int t = 0; t < model->tensor_count; t++) {
+            float *zero = calloc(car_model_tensor_floats(model, t), sizeof *zero);
+            car_model_pack(model, t, zero, got.gradient);
+            free(zero);
+        }
+        for (size_t k = 0; k < model->weight_floats; k++)
+            if (got.gradient[k] != 0)
+                fail_msg("%s: padding %zu has gradient %g", cases[i].net, k,
+                         (double)got.gradient[k]);
+        car_release(NULL, got.gradient);
+        free(input);
+        free(target);
+        car_model_free(model);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reference),         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_threads),           cmocka_unit_test(test_evaluation),
+        cmocka_unit_test(test_dropout_in_pieces), cmocka_unit_test(test_gradient_adds),
+        cmocka_unit_test(test_targets),           cmocka_unit_test(test_padding),
+    };
+    return cmocka_run_group_tests_name("network_gradient", tests, NULL, NULL);
+}
