@@ -1,7 +1,7 @@
 /*
  * net: the text of a net becomes a list of layers and a head.
  *
- * In:  `embed 128 | lstm 512 x2 dropout 0.5 | softmax`, and the caller's cells. Grammar: docs/nets.md.
+ * In:  `embed 128 | rnn 512 x2 dropout 0.5 | softmax`, and the caller's cells. Grammar: docs/nets.md.
  * Out: a car_net whose layers have `xN` written out and own their cells, or CAR_USAGE with the place.
  *
  * A recursive descent over words: one pass, no lookahead beyond the present word. Cells are looked up among those
