@@ -355,6 +355,7 @@ static int train(int argc, char **argv) {
         car_text text;
         car_text_start(&text, NULL);
         cli_config_write(&verb, &arguments, &text);
+        car_text_add(&text, "\n", 1);
         code = cli_print(&text);
     } else {
         car_status status = train_or_resume(&verb, &call, &arguments, &result, &error);
@@ -602,7 +603,7 @@ static car_status score_line(const car_lm *lm, const char *line, size_t length, 
         car_text_add(&text, line, length);
         car_text_add(&text, "\n", 1);
     }
-    *open = cli_print(&text) == 0;
+    *open = cli_print(&text) == 0 && cli_flush();
     return CAR_OK;
 }
 

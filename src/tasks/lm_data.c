@@ -124,6 +124,10 @@ static car_status read_and_fill(const car_lm_options *options, const char *const
         held_out = train->data + cut;
         held_length = train->length - cut;
     }
+    if (cut == 0)
+        return car_fail(error, CAR_DATA,
+                        "%.200s: a text of %zu byte%s is too short to learn from; give more",
+                        paths[0], train->length, train->length == 1 ? "" : "s");
     CAR_TRY(fill(options, train->data, cut, held_out, held_length, known, data, error));
     return describe_files(train, valid, data, error);
 }

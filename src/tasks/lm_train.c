@@ -68,14 +68,16 @@ static void progressed(void *context, const car_fit_progress *progress) {
 car_status car_lm_check_net(const struct car_net *net, car_error *error) {
     const char *reason = NULL;
     if (net->layer_count < 2 || net->layers[0].kind != CAR_LAYER_EMBED)
-        reason = "it must start with `embed N` and have a layer after it, since it reads tokens";
+        reason = "it reads tokens; start it with `embed N` and a layer after that";
     else if (net->head != CAR_HEAD_SOFTMAX)
-        reason = "it must end in `softmax`, since it foretells one token of many";
+        reason = "it foretells one token of many; end it with `softmax`";
     else if (net->pool != CAR_POOL_EACH)
-        reason = "`last` and `mean` give one output a sequence, but every token is foretold";
+        reason = "`last` and `mean` give one output a sequence, every token is foretold; use "
+                 "`softmax` alone";
     for (int i = 0; !reason && i < net->layer_count; i++) {
         if (net->layers[i].bidirectional)
-            reason = "`bi` reads the text from its end too and would see the token to be foretold";
+            reason = "`bi` reads the text from its end too and would see the token to be foretold; "
+                     "take it away";
     }
     return reason ? car_fail(error, CAR_USAGE, "a language model cannot have the net `%.200s`: %s",
                              net->text, reason)
