@@ -128,40 +128,10 @@ static int show(int argc, char **argv) {
 
 static const char *const kind_names[] = {"matrix", "bias", "vector"};
 
-static const char *shape_of(const car_parameter *parameter) {
+static const char *shape_of(const car_cell *cell, const car_parameter *parameter) {
     if (parameter->kind != CAR_MATRIX)
         return "[n]";
-    return parameter->from_input ? "[n][input]" : "[n][n]";
-}
-
-static void init_text(const car_init *init, char out[64]) {
-    static const char *const names[] = {[CAR_INIT_UNIFORM] = "uniform",
-                                        [CAR_INIT_ORTHOGONAL] = "orthogonal",
-                                        [CAR_INIT_WALK] = "walk",
-                                        [CAR_INIT_CHRONO] = "chrono"};
-    switch (init->kind) {
-    case CAR_INIT_DEFAULT:
-        snprintf(out, 64, "default");
-        break;
-    case CAR_INIT_NUMBER:
-        snprintf(out, 64, "%g", init->value);
-        break;
-    case CAR_INIT_IDENTITY:
-        snprintf(out, 64, "identity*%g", init->value);
-        break;
-    default:
-        if (init->value == 0)
-            snprintf(out, 64, "%s", names[init->kind]);
-        else
-            snprintf(out, 64, "%s(%g)", names[init->kind], init->value);
-    }
-}
-
-static void names_line(car_text *text, const char *label, int count, const char *const *names) {
-    car_text_format(text, "%-12s", label);
-    for (int i = 0; i < count; i++)
-        car_text_format(text, "%s%s", i ? ", " : "", names[i]);
-    car_text_format(text, "%s\n", count ? "" : "none");
+    return parameter->from_input && !cell->input_is_hidden ? "[n][input]" : "[n][n]";
 }
 
 static double share_set_aside(const car_derivative_check *check) {
@@ -170,22 +140,11 @@ static double share_set_aside(const car_derivative_check *check) {
 }
 
 static void check_text(car_text *text, const car_cell *cell, const car_derivative_check *check) {
-    car_text_format(text, "%-12s%s\n%-12s%s\n", "cell", cell->name, "fingerprint",
-                    cell->fingerprint);
-    names_line(text, "states", cell->state_count, cell->state_names);
-    car_text_format(text, "%-12sn units from %s\n\n", "sizes",
-                    cell->input_is_hidden ? "n inputs (x is used elementwise)"
-                                          : "any number of inputs");
-    car_text_format(text, "%-12s%-8s%-12s%s\n", "parameter", "kind", "shape", "init");
-    for (int i = 0; i < cell->parameter_count; i++) {
-        const car_parameter *parameter = &cell->parameters[i];
-        char init[64];
-        init_text(&parameter->init, init);
-        car_text_format(text, "%-12s%-8s%-12s%s\n", parameter->name, kind_names[parameter->kind],
-                        shape_of(parameter), init);
-    }
-    car_text_format(text, "\n%-12s%d compared with central differences: worst relative error %.1e",
-                    "derivatives", check->points, check->worst_error);
+    car_text_format(text, "%s, fingerprint %s\n\n", cell->name, cell->fingerprint);
+    car_cell_describe(cell, text);
+    car_text_format(text,
+                    "\n%d derivatives compared with central differences: worst relative error %.1e",
+                    check->points, check->worst_error);
     car_text_format(text, ", set aside %d (%.1f %%)\n", check->set_aside,
                     100 * share_set_aside(check));
 }
@@ -200,12 +159,12 @@ static void check_json(car_text *text, const car_cell *cell, const car_derivativ
                     cell->input_is_hidden ? "true" : "false");
     for (int i = 0; i < cell->parameter_count; i++) {
         const car_parameter *parameter = &cell->parameters[i];
-        char init[64];
-        init_text(&parameter->init, init);
-        car_text_format(
-            text, "%s{\"name\": \"%s\", \"kind\": \"%s\", \"shape\": \"%s\", \"init\": \"%s\"}",
-            i ? ",\n  " : "", parameter->name, kind_names[parameter->kind], shape_of(parameter),
-            init);
+        car_text_format(text,
+                        "%s{\"name\": \"%s\", \"kind\": \"%s\", \"shape\": \"%s\", \"init\": \"",
+                        i ? ",\n  " : "", parameter->name, kind_names[parameter->kind],
+                        shape_of(cell, parameter));
+        car_init_print(text, parameter->init);
+        car_text_format(text, "\"}");
     }
     car_text_format(text,
                     "],\n \"derivatives\": {\"points\": %d, \"set_aside\": %d, \"worst_error\": ",
@@ -307,14 +266,8 @@ static car_status explain_text(const car_cell *cell, int units, int inputs, car_
     const car_shape input = {.size = inputs, .parts = 1};
     car_plan *plan;
     CAR_TRY(car_plan_create(cell, input, units, &options, NULL, &plan, error));
-    car_text_format(text, "Equations\n");
-    car_cell_print(text, cell);
-    car_text_format(text, "\nProgram: one step, canonical form, fingerprint %s\n",
-                    cell->fingerprint);
-    car_graph_print(text, cell, &cell->graph);
-    car_text_format(text, "\nGradient of a step\n");
-    car_graph_print(text, cell, &cell->gradient.graph);
-    car_text_format(text, "\nPlan: %d inputs, %d units\n", inputs, units);
+    car_cell_explain(cell, text);
+    car_text_add(text, "\n", 1);
     car_plan_explain(plan, text);
     car_plan_free(plan);
     return CAR_OK;

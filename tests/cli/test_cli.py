@@ -85,6 +85,7 @@ def test_cell_check_prints_every_parameter():
         matches(rf"^U{gate} +matrix +\[n\]\[n\] +default", result.out, "check")
     matches(r"^bf +bias +\[n\] +1$", result.out, "check")
     matches(r"^bi +bias +\[n\] +0$", result.out, "check")
+    matches(r"^[1-9]\d+ derivatives compared .* [\d.]+e-\d+, set aside \d+", result.out, "check")
 
 
 def test_cell_show_gives_a_usable_file():
@@ -110,7 +111,7 @@ def test_cell_from_file_and_pipe():
 def test_cell_explain():
     for name in ("lstm", "gru", "dense", "layernorm-lstm"):
         result = ok("cell", "explain", name, "--hidden", "64")
-        for section in ("Equations", "Program", "Gradient", "Plan"):
+        for section in ("equations of", "graph of", "gradient graph", "plan of"):
             matches(f"^{section}", result.out, "explain")
         matches("(?i)flop", result.out, "explain")
         matches("(?i)bytes", result.out, "explain")
