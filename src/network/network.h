@@ -55,14 +55,14 @@ struct car_net {
     car_head_pool pool;
     float head_dropout;
     car_init head_init;
-    bool tie; /* the head's matrix is the embedding */
+    bool tie;           /* the head's matrix is the embedding */
     bool bidirectional; /* some layer is */
     int tie_line, tie_column;
 };
 
 /* car_net_parse; `files`: whether `cell:FILE` may be read (never for the net of a model file). */
-car_status car_net_parse_with(const char *text, const car_cell *const *cells, int cell_count, bool files,
-                              const car_allocator *allocator, car_net **net,
+car_status car_net_parse_with(const char *text, const car_cell *const *cells, int cell_count,
+                              bool files, const car_allocator *allocator, car_net **net,
                               car_error *error) CAR_CHECK_RESULT;
 
 typedef struct car_layer_sizes {
@@ -90,14 +90,15 @@ struct car_model {
     car_arena *arena;
     struct car_net *net;
     int input_size, output_size;
-    int head_depth;         /* values that the head's product sums over: the last layer's output */
+    int head_depth;          /* values that the head's product sums over: the last layer's output */
     car_model_layer *layers; /* [net->layer_count] */
-    size_t head_weights;    /* panels of 64 outputs, each [head_depth][64] */
-    size_t head_bias;       /* [padded output_size] */
-    size_t head_transposed; /* panels of 64 of the head_depth, each [output_size][64] */
+    size_t head_weights;     /* panels of 64 outputs, each [head_depth][64] */
+    size_t head_bias;        /* [padded output_size] */
+    size_t head_transposed;  /* panels of 64 of the head_depth, each [output_size][64] */
     size_t weight_floats, transposed_floats;
-    float *weights;    /* [weight_floats], packed, 64-byte aligned */
-    float *transposed; /* [transposed_floats], for the backward pass; NULL in a model that is only run */
+    float *weights; /* [weight_floats], packed, 64-byte aligned */
+    float *
+        transposed; /* [transposed_floats], for the backward pass; NULL in a model that is only run */
     int tensor_count;
     struct car_tensor_place *tensors; /* tensors.c */
     int metadata_count;
@@ -220,7 +221,8 @@ void car_stack_set_state(car_stack *stack, int lane, const float *state);
 car_status car_embed_check(const car_model *model, const int32_t *ids, size_t count, int batch,
                            car_error *error) CAR_CHECK_RESULT;
 /* rows of out [rows][padded units] = the embeddings of ids; ids are in range. */
-void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin, int row_end, float *out);
+void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin, int row_end,
+                      float *out);
 /* Adds rows of output_gradient to the embedding's gradient, units [unit_begin, unit_end), in ascending rows. */
 void car_embed_scatter(const car_model *model, const int32_t *ids, int rows,
                        const float *output_gradient, int unit_begin, int unit_end, float *gradient);
@@ -236,11 +238,11 @@ typedef struct car_head {
     car_product_block *output_blocks;   /* logits: start from the bias */
     car_product_block *gradient_blocks; /* weight gradient: go on from what is there */
     car_product_block *input_blocks;    /* input gradient: start from 0 */
-    float *logits;           /* [chunk][output_padded]; then their gradient */
-    float *row_loss;         /* [rows] */
-    float *scratch;          /* [threads][output_padded] */
-    float *packed_gradient;  /* panels of the logits' gradient, each [chunk][64] */
-    float *input_transposed; /* [head_depth][chunk] */
+    float *logits;                      /* [chunk][output_padded]; then their gradient */
+    float *row_loss;                    /* [rows] */
+    float *scratch;                     /* [threads][output_padded] */
+    float *packed_gradient;             /* panels of the logits' gradient, each [chunk][64] */
+    float *input_transposed;            /* [head_depth][chunk] */
 } car_head;
 /* Lays the head's buffers for `rows` rows; with base NULL only counts. */
 void car_head_lay(car_head *head, const car_model *model, int rows, int threads, bool backward,
