@@ -487,7 +487,7 @@ static car_status check_init_kind(car_checker *checker, const car_init_line *lin
     car_init_kind kind = line->init.kind;
     if (!parameter && kind != CAR_INIT_NUMBER)
         return car_report(checker->reporter, line->place,
-                          "the initial value of state '%s' must be a number", line->target.name);
+                          "state '%s' starts as a number only; write one", line->target.name);
     bool matrix_only =
         kind == CAR_INIT_ORTHOGONAL || kind == CAR_INIT_IDENTITY || kind == CAR_INIT_WALK;
     if (matrix_only && parameter->kind != CAR_MATRIX)

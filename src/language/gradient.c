@@ -144,15 +144,24 @@ static void differentiate(car_differentiator *work, int i, int g) {
     }
 }
 
-/* The elementwise terms of node i, then the chain of the products that it feeds. */
+/*
+ * The elementwise terms of node i, then the chain of the products that it feeds. A single term that is the end
+ * of another value's chain comes after the own chain, so that whoever sees a TRANSPOSED_PRODUCT as another's b
+ * knows it to be a link.
+ */
 static int finish(car_differentiator *work, int i) {
     const car_node *nodes = work->forward->nodes;
-    int sum = work->sum[i];
+    int terms = work->sum[i];
+    bool other_chain = terms >= 0 && work->builder.nodes[terms].op == CAR_OP_TRANSPOSED_PRODUCT;
+    int chain = -1, first = other_chain ? -1 : terms;
     for (int k = i + 1; k < work->forward->count; k++)
         if (nodes[k].op == CAR_OP_PRODUCT && nodes[k].a == i && work->adjoint[k] >= 0)
-            sum = car_builder_add_apart(&work->builder, car_node_make(CAR_OP_TRANSPOSED_PRODUCT,
-                                                                      work->adjoint[k], sum, k, 0));
-    return sum;
+            chain = car_builder_add_apart(&work->builder,
+                                          car_node_make(CAR_OP_TRANSPOSED_PRODUCT, work->adjoint[k],
+                                                        chain < 0 ? first : chain, k, 0));
+    if (chain >= 0 && other_chain)
+        return add(work, CAR_OP_ADD, terms, chain);
+    return chain >= 0 ? chain : terms;
 }
 
 static void start_terms(car_differentiator *work) {

@@ -163,7 +163,8 @@ car_status car_canonicalize(struct car_cell *cell, car_error *error) CAR_CHECK_R
 /* ---- gradient.c --------------------------------------------------------------------------------------- */
 
 /* Fills cell->gradient. The TRANSPOSED_PRODUCTs that contribute to one forward value form one chain, after
- * the elementwise terms of the same sum (the chain's first b; -1 if there are none). */
+ * the elementwise terms of the same sum (the chain's first b; -1 if there are none). A TRANSPOSED_PRODUCT as
+ * another's b is always a link of the same chain and used there alone. */
 car_status car_differentiate(struct car_cell *cell, car_error *error) CAR_CHECK_RESULT;
 
 /* ---- print.c ------------------------------------------------------------------------------------------ */

@@ -1,0 +1,649 @@
+/*
+ * test_derivative.c: the maths of cells: the oracle against formulas written by hand, every gradient against
+ * central differences, the canonical graph against the equations as written.
+ *
+ * It holds for every cell of the zoo and for 1,000 random ones; the generator knows nothing of the compiler:
+ * it writes text.
+ */
+#include "language.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { UNITS = 4, STEPS = 3, RANDOM_CELLS = 1000 };
+static const double derivative_bound = 1e-6, canonical_bound = 1e-12;
+
+static car_cell *compile(const char *text) {
+    car_cell *cell = NULL;
+    car_error error = {.message = ""};
+    if (car_cell_compile(text, strlen(text), "test.cell", NULL, &cell, &error) != CAR_OK)
+        fail_msg("%s\n%s", error.message, text);
+    return cell;
+}
+
+/* ---- Inputs of an oracle run -------------------------------------------------------------------------- */
+
+typedef struct bench {
+    car_oracle oracle;
+    double *numbers;
+    const double **parameters;
+} bench;
+
+static size_t columns_of(const struct car_cell *cell, int parameter, int input) {
+    const car_parameter *p = &cell->parameters[parameter];
+    return p->kind != CAR_MATRIX ? 1 : p->from_input ? (size_t)input : UNITS;
+}
+
+static void bench_start(bench *made, const struct car_cell *cell, uint64_t seed) {
+    int input = cell->input_is_hidden ? UNITS : 3;
+    size_t count = STEPS * (size_t)input + (size_t)cell->state_count * UNITS;
+    for (int p = 0; p < cell->parameter_count; p++)
+        count += UNITS * columns_of(cell, p, input);
+    made->numbers = calloc(count, sizeof(double));
+    made->parameters = calloc((size_t)cell->parameter_count + 1, sizeof(double *));
+    assert_non_null(made->numbers);
+    assert_non_null(made->parameters);
+    car_random_key key = {seed, CAR_RANDOM_TEST, 7};
+    for (size_t i = 0; i < count; i++)
+        made->numbers[i] = 0.7 * car_random_normal(key, 0, i);
+    size_t at = 0;
+    for (int p = 0; p < cell->parameter_count; p++) {
+        made->parameters[p] = made->numbers + at;
+        at += UNITS * columns_of(cell, p, input);
+    }
+    made->oracle = (car_oracle){.cell = cell, .units = UNITS, .input_size = input, .steps = STEPS};
+    made->oracle.parameters = made->parameters;
+    made->oracle.x = made->numbers + at;
+    made->oracle.initial = made->numbers + at + STEPS * (size_t)input;
+}
+
+static void bench_end(bench *made) {
+    free(made->numbers);
+    free(made->parameters);
+}
+
+/* ---- The oracle against formulas by hand -------------------------------------------------------------- */
+
+static int find(const struct car_cell *cell, const char *name) {
+    for (int p = 0; p < cell->parameter_count; p++)
+        if (strcmp(cell->parameters[p].name, name) == 0)
+            return p;
+    fail_msg("no parameter %s", name);
+    return -1;
+}
+
+static double logistic(double v) {
+    return 1 / (1 + exp(-v));
+}
+
+/* bias[k] + W[k] x + U[k] h for one unit of a gate called `gate` */
+static double gate_sum(const bench *b, const char *gate, const double *x, const double *h, int k) {
+    char name[16];
+    int input = b->oracle.input_size;
+    snprintf(name, sizeof name, "b%s", gate);
+    double sum = b->parameters[find(b->oracle.cell, name)][k];
+    snprintf(name, sizeof name, "W%s", gate);
+    for (int c = 0; c < input; c++)
+        sum += b->parameters[find(b->oracle.cell, name)][k * input + c] * x[c];
+    snprintf(name, sizeof name, "U%s", gate);
+    for (int c = 0; c < UNITS; c++)
+        sum += b->parameters[find(b->oracle.cell, name)][k * UNITS + c] * h[c];
+    return sum;
+}
+
+static void lstm_by_hand(void **unused) {
+    (void)unused;
+    struct car_cell *cell = compile(car_zoo_text("lstm"));
+    bench b;
+    bench_start(&b, cell, 1);
+    double y[STEPS][UNITS], states[STEPS + 1][2][UNITS], h[UNITS], c[UNITS];
+    assert_int_equal(car_oracle_forward(&b.oracle, y[0], states[0][0], NULL, NULL), CAR_OK);
+    memcpy(h, b.oracle.initial, sizeof h);
+    memcpy(c, b.oracle.initial + UNITS, sizeof c);
+    for (int t = 0; t < STEPS; t++) {
+        const double *x = b.oracle.x + t * b.oracle.input_size;
+        double before[UNITS];
+        memcpy(before, h, sizeof h);
+        for (int k = 0; k < UNITS; k++) {
+            c[k] =
+                logistic(gate_sum(&b, "f", x, before, k)) * c[k] +
+                logistic(gate_sum(&b, "i", x, before, k)) * tanh(gate_sum(&b, "g", x, before, k));
+            h[k] = logistic(gate_sum(&b, "o", x, before, k)) * tanh(c[k]);
+            assert_true(fabs(h[k] - y[t][k]) < 1e-13);
+            assert_true(fabs(c[k] - states[t + 1][1][k]) < 1e-13);
+        }
+    }
+    bench_end(&b);
+    car_cell_free(cell);
+}
+
+static void gru_by_hand(void **unused) {
+    (void)unused;
+    struct car_cell *cell = compile(car_zoo_text("gru"));
+    bench b;
+    bench_start(&b, cell, 2);
+    double y[STEPS][UNITS], h[UNITS];
+    assert_int_equal(car_oracle_forward(&b.oracle, y[0], NULL, NULL, NULL), CAR_OK);
+    memcpy(h, b.oracle.initial, sizeof h);
+    for (int t = 0; t < STEPS; t++) {
+        const double *x = b.oracle.x + t * b.oracle.input_size;
+        double before[UNITS], zero[UNITS] = {0};
+        memcpy(before, h, sizeof h);
+        for (int k = 0; k < UNITS; k++) {
+            double r = logistic(gate_sum(&b, "r", x, before, k));
+            double z = logistic(gate_sum(&b, "z", x, before, k));
+            double outer = gate_sum(&b, "n", x, zero, k);
+            double inner = b.parameters[find(cell, "bhn")][k];
+            for (int c = 0; c < UNITS; c++)
+                inner += b.parameters[find(cell, "Un")][k * UNITS + c] * before[c];
+            h[k] = (1 - z) * tanh(outer + r * inner) + z * before[k];
+            assert_true(fabs(h[k] - y[t][k]) < 1e-13);
+        }
+    }
+    bench_end(&b);
+    car_cell_free(cell);
+}
+
+/* y = every function of a value a = W@x; the expected value from libm, unit by unit. */
+static void functions_by_hand(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *text;
+        double (*function)(double);
+    } simple[] = {{"exp(a)", exp}, {"tanh(a)", tanh}, {"sigmoid(a)", logistic}, {"abs(a)", fabs}};
+    for (size_t i = 0; i < sizeof simple / sizeof simple[0]; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "cell f(x) -> y\na = W@x\ny = %s\n", simple[i].text);
+        struct car_cell *cell = compile(text);
+        bench b;
+        bench_start(&b, cell, 3);
+        double y[STEPS][UNITS];
+        assert_int_equal(car_oracle_forward(&b.oracle, y[0], NULL, NULL, NULL), CAR_OK);
+        for (int t = 0; t < STEPS; t++)
+            for (int k = 0; k < UNITS; k++) {
+                double a = 0;
+                for (int c = 0; c < 3; c++)
+                    a += b.parameters[0][k * 3 + c] * b.oracle.x[t * 3 + c];
+                assert_true(fabs(simple[i].function(a) - y[t][k]) < 1e-14);
+            }
+        bench_end(&b);
+        car_cell_free(cell);
+    }
+}
+
+static void rest_by_hand(void **unused) {
+    (void)unused;
+    struct car_cell *cell =
+        compile("cell f(x) -> y\na = x\ny = relu(a) + 10*max(a, 0.1) + 100*min(a, 0.2) + "
+                "1000*softplus(a) + 1e4*log(1 + a*a) + 1e5*sqrt(a*a + 1) + 1e6*mean(a) + "
+                "1e7*layernorm(a) + a/3 - -a\n");
+    bench b;
+    bench_start(&b, cell, 4);
+    double y[STEPS][UNITS];
+    assert_int_equal(car_oracle_forward(&b.oracle, y[0], NULL, NULL, NULL), CAR_OK);
+    for (int t = 0; t < STEPS; t++) {
+        const double *x = b.oracle.x + t * UNITS;
+        double mean = 0, variance = 0;
+        for (int k = 0; k < UNITS; k++)
+            mean += x[k] / UNITS;
+        for (int k = 0; k < UNITS; k++)
+            variance += (x[k] - mean) * (x[k] - mean) / UNITS;
+        for (int k = 0; k < UNITS; k++) {
+            double a = x[k];
+            double expected = (a > 0 ? a : 0) + 10 * fmax(a, 0.1) + 100 * fmin(a, 0.2) +
+                              1000 * log(1 + exp(a)) + 1e4 * log(1 + a * a) +
+                              1e5 * sqrt(a * a + 1) + 1e6 * mean +
+                              1e7 * (a - mean) / sqrt(variance + 1e-5) + a / 3 + a;
+            assert_true(fabs(expected - y[t][k]) < 1e-13 * fabs(expected) + 1e-7);
+        }
+    }
+    bench_end(&b);
+    car_cell_free(cell);
+}
+
+/* ---- Promises of the canonical form and the gradient -------------------------------------------------- */
+
+static void check_links(const struct car_cell *cell) {
+    const car_graph *graph = &cell->graph;
+    int *uses = calloc((size_t)graph->count, sizeof *uses);
+    assert_non_null(uses);
+    for (int i = 0; i < graph->count; i++) {
+        const car_node *node = &graph->nodes[i];
+        assert_true(node->a < i && node->b < i);
+        assert_true(node->op <= CAR_OP_MEAN);
+        if (node->a >= 0)
+            uses[node->a]++;
+        if (node->b >= 0)
+            uses[node->b]++;
+    }
+    uses[cell->output]++;
+    for (int s = 0; s < cell->state_count; s++)
+        uses[cell->next[s]]++;
+    for (int i = 0; i < graph->count; i++) {
+        const car_node *node = &graph->nodes[i];
+        assert_true(uses[i] > 0);
+        if (node->op != CAR_OP_PRODUCT || node->b < 0)
+            continue;
+        const car_node *link = &graph->nodes[node->b];
+        assert_int_equal(uses[node->b], 1);
+        assert_true(link->op == CAR_OP_VECTOR || link->op == CAR_OP_PRODUCT);
+        if (link->op == CAR_OP_PRODUCT && graph->nodes[node->a].op == CAR_OP_INPUT)
+            assert_int_equal(graph->nodes[link->a].op, CAR_OP_INPUT);
+    }
+    free(uses);
+}
+
+static void check_gradient(const struct car_cell *cell) {
+    const car_gradient *gradient = &cell->gradient;
+    const car_graph *graph = &gradient->graph;
+    bool *live = calloc((size_t)graph->count + 1, 1);
+    int *links = calloc((size_t)graph->count + 1, sizeof *links);
+    int *uses = calloc((size_t)graph->count + 1, sizeof *uses);
+    assert_non_null(live);
+    assert_non_null(links);
+    assert_non_null(uses);
+    for (int i = 0; i < graph->count; i++) {
+        const car_node *node = &graph->nodes[i];
+        assert_true(node->a < i && node->b < i);
+        if (node->op == CAR_OP_FORWARD)
+            assert_true(cell->graph.nodes[node->index].op != CAR_OP_CONSTANT);
+        if (node->op == CAR_OP_TRANSPOSED_PRODUCT) {
+            assert_int_equal(cell->graph.nodes[node->index].op, CAR_OP_PRODUCT);
+            assert_int_equal(gradient->of_forward[node->index], node->a);
+            if (node->b >= 0 && graph->nodes[node->b].op == CAR_OP_TRANSPOSED_PRODUCT) {
+                const car_node *link = &graph->nodes[node->b];
+                assert_true(link->index < node->index);
+                assert_int_equal(cell->graph.nodes[link->index].a,
+                                 cell->graph.nodes[node->index].a);
+                links[node->b]++;
+            }
+        }
+        assert_false(node->op == CAR_OP_PRODUCT || node->op == CAR_OP_INPUT ||
+                     node->op == CAR_OP_STATE || node->op == CAR_OP_VECTOR);
+    }
+    for (int i = 0; i < cell->graph.count; i++) {
+        const car_node *node = &cell->graph.nodes[i];
+        assert_true(gradient->of_forward[i] < graph->count);
+        if (node->op == CAR_OP_PRODUCT && node->b >= 0)
+            assert_int_equal(gradient->of_forward[node->b], gradient->of_forward[i]);
+    }
+    for (int s = 0; s < cell->state_count; s++)
+        if (gradient->state[s] >= 0)
+            live[gradient->state[s]] = true, uses[gradient->state[s]]++;
+    if (gradient->input >= 0)
+        live[gradient->input] = true, uses[gradient->input]++;
+    for (int i = 0; i < gradient->contribution_count; i++) {
+        const car_contribution *part = &gradient->contributions[i];
+        live[part->gradient] = true;
+        uses[part->gradient]++;
+        assert_true((part->operand < 0) == (cell->parameters[part->parameter].kind != CAR_MATRIX));
+    }
+    for (int i = graph->count - 1; i >= 0; i--) {
+        assert_true(live[i]);
+        if (graph->nodes[i].a >= 0)
+            live[graph->nodes[i].a] = true, uses[graph->nodes[i].a]++;
+        if (graph->nodes[i].b >= 0)
+            live[graph->nodes[i].b] = true, uses[graph->nodes[i].b]++;
+    }
+    for (int i = 0; i < graph->count; i++)
+        assert_true(links[i] == 0 || (links[i] == 1 && uses[i] == 1));
+    free(live);
+    free(links);
+    free(uses);
+}
+
+/* Worst difference of y and states, as written against canonical; relative above 1. */
+static double canonical_difference(const struct car_cell *cell, uint64_t seed) {
+    bench b;
+    bench_start(&b, cell, seed);
+    size_t rows = STEPS * UNITS, states = (STEPS + 1) * (size_t)cell->state_count * UNITS;
+    double *result = calloc(2 * (rows + states), sizeof *result), worst = 0;
+    assert_non_null(result);
+    for (int source = 0; source < 2; source++) {
+        double *y = result + (size_t)source * (rows + states);
+        b.oracle.use_source = source;
+        assert_int_equal(car_oracle_forward(&b.oracle, y, y + rows, NULL, NULL), CAR_OK);
+    }
+    for (size_t i = 0; i < rows + states; i++) {
+        double canonical = result[i], written = result[rows + states + i];
+        double difference = fabs(canonical - written) / fmax(1, fabs(written));
+        if (!(difference <= worst) && !(isnan(canonical) && isnan(written)) && canonical != written)
+            worst = isnan(difference) ? INFINITY : difference;
+    }
+    free(result);
+    bench_end(&b);
+    return worst;
+}
+
+static void check_graph_text(const struct car_cell *cell, const car_graph *graph) {
+    car_text text;
+    car_text_start(&text, NULL);
+    car_graph_print(&text, cell, graph);
+    assert_false(text.failed);
+    car_arena *arena = car_arena_create(NULL);
+    car_graph read;
+    car_error error = {.message = ""};
+    if (car_graph_parse(text.data, cell, arena, &read, &error) != CAR_OK)
+        fail_msg("%s\n%s", error.message, text.data);
+    assert_int_equal(read.count, graph->count);
+    for (int i = 0; i < graph->count; i++) {
+        const car_node *a = &graph->nodes[i], *b = &read.nodes[i];
+        assert_true(a->op == b->op && a->a == b->a && a->b == b->b && a->index == b->index);
+        assert_true(memcmp(&a->value, &b->value, sizeof a->value) == 0);
+        const char *name = graph->names ? graph->names[i] : NULL;
+        assert_true(name ? read.names[i] && strcmp(name, read.names[i]) == 0 : !read.names[i]);
+    }
+    car_arena_free(arena);
+    car_text_free(&text);
+}
+
+/* The printed equations compile to the same maths and so do those printed once more. */
+static void check_cell_text(const struct car_cell *cell) {
+    car_text text, again;
+    car_text_start(&text, NULL);
+    car_text_start(&again, NULL);
+    car_cell_print(&text, cell);
+    assert_false(text.failed);
+    struct car_cell *printed = compile(text.data);
+    if (strcmp(printed->fingerprint, cell->fingerprint) != 0)
+        fail_msg("printed differs:\n%s\n%s", cell->text, text.data);
+    assert_int_equal(printed->parameter_count, cell->parameter_count);
+    assert_int_equal(printed->input_is_hidden, cell->input_is_hidden);
+    for (int p = 0; p < cell->parameter_count; p++) {
+        const car_parameter *a = &cell->parameters[p];
+        const car_parameter *b = &printed->parameters[find(printed, a->name)];
+        assert_true(a->kind == b->kind && a->from_input == b->from_input);
+        assert_true(a->init.kind == b->init.kind && a->init.value == b->init.value);
+    }
+    car_cell_print(&again, printed);
+    struct car_cell *twice = compile(again.data);
+    assert_string_equal(twice->fingerprint, cell->fingerprint);
+    car_cell_free(twice);
+    car_cell_free(printed);
+    car_text_free(&text);
+    car_text_free(&again);
+}
+
+/* Everything that holds for any cell. */
+static void check_cell(const struct car_cell *cell, uint64_t seed, car_derivative_check *result) {
+    check_links(cell);
+    check_gradient(cell);
+    check_graph_text(cell, &cell->source);
+    check_graph_text(cell, &cell->graph);
+    check_graph_text(cell, &cell->gradient.graph);
+    check_cell_text(cell);
+    double difference = canonical_difference(cell, seed);
+    if (!(difference <= canonical_bound))
+        fail_msg("canonical and written differ by %g:\n%s", difference, cell->text);
+    car_error error = {.message = ""};
+    if (car_oracle_check(cell, UNITS, cell->input_is_hidden ? UNITS : 3, STEPS, seed, result,
+                         &error) != CAR_OK)
+        fail_msg("%s", error.message);
+    if (!(result->worst_error <= derivative_bound))
+        fail_msg("derivative off by %g (%d of %d set aside):\n%s", result->worst_error,
+                 result->set_aside, result->points, cell->text);
+}
+
+static void zoo(void **unused) {
+    (void)unused;
+    const car_zoo_entry *entries;
+    int count = car_zoo_entries(&entries);
+    assert_true(count >= 24);
+    print_message("%-16s %6s %9s %11s\n", "cell", "points", "set aside", "worst error");
+    for (int i = 0; i < count; i++) {
+        struct car_cell *cell = compile(entries[i].text);
+        assert_string_equal(car_cell_name(cell), entries[i].name);
+        car_derivative_check total = {.points = 0};
+        for (uint64_t seed = 1; seed <= 3; seed++) {
+            car_derivative_check result;
+            check_cell(cell, seed, &result);
+            total.points += result.points;
+            total.set_aside += result.set_aside;
+            total.worst_error = fmax(total.worst_error, result.worst_error);
+        }
+        print_message("%-16s %6d %9d %11.1e\n", entries[i].name, total.points, total.set_aside,
+                      total.worst_error);
+        assert_true(total.set_aside * 5 <= total.points);
+        car_cell_free(cell);
+    }
+}
+
+/* ---- Random cells ------------------------------------------------------------------------------------- */
+
+typedef struct generator {
+    car_text text;
+    uint64_t seed, drawn;
+    int states, equations, matrices, vectors;
+    int updated;        /* states 0 .. updated-1 have their equations */
+    bool input_by_unit; /* x may be used elementwise */
+    bool used[40];      /* equations */
+    bool read[3];       /* states */
+} generator;
+
+static int draw(generator *g, int below) {
+    car_random_key key = {g->seed, CAR_RANDOM_TEST, 1};
+    return (int)(car_random_uniform(key, 0, g->drawn++) * (float)below);
+}
+
+/* A state, a new state, an earlier equation or x: something that changes from step to step. */
+static void write_value(generator *g, bool product) {
+    int choice = draw(g, 4);
+    if (choice == 0 && (product || g->input_by_unit)) {
+        car_text_format(&g->text, "x");
+    } else if (choice == 1 && g->equations > 0) {
+        int equation = draw(g, g->equations);
+        g->used[equation] = true;
+        car_text_format(&g->text, "e%d", equation);
+    } else if (choice == 2 && g->updated > 0) {
+        int state = draw(g, g->updated);
+        g->read[state] = true;
+        car_text_format(&g->text, "s%d'", state);
+    } else {
+        int state = draw(g, g->states);
+        g->read[state] = true;
+        car_text_format(&g->text, "s%d", state);
+    }
+}
+
+static void write_expression(generator *g, int depth);
+
+static void write_product(generator *g, int depth) {
+    bool again = g->input_by_unit && g->matrices > 0 && draw(g, 4) == 0;
+    car_text_format(&g->text, "M%d@", again ? draw(g, g->matrices) : g->matrices++);
+    if (depth > 1 && draw(g, 3) == 0) {
+        car_text_format(&g->text, "(");
+        write_expression(g, depth - 1);
+        car_text_format(&g->text, ")");
+    } else {
+        write_value(g, true);
+    }
+}
+
+static void write_leaf(generator *g) {
+    int choice = draw(g, 5);
+    if (choice == 0)
+        car_text_format(&g->text, "%d.%d", draw(g, 3), draw(g, 100));
+    else if (choice == 1)
+        car_text_format(&g->text, "%c%d", draw(g, 2) ? 'b' : 'p', draw(g, ++g->vectors));
+    else
+        write_value(g, false);
+}
+
+/* `begin` and `end` around a sub-expression keep its value where the function around it is smooth and tame. */
+static void write_wrapped(generator *g, const char *begin, int depth, const char *end) {
+    car_text_format(&g->text, "%s", begin);
+    write_expression(g, depth - 1);
+    car_text_format(&g->text, "%s", end);
+}
+
+static void write_function(generator *g, int depth) {
+    static const char *const wraps[][2] = {{"sigmoid(", ")"},
+                                           {"tanh(", ")"},
+                                           {"relu(", ")"},
+                                           {"exp(tanh(", "))"},
+                                           {"log(1.5 + abs(", "))"},
+                                           {"sqrt(0.5 + softplus(", "))"},
+                                           {"softplus(", ")"},
+                                           {"abs(", ")"},
+                                           {"mean(", ")"},
+                                           {"0.5*layernorm(", ")"},
+                                           {"-(", ")"},
+                                           {"-tanh(", ")"}};
+    int choice = draw(g, (int)(sizeof wraps / sizeof wraps[0]));
+    write_wrapped(g, wraps[choice][0], depth, wraps[choice][1]);
+}
+
+static void write_pair(generator *g, int depth) {
+    static const char *const pairs[][3] = {{"(", " + ", ")"},     {"(", " - ", ")"},
+                                           {"tanh(", ")*(", ")"}, {"(", ")/(1.5 + sigmoid(", "))"},
+                                           {"max(", ", ", ")"},   {"min(", ", ", ")"}};
+    int choice = draw(g, 6);
+    write_wrapped(g, pairs[choice][0], depth, pairs[choice][1]);
+    write_wrapped(g, "", depth, pairs[choice][2]);
+}
+
+/* An expression that changes from step to step. */
+static void write_expression(generator *g, int depth) {
+    int choice = draw(g, 10);
+    if (depth <= 1 || choice == 0) {
+        write_product(g, depth);
+    } else if (choice <= 2) {
+        write_product(g, depth);
+        car_text_format(&g->text, draw(g, 4) ? " + " : " - ");
+        write_expression(g, depth - 1);
+    } else if (choice <= 4) {
+        write_function(g, depth);
+    } else if (choice <= 6) {
+        write_pair(g, depth);
+    } else {
+        write_leaf(g);
+        static const char *const signs[] = {" + ", " - ", "*"};
+        car_text_format(&g->text, "%s(", signs[draw(g, 3)]);
+        write_expression(g, depth - 1);
+        car_text_format(&g->text, ")");
+    }
+}
+
+/* One to three states; what nothing else uses ends in the output. */
+static void generate(generator *g, uint64_t seed) {
+    *g = (generator){.seed = seed};
+    car_text_start(&g->text, NULL);
+    g->states = 1 + draw(g, 3);
+    g->input_by_unit = draw(g, 3) == 0;
+    car_text_format(&g->text, "cell random(x) -> y\nstate s0%s%s\n", g->states > 1 ? ", s1" : "",
+                    g->states > 2 ? ", s2" : "");
+    for (int s = 0; s < g->states; s++) {
+        for (int inner = draw(g, 3); inner > 0; inner--) {
+            car_text_format(&g->text, "e%d = %s", g->equations, draw(g, 2) ? "tanh(" : "(");
+            write_expression(g, 3);
+            car_text_format(&g->text, ")\n");
+            g->equations++;
+        }
+        car_text_format(&g->text, "s%d' = %s", s, draw(g, 2) ? "tanh(" : "sigmoid(0.5*");
+        write_expression(g, 3);
+        car_text_format(&g->text, ")\n");
+        g->updated = s + 1;
+    }
+    car_text_format(&g->text, "y = tanh(Last@x");
+    for (int s = 0; s < g->states; s++)
+        if (!g->read[s])
+            car_text_format(&g->text, " + s%d", s);
+    for (int e = 0; e < g->equations; e++)
+        if (!g->used[e])
+            car_text_format(&g->text, " + e%d", e);
+    car_text_format(&g->text, " + ");
+    write_expression(g, 3);
+    car_text_format(&g->text, ")\n");
+}
+
+static void random_cells(void **unused) {
+    (void)unused;
+    long points = 0, aside = 0, nodes = 0;
+    double worst = 0;
+    int seen[CAR_OP_COUNT] = {0};
+    for (int i = 0; i < RANDOM_CELLS; i++) {
+        generator g;
+        generate(&g, (uint64_t)i);
+        assert_false(g.text.failed);
+        struct car_cell *cell = compile(g.text.data);
+        car_derivative_check result;
+        check_cell(cell, (uint64_t)i, &result);
+        points += result.points;
+        aside += result.set_aside;
+        nodes += cell->graph.count;
+        worst = fmax(worst, result.worst_error);
+        for (int k = 0; k < cell->graph.count; k++)
+            seen[cell->graph.nodes[k].op]++;
+        for (int k = 0; k < cell->gradient.graph.count; k++)
+            seen[cell->gradient.graph.nodes[k].op]++;
+        car_cell_free(cell);
+        car_text_free(&g.text);
+    }
+    print_message(
+        "%d random cells, %ld nodes: %ld derivatives, %.2f %% set aside, worst error %.1e\n",
+        RANDOM_CELLS, nodes, points, 100.0 * (double)aside / (double)points, worst);
+    assert_true(aside * 5 <= points);
+    for (int op = 0; op < CAR_OP_COUNT; op++)
+        if (seen[op] == 0)
+            fail_msg("no random cell has the operation %s", car_op_text((car_op)op));
+}
+
+/* ---- The check finds errors --------------------------------------------------------------------------- */
+
+/* A wrong gradient graph must not pass: every node of lstm's is spoiled in turn. */
+static void spoiled_gradients_are_found(void **unused) {
+    (void)unused;
+    struct car_cell *cell = compile(car_zoo_text("lstm"));
+    int found = 0, spoiled = 0;
+    for (int i = 0; i < cell->gradient.graph.count; i++) {
+        car_node *node = &cell->gradient.graph.nodes[i], before = *node;
+        if (node->op == CAR_OP_MULTIPLY)
+            node->op = CAR_OP_ADD;
+        else if (node->op == CAR_OP_ADD)
+            node->op = CAR_OP_SUBTRACT;
+        else if (node->op == CAR_OP_SIGMOID_GRADIENT)
+            node->op = CAR_OP_TANH_GRADIENT;
+        else if (node->op == CAR_OP_TRANSPOSED_PRODUCT && node->b >= 0)
+            node->b = -1;
+        else
+            continue;
+        car_derivative_check result;
+        assert_int_equal(car_oracle_check(cell, UNITS, 3, STEPS, 1, &result, NULL), CAR_OK);
+        spoiled++;
+        found += result.worst_error > 1e-3;
+        *node = before;
+    }
+    assert_true(spoiled > 10);
+    assert_int_equal(found, spoiled);
+    car_cell_free(cell);
+}
+
+static void sizes_are_checked(void **unused) {
+    (void)unused;
+    struct car_cell *cell = compile(car_zoo_text("mut1"));
+    car_derivative_check result;
+    car_error error;
+    assert_int_equal(car_oracle_check(cell, 4, 3, 2, 1, &result, &error), CAR_USAGE);
+    assert_non_null(strstr(error.message, "[3]"));
+    assert_non_null(strstr(error.message, "[4]"));
+    assert_int_equal(car_oracle_check(cell, 0, 0, 2, 1, &result, &error), CAR_USAGE);
+    assert_int_equal(car_oracle_check(cell, 4, 4, 1000, 1, &result, &error), CAR_USAGE);
+    car_cell_free(cell);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lstm_by_hand),
+        cmocka_unit_test(gru_by_hand),
+        cmocka_unit_test(functions_by_hand),
+        cmocka_unit_test(rest_by_hand),
+        cmocka_unit_test(zoo),
+        cmocka_unit_test(random_cells),
+        cmocka_unit_test(spoiled_gradients_are_found),
+        cmocka_unit_test(sizes_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
