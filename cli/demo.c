@@ -233,19 +233,20 @@ static car_lm_options demo_options(void) {
     return options;
 }
 
-int cli_demo(int argc, char **argv) {
-    demo_call call = {.options = demo_options(), .length = 600};
-    cli_option options[] = {
+enum { OPTIONS = 11 };
+
+static void fill_options(demo_call *call, cli_option table[OPTIONS]) {
+    const cli_option options[] = {
         {.name = "minutes",
          .kind = CLI_DOUBLE,
-         .value = &call.options.minutes,
+         .value = &call->options.minutes,
          .minimum = 0.01,
          .maximum = 1e6,
          .argument = "X",
          .help = "time to train"},
         {.name = "updates",
          .kind = CLI_INT,
-         .value = &call.options.updates,
+         .value = &call->options.updates,
          .minimum = 0,
          .maximum = 1e15,
          .argument = "N",
@@ -253,40 +254,40 @@ int cli_demo(int argc, char **argv) {
          .default_text = "what the time allows"},
         {.name = "net",
          .kind = CLI_TEXT,
-         .value = &call.options.net,
+         .value = &call->options.net,
          .argument = "TEXT",
          .help = "the net"},
         {.name = "batch",
          .kind = CLI_INT,
-         .value = &call.options.batch,
+         .value = &call->options.batch,
          .minimum = 1,
          .maximum = 65536,
          .argument = "N",
          .help = "pieces of the text side by side"},
         {.name = "unroll",
          .kind = CLI_INT,
-         .value = &call.options.unroll,
+         .value = &call->options.unroll,
          .minimum = 1,
          .maximum = 65536,
          .argument = "N",
          .help = "steps of one update"},
         {.name = "rate",
          .kind = CLI_DOUBLE,
-         .value = &call.options.rate,
+         .value = &call->options.rate,
          .minimum = 0,
          .maximum = 1e6,
          .argument = "X",
          .help = "learning rate"},
         {.name = "seed",
          .kind = CLI_INT,
-         .value = &call.options.seed,
+         .value = &call->options.seed,
          .minimum = 0,
          .maximum = 9e15,
          .argument = "N",
          .help = "of weights and sample"},
         {.name = "threads",
          .kind = CLI_INT,
-         .value = &call.options.threads,
+         .value = &call->options.threads,
          .minimum = 0,
          .maximum = 64,
          .argument = "N",
@@ -294,7 +295,7 @@ int cli_demo(int argc, char **argv) {
          .default_text = "all processors"},
         {.name = "length",
          .kind = CLI_INT,
-         .value = &call.length,
+         .value = &call->length,
          .minimum = 0,
          .maximum = 1e9,
          .argument = "N",
@@ -302,10 +303,18 @@ int cli_demo(int argc, char **argv) {
         {.name = "output",
          .letter = 'o',
          .kind = CLI_TEXT,
-         .value = &call.options.output,
+         .value = &call->options.output,
          .argument = "FILE",
          .help = "the model"},
-        {.name = "json", .kind = CLI_FLAG, .value = &call.json, .help = "the result as JSON"}};
+        {.name = "json", .kind = CLI_FLAG, .value = &call->json, .help = "the result as JSON"}};
+    _Static_assert(sizeof options / sizeof *options == OPTIONS, "one entry an option");
+    memcpy(table, options, sizeof options);
+}
+
+int cli_demo(int argc, char **argv) {
+    demo_call call = {.options = demo_options(), .length = 600};
+    cli_option options[OPTIONS];
+    fill_options(&call, options);
     const cli_verb verb = {
         .name = "demo",
         .summary = "an LSTM learns C from the headers of this machine, in a minute",
@@ -316,7 +325,7 @@ int cli_demo(int argc, char **argv) {
             "Without FILE: about 3 MB of the C headers below /usr/include, whole files chosen by\n"
             "a hash of their name; the last tenth is held out and looked at once, at the end.\n",
         .options = options,
-        .option_count = sizeof options / sizeof *options,
+        .option_count = OPTIONS,
         .least_operands = 0,
         .most_operands = -1};
     cli_arguments arguments;

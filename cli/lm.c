@@ -513,47 +513,60 @@ static car_status sample_text(const char *path, const car_lm_sample_options *opt
     return status;
 }
 
-static int sample(int argc, char **argv) {
-    const char *prompt = "";
-    double temperature = 0.8, top_p = 1;
-    int64_t length = 500, seed = 1;
-    bool json = false;
-    cli_option options[] = {
+typedef struct sample_call {
+    const char *prompt;
+    double temperature, top_p;
+    int64_t length, seed;
+    bool json;
+} sample_call;
+
+enum { SAMPLE_OPTIONS = 6 };
+
+static void fill_sample_options(sample_call *call, cli_option table[SAMPLE_OPTIONS]) {
+    const cli_option options[] = {
         {.name = "prompt",
          .kind = CLI_TEXT,
-         .value = &prompt,
+         .value = &call->prompt,
          .argument = "TEXT",
          .help = "how the text begins",
          .default_text = "none: after a line end"},
         {.name = "temperature",
          .kind = CLI_DOUBLE,
-         .value = &temperature,
+         .value = &call->temperature,
          .minimum = 0,
          .maximum = 100,
          .argument = "X",
          .help = "1: as the model has it; below: safer; 0: always the likeliest"},
         {.name = "top-p",
          .kind = CLI_DOUBLE,
-         .value = &top_p,
+         .value = &call->top_p,
          .minimum = 1e-9,
          .maximum = 1,
          .argument = "X",
          .help = "only the likeliest tokens that together have this probability; 1: all"},
         {.name = "length",
          .kind = CLI_INT,
-         .value = &length,
+         .value = &call->length,
          .minimum = 0,
          .maximum = 1e12,
          .argument = "N",
          .help = "tokens to draw"},
         {.name = "seed",
          .kind = CLI_INT,
-         .value = &seed,
+         .value = &call->seed,
          .minimum = 0,
          .maximum = 9e15,
          .argument = "N",
          .help = "the same seed gives the same text"},
-        {.name = "json", .kind = CLI_FLAG, .value = &json, .help = "the result as JSON"}};
+        {.name = "json", .kind = CLI_FLAG, .value = &call->json, .help = "the result as JSON"}};
+    _Static_assert(sizeof options / sizeof *options == SAMPLE_OPTIONS, "one entry an option");
+    memcpy(table, options, sizeof options);
+}
+
+static int sample(int argc, char **argv) {
+    sample_call call = {.prompt = "", .temperature = 0.8, .top_p = 1, .length = 500, .seed = 1};
+    cli_option options[SAMPLE_OPTIONS];
+    fill_sample_options(&call, options);
     const cli_verb verb = {.name = "lm sample",
                            .summary = "text drawn from a model, as it is written",
                            .usage = "[options] MODEL",
@@ -563,7 +576,7 @@ static int sample(int argc, char **argv) {
                            .notes = "<unk> is never drawn. Bytes that are no UTF-8 are shown as "
                                     "U+FFFD.\n",
                            .options = options,
-                           .option_count = sizeof options / sizeof *options,
+                           .option_count = SAMPLE_OPTIONS,
                            .least_operands = 1,
                            .most_operands = 1};
     cli_arguments arguments;
@@ -571,13 +584,13 @@ static int sample(int argc, char **argv) {
     if (code != CLI_GO_ON)
         return code;
     car_error error = {0};
-    car_lm_sample_options how = {.prompt = prompt,
-                                 .prompt_length = strlen(prompt),
-                                 .temperature = temperature,
-                                 .top_p = top_p,
-                                 .length = length,
-                                 .seed = (uint64_t)seed};
-    car_status status = sample_text(arguments.operands[0], &how, json, &error);
+    car_lm_sample_options how = {.prompt = call.prompt,
+                                 .prompt_length = strlen(call.prompt),
+                                 .temperature = call.temperature,
+                                 .top_p = call.top_p,
+                                 .length = call.length,
+                                 .seed = (uint64_t)call.seed};
+    car_status status = sample_text(arguments.operands[0], &how, call.json, &error);
     code = status == CAR_OK ? 0 : cli_fail(&error);
     cli_arguments_free(&arguments);
     return code;
