@@ -244,7 +244,9 @@ typedef struct fit_task {
     int script_length, validations;
     volatile sig_atomic_t stop;
     int64_t stop_at, kill_at; /* updates; -1: never */
-    int64_t last_seen, updates_seen;
+    int64_t updates_seen;
+    int asked[64];          /* how often each batch of the whole run was asked for */
+    const char *fixed_path; /* must hold the budget as soon as it is known; NULL: not looked at */
     car_fit_progress last;
 } fit_task;
 
@@ -254,7 +256,11 @@ static car_status fit_batch(void *context, int64_t epoch, int64_t index, car_bat
                             car_error *error) {
     (void)error;
     fit_task *task = context;
-    make_batch(&task->data, 4, 7, epoch * FIT_EPOCH + index);
+    int64_t number = epoch * FIT_EPOCH + index;
+    assert_in_range(index, 0, FIT_EPOCH - 1);
+    if (number < 64)
+        task->asked[number]++;
+    make_batch(&task->data, 4, 7, number);
     *batch = task->data.batch;
     return CAR_OK;
 }
@@ -268,16 +274,30 @@ static car_status fit_validate(void *context, car_trainer *trainer, double *loss
         *loss = task->script[task->validations++];
         return CAR_OK;
     }
+    task->validations++;
     make_batch(&task->data, 4, 7, 100000);
     CAR_TRY(car_trainer_evaluate(trainer, &task->data.batch, &result, error));
     *loss = result.loss;
     return CAR_OK;
 }
 
+static void check_budget_is_saved(const char *path, int64_t last_update) {
+    car_container *container;
+    char number[32];
+    snprintf(number, sizeof number, "%lld", (long long)last_update);
+    ok(car_container_load(path, NULL, &container, fault));
+    assert_string_equal(car_container_metadata(container, "trainer.fit.last_update"), number);
+    car_container_free(container);
+}
+
 static void fit_watch(void *context, const car_fit_progress *progress) {
     fit_task *task = context;
     task->last = *progress;
     task->updates_seen += !progress->validated;
+    if (task->fixed_path && progress->last_update >= 0) {
+        check_budget_is_saved(task->fixed_path, progress->last_update);
+        task->fixed_path = NULL;
+    }
     if (progress->update == task->kill_at)
         raise(SIGKILL);
     if (progress->update == task->stop_at)
@@ -317,6 +337,8 @@ static void check_fit_resumes(int64_t stop_at, int64_t kill_at) {
     ok(run_fit(a, &task, fit_options(best[0], last[0]), &whole, fault));
     assert_int_equal(whole.updates, 21);
     assert_int_equal(task.updates_seen, 21);
+    for (int i = 0; i < 64; i++)
+        assert_int_equal(task.asked[i], i < 21);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
@@ -330,7 +352,10 @@ static void check_fit_resumes(int64_t stop_at, int64_t kill_at) {
                             : WIFSIGNALED(code) && WTERMSIG(code) == SIGKILL);
     ok(car_trainer_load(last[1], 2, NULL, &b, fault));
     assert_int_equal(car_trainer_updates(b), kill_at < 0 ? stop_at : kill_at / 4 * 4);
+    int done = b->fit.validated_update < 0 ? 0 : (int)b->fit.validated_update / 4;
     ok(run_fit(b, &rest, fit_options(best[1], last[1]), &result, fault));
+    assert_int_equal(task.validations, 6); /* at 4, 8, 12, 16, 20 and the last, 21 */
+    assert_int_equal(rest.validations, 6 - done);
     assert_same_weights(a, b);
     assert_same_files(best[0], best[1]);
     assert_int_equal(result.updates, whole.updates);
@@ -338,6 +363,9 @@ static void check_fit_resumes(int64_t stop_at, int64_t kill_at) {
     assert_int_equal(result.best_update, whole.best_update);
     assert_near(result.best_validation, whole.best_validation, 0);
     assert_near(rest.last.loss, task.last.loss, 0);
+    assert_int_equal(a->fit.validated_update, b->fit.validated_update);
+    assert_int_equal(a->fit.unimproved, b->fit.unimproved);
+    assert_int_equal(a->fit.plateau_unimproved, b->fit.plateau_unimproved);
     car_trainer_free(a);
     car_trainer_free(b);
 }
@@ -449,6 +477,8 @@ static void test_minutes(void **state) {
     car_trainer *trainer = make_trainer(fit_net, SYMBOLS, SYMBOLS, &fit_trainer_options), *loaded;
     options.epochs = 0;
     options.minutes = 4.5 / 60;
+    options.validate_every = 1000000000;
+    task.fixed_path = last;
     ok(run_fit(trainer, &task, options, &result, fault));
     print_message("    %lld updates in %.2f s\n", (long long)result.updates, trainer->fit.seconds);
     assert_true(trainer->fit.seconds > 3 && trainer->fit.seconds < 12);

@@ -268,6 +268,67 @@ static void test_threads_do_not_matter(void **state) {
         car_trainer_free(trainers[i]);
 }
 
+/* Two halves give the loss of the whole when the state is carried, another one when it is reset. */
+static void test_state_is_carried(void **state) {
+    (void)state;
+    enum { LANES = 3, STEPS = 8 };
+    car_trainer_options options = {
+        .batch = LANES, .steps = STEPS, .threads = 1, .optimizer = "sgd"};
+    car_trainer *trainer = make_trainer("embed 6 | gru 9 | softmax", SYMBOLS, SYMBOLS, &options);
+    language_batch data;
+    car_step_result whole, first, second, apart;
+    make_batch(&data, LANES, STEPS, 0);
+    car_batch half = {STEPS / 2, true, data.input, data.target};
+    car_batch rest = {STEPS / 2, false, data.input + LANES * STEPS / 2,
+                      data.target + LANES * STEPS / 2};
+    ok(car_trainer_step(trainer, &data.batch, 0, &whole, fault));
+    ok(car_trainer_step(trainer, &half, 0, &first, fault));
+    ok(car_trainer_step(trainer, &rest, 0, &second, fault));
+    assert_near((first.loss + second.loss) / 2, whole.loss, 1e-6);
+    ok(car_trainer_evaluate(trainer, &half, &first, fault));
+    ok(car_trainer_step(trainer, &data.batch, 0, NULL,
+                        fault)); /* leaves the evaluation's state alone */
+    ok(car_trainer_evaluate(trainer, &rest, &second, fault));
+    assert_near((first.loss + second.loss) / 2, whole.loss, 1e-6);
+    rest.reset = true;
+    ok(car_trainer_evaluate(trainer, &rest, &apart, fault));
+    assert_true(fabs(apart.loss - second.loss) > 1e-4);
+    car_trainer_free(trainer);
+}
+
+static double loss_with_dropout(car_trainer *trainer) {
+    language_batch data;
+    car_step_result result;
+    make_batch(&data, 4, 6, 0);
+    ok(car_trainer_step(trainer, &data.batch, 0, &result, fault));
+    return result.loss;
+}
+
+/* Masks follow the seed and the time; evaluation has none. */
+static void test_dropout(void **state) {
+    (void)state;
+    const char net[] = "embed 6 | lstm 9 dropout 0.5 | softmax";
+    car_trainer_options options = {.batch = 4, .steps = 6, .threads = 1, .seed = 8};
+    car_trainer *a = make_trainer(net, SYMBOLS, SYMBOLS, &options);
+    car_trainer *b = make_trainer(net, SYMBOLS, SYMBOLS, &options);
+    options.seed = 9;
+    car_trainer *c = make_trainer(net, SYMBOLS, SYMBOLS, &options);
+    double now = loss_with_dropout(a), later = loss_with_dropout(a);
+    assert_near(loss_with_dropout(b), now, 0);
+    assert_near(loss_with_dropout(b), later, 0);
+    assert_true(fabs(later - now) > 1e-6);
+    assert_true(fabs(loss_with_dropout(c) - now) > 1e-6);
+    language_batch data;
+    car_step_result first, second;
+    make_batch(&data, 4, 6, 0);
+    ok(car_trainer_evaluate(a, &data.batch, &first, fault));
+    ok(car_trainer_evaluate(c, &data.batch, &second, fault));
+    assert_near(first.loss, second.loss, 0);
+    car_trainer_free(a);
+    car_trainer_free(b);
+    car_trainer_free(c);
+}
+
 static void test_state_floats(void **state) {
     (void)state;
     car_trainer *trainer =
@@ -504,6 +565,29 @@ static void test_update_out_of_range_is_undone(void **state) {
     }
 }
 
+/* A velocity of 1e30 lies in wait for a rate that makes it overflow, whatever the gradient is by then. */
+static void test_large_moments_are_remembered(void **state) {
+    (void)state;
+    const car_cell *cell = compile(linear_cell);
+    car_model *model = make_model("plain 1 | linear", &cell, 1, 1, 1);
+    car_trainer_options options = {
+        .batch = 1, .steps = 1, .threads = 1, .optimizer = "sgd", .momentum = 0.9f};
+    car_trainer *trainer;
+    car_error error = {0};
+    ok(car_trainer_create(model, &options, NULL, &trainer, fault));
+    float input = 1e15f, target = 0;
+    car_batch batch = {1, true, &input, &target};
+    ok(car_trainer_step(trainer, &batch, 0, NULL, fault));
+    input = 1e-3f;
+    float before = trainer->model->weights[0];
+    assert_int_equal(car_trainer_step(trainer, &batch, 1e10f, NULL, &error), CAR_DIVERGED);
+    assert_mentions(error.message, "undone");
+    assert_near(trainer->model->weights[0], before, 0);
+    car_trainer_free(trainer);
+    car_model_free(model);
+    car_cell_free((car_cell *)cell);
+}
+
 /* With a rate that is far too high every reported update leaves finite weights, until one is refused. */
 static void test_high_rates_diverge_cleanly(void **state) {
     (void)state;
@@ -543,12 +627,15 @@ int main(void) {
         cmocka_unit_test(test_gradient_is_the_slope),
         cmocka_unit_test(test_clipping),
         cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_state_is_carried),
+        cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_state_floats),
         cmocka_unit_test(test_tasks_are_learned),
         cmocka_unit_test(test_divergence_is_named),
         cmocka_unit_test(test_bad_data_is_named),
         cmocka_unit_test(test_infinite_gradient_is_named),
         cmocka_unit_test(test_update_out_of_range_is_undone),
+        cmocka_unit_test(test_large_moments_are_remembered),
         cmocka_unit_test(test_high_rates_diverge_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
