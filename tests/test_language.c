@@ -164,7 +164,7 @@ static void places_of_errors(void **unused) {
     refuse("cell a(x) -> y\ny = x@x\n", 2, 5, "the input");
     refuse("cell a(x) -> h\nstate h\nh' = h'@x\n", 3, 6, "left of @");
     refuse("cell a(x) -> y\nZ = W@x\ny = Z@x\n", 3, 5, "defined by an equation");
-    refuse("cell a(x) -> x\n", 1, 14, "output 'x'");
+    refuse("cell a(x) -> x\n", 1, 14, "the input itself");
     refuse("cell a(x) -> y\ny = b\n", 1, 8, "never used");
     refuse("cell a(x) -> y\nstate x\nx' = W@x\ny = x\n", 2, 7, "is the input");
     refuse("cell a(x) -> h\nstate h, h\nh' = W@x\n", 2, 10, "twice");
@@ -646,8 +646,8 @@ static void rename_line(car_text *out, const char *line, size_t length) {
 
 /* The text with other names, its lines after the header in the opposite order, its states too. */
 static void disguise(car_text *out, const char *text) {
-    const char *lines[200];
-    size_t lengths[200];
+    const char *lines[200] = {NULL};
+    size_t lengths[200] = {0};
     int count = 0, header = -1;
     for (const char *at = text; *at; at += *at == '\n') {
         size_t length = strcspn(at, "\n");

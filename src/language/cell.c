@@ -50,7 +50,7 @@ car_status car_cell_compile(const char *text, size_t length, const char *origin,
     if (made) {
         made->allocator = allocator;
         made->arena = arena;
-        made->text = car_arena_copy(arena, text, length);
+        made->text = car_arena_copy(arena, text ? text : "", length);
         made->origin = car_arena_copy(arena, reporter.origin, strlen(reporter.origin));
     }
     if (!made || !made->text || !made->origin)

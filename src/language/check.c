@@ -287,6 +287,9 @@ static car_status output_equation(car_checker *checker, int *equation) {
     int state = find_state(parsed, parsed->output.name);
     *equation =
         state >= 0 ? checker->update[state] : find_equation(parsed, parsed->output.name, false);
+    if (strcmp(parsed->output.name, parsed->input.name) == 0)
+        return car_report(checker->reporter, parsed->output.place,
+                          "the output is the input itself; name a state or an equation");
     if (*equation < 0)
         return car_report(checker->reporter, parsed->output.place,
                           "the output '%s' is no state and no equation; add an equation %s = …",

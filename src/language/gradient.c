@@ -68,11 +68,29 @@ static void pass_choice(car_differentiator *work, const car_node *node, int g) {
     pass(work, node->b, add(work, CAR_OP_SUBTRACT, g, chosen));
 }
 
-static void pass_abs(car_differentiator *work, const car_node *node, int g) {
-    int a = value_of(work, node->a), zero = constant(work, 0);
-    int sign = add(work, CAR_OP_SUBTRACT, add(work, CAR_OP_GREATER, a, zero),
-                   add(work, CAR_OP_GREATER, zero, a));
-    pass(work, node->a, add(work, CAR_OP_MULTIPLY, g, sign));
+/* The local derivative of those functions whose operand gets g times it. */
+static int slope_of(car_differentiator *work, int i, const car_node *node) {
+    int zero, value, above, below;
+    switch (node->op) {
+    case CAR_OP_EXP:
+        return value_of(work, i);
+    case CAR_OP_SOFTPLUS:
+        return add(work, CAR_OP_SIGMOID, value_of(work, node->a), -1);
+    case CAR_OP_RELU:
+        zero = constant(work, 0);
+        return add(work, CAR_OP_GREATER, value_of(work, i), zero);
+    default: /* abs */
+        zero = constant(work, 0);
+        value = value_of(work, node->a);
+        above = add(work, CAR_OP_GREATER, value, zero);
+        below = add(work, CAR_OP_GREATER, zero, value);
+        return add(work, CAR_OP_SUBTRACT, above, below);
+    }
+}
+
+static void pass_sqrt(car_differentiator *work, int i, const car_node *node, int g) {
+    int half = add(work, CAR_OP_MULTIPLY, g, constant(work, 0.5));
+    pass(work, node->a, add(work, CAR_OP_DIVIDE, half, value_of(work, i)));
 }
 
 /* The table of derivatives: forward node i = op(a, b) with g = dL/di passes terms to a and b. */
@@ -108,29 +126,17 @@ static void differentiate(car_differentiator *work, int i, int g) {
     case CAR_OP_TANH:
         pass(work, a, add(work, CAR_OP_TANH_GRADIENT, g, value_of(work, i)));
         break;
-    case CAR_OP_RELU: {
-        int positive = add(work, CAR_OP_GREATER, value_of(work, i), constant(work, 0));
-        pass(work, a, add(work, CAR_OP_MULTIPLY, g, positive));
-        break;
-    }
+    case CAR_OP_RELU:
     case CAR_OP_EXP:
-        pass(work, a, add(work, CAR_OP_MULTIPLY, g, value_of(work, i)));
+    case CAR_OP_SOFTPLUS:
+    case CAR_OP_ABS:
+        pass(work, a, add(work, CAR_OP_MULTIPLY, g, slope_of(work, i, node)));
         break;
     case CAR_OP_LOG:
         pass(work, a, add(work, CAR_OP_DIVIDE, g, value_of(work, a)));
         break;
-    case CAR_OP_SQRT: {
-        int half = add(work, CAR_OP_MULTIPLY, g, constant(work, 0.5));
-        pass(work, a, add(work, CAR_OP_DIVIDE, half, value_of(work, i)));
-        break;
-    }
-    case CAR_OP_SOFTPLUS: {
-        int slope = add(work, CAR_OP_SIGMOID, value_of(work, a), -1);
-        pass(work, a, add(work, CAR_OP_MULTIPLY, g, slope));
-        break;
-    }
-    case CAR_OP_ABS:
-        pass_abs(work, node, g);
+    case CAR_OP_SQRT:
+        pass_sqrt(work, i, node, g);
         break;
     case CAR_OP_MAX:
     case CAR_OP_MIN:

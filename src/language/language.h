@@ -42,11 +42,11 @@
     X(MIN, "min", 2)                                                                               \
     X(MEAN, "mean", 1) /* mean over the units, given to every unit; its own derivative        */   \
     /* in gradient graphs only: */                                                                 \
-    X(FORWARD, "forward", 0)               /* node `index` of the forward graph              */    \
+    X(FORWARD, "forward", 0)                 /* node `index` of the forward graph              */  \
     X(OUTPUT_GRADIENT, "output_gradient", 0) /* dL/dy of this step, from the layer above     */    \
-    X(STATE_GRADIENT, "state_gradient", 0) /* dL/d(state `index` after this step)            */    \
+    X(STATE_GRADIENT, "state_gradient", 0)   /* dL/d(state `index` after this step)            */  \
     X(TRANSPOSED_PRODUCT, "transposed_product", 2) /* b + P'@a, P of forward PRODUCT `index` */    \
-    X(GREATER, "greater", 2)               /* 1 where a > b, else 0                          */    \
+    X(GREATER, "greater", 2) /* 1 where a > b, else 0                          */                  \
     X(SIGMOID_GRADIENT, "sigmoid_gradient", 2) /* a * b*(1-b), b = sigmoid(.)                */    \
     X(TANH_GRADIENT, "tanh_gradient", 2)       /* a * (1-b*b), b = tanh(.)                   */
 
@@ -79,8 +79,8 @@ typedef enum car_init_kind {
     CAR_INIT_UNIFORM,    /* U[-value, value]; value 0: value = 1/sqrt(n) */
     CAR_INIT_ORTHOGONAL, /* QR of a normal matrix, times value */
     CAR_INIT_IDENTITY,   /* value on the diagonal */
-    CAR_INIT_WALK,       /* N(0, g^2/columns), Sussillo & Abbott 2014; value 0: their g for the width */
-    CAR_INIT_CHRONO      /* log U[1, value-1] (Tallec & Ollivier 2018) */
+    CAR_INIT_WALK,  /* N(0, g^2/columns), Sussillo & Abbott 2014; value 0: their g for the width */
+    CAR_INIT_CHRONO /* log U[1, value-1] (Tallec & Ollivier 2018) */
 } car_init_kind;
 typedef struct car_init {
     car_init_kind kind;
@@ -88,7 +88,8 @@ typedef struct car_init {
 } car_init;
 /* Reads "number | uniform[(a)] | orthogonal[(a)] | identity*a | walk[(g)] | chrono(T)". */
 car_status car_init_parse(const char *text, car_init *init, car_error *error) CAR_CHECK_RESULT;
-void car_init_print(car_text *text, car_init init); /* what car_init_parse reads; "default" for DEFAULT */
+void car_init_print(car_text *text,
+                    car_init init); /* what car_init_parse reads; "default" for DEFAULT */
 
 typedef enum car_parameter_kind { CAR_MATRIX, CAR_BIAS, CAR_VECTOR } car_parameter_kind;
 typedef struct car_parameter {
@@ -135,14 +136,14 @@ struct car_cell {
     car_parameter *parameters;
     bool input_is_hidden; /* x is used elementwise: input size must equal n; place below */
     int input_line, input_column;
-    car_graph source;   /* as written, for the oracle's check of canonical.c */
-    int *source_next;   /* [state_count] */
+    car_graph source; /* as written, for the oracle's check of canonical.c */
+    int *source_next; /* [state_count] */
     int source_output;
-    car_graph graph;    /* canonical: what the plan schedules */
-    int *next;          /* [state_count] node that is the state after the step */
-    int output;         /* node of y; the same node as a next[] when y is a state */
+    car_graph graph; /* canonical: what the plan schedules */
+    int *next;       /* [state_count] node that is the state after the step */
+    int output;      /* node of y; the same node as a next[] when y is a state */
     int gate_count;
-    int *gates;         /* canonical nodes that `inspect` shows */
+    int *gates;            /* canonical nodes that `inspect` shows */
     car_gradient gradient; /* of `graph` */
     int torch_count;
     car_torch_entry *torch;
@@ -187,7 +188,7 @@ void car_cell_explain(const struct car_cell *cell, car_text *text);
 
 typedef struct car_oracle {
     const struct car_cell *cell;
-    bool use_source;           /* evaluate cell->source instead of cell->graph (forward only) */
+    bool use_source; /* evaluate cell->source instead of cell->graph (forward only) */
     int units, input_size, steps;
     const double *const *parameters; /* [parameter_count] logical layouts */
     const double *x;                 /* [T][input_size] */
@@ -204,13 +205,14 @@ car_status car_oracle_backward(const car_oracle *oracle, const double *dy, const
 
 /* The result of the two derivative checks that `cell check` prints and the tests assert. */
 typedef struct car_derivative_check {
-    int points;          /* derivatives compared */
-    int set_aside;       /* near a kink or ill-conditioned: the two step sizes disagree */
-    double worst_error;  /* worst relative error of the others */
+    int points;         /* derivatives compared */
+    int set_aside;      /* near a kink or ill-conditioned: the two step sizes disagree */
+    double worst_error; /* worst relative error of the others */
 } car_derivative_check;
 /* Central differences with two step sizes against car_oracle_backward, T steps, n units. */
 car_status car_oracle_check(const struct car_cell *cell, int units, int input_size, int steps,
-                            uint64_t seed, car_derivative_check *check, car_error *error) CAR_CHECK_RESULT;
+                            uint64_t seed, car_derivative_check *check,
+                            car_error *error) CAR_CHECK_RESULT;
 
 /* ---- zoo.c -------------------------------------------------------------------------------------------- */
 
