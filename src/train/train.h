@@ -109,9 +109,8 @@ typedef struct car_fit_state {
 
 /* ---- Inside the room ---------------------------------------------------------------------------------- */
 
-enum {
-    CAR_UPDATE_CHUNK = 16384
-}; /* floats; a multiple of 16. What threads share out; never depends on them */
+/* Floats that threads share out at a time: a multiple of 16, whatever the number of threads. */
+enum { CAR_UPDATE_CHUNK = 16384 };
 
 struct car_trainer {
     const car_allocator *allocator;
@@ -119,9 +118,9 @@ struct car_trainer {
     car_trainer_options options; /* defaults filled in; `optimizer` is a static text */
     car_optimizer_kind optimizer;
     int threads;
-    car_stack *stack,
-        *evaluation; /* [steps][batch]; the second without backward, with a state of its own */
-    float *gradient; /* [weight_floats], packed, as `first` and `second` */
+    car_stack *stack;      /* [steps][batch] */
+    car_stack *evaluation; /* the same without backward, with a state of its own */
+    float *gradient;       /* [weight_floats], packed, as `first` and `second` */
     float *first, *second; /* moments; NULL where the optimizer has none */
     float *state;          /* [batch][state floats]: start state before a batch with `reset` */
     double *chunk_sums;    /* [chunks] */
