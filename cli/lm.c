@@ -250,6 +250,17 @@ static car_status train_new(train_call *call, const cli_arguments *arguments,
     return status;
 }
 
+/* Options that would be without effect, because another one brings what they say. */
+static car_status refuse(const cli_verb *verb, const char *const *names, const char *by,
+                         car_error *error) {
+    for (int i = 0; names[i]; i++) {
+        if (cli_given(verb, names[i]))
+            return car_fail(error, CAR_USAGE, "lm train: %s brings its own %s; take --%s away", by,
+                            names[i], names[i]);
+    }
+    return CAR_OK;
+}
+
 static car_status check_call(const cli_verb *verb, const train_call *call,
                              const cli_arguments *arguments, car_error *error) {
     static const char *const may_change[] = {"minutes", "epochs", "updates", "threads",
@@ -261,10 +272,13 @@ static car_status check_call(const cli_verb *verb, const train_call *call,
         if (!call->options.output)
             return car_fail(error, CAR_USAGE,
                             "lm train: say where the model goes: -o m.safetensors");
-        if (call->load && (cli_given(verb, "net") || cli_given(verb, "level")))
-            return car_fail(error, CAR_USAGE,
-                            "lm train: --load brings its own net and level; take --net and --level "
-                            "away");
+        static const char *const net_parts[] = {"hidden", "layers", "embed", "dropout", NULL};
+        static const char *const model_parts[] = {"net",  "level",     "vocab", "cell",
+                                                  "init", "bias-init", NULL};
+        if (call->options.net || call->load)
+            CAR_TRY(refuse(verb, net_parts, call->load ? "--load" : "--net", error));
+        if (call->load)
+            CAR_TRY(refuse(verb, model_parts, "--load", error));
         return CAR_OK;
     }
     if (arguments->count > 0)
