@@ -542,9 +542,15 @@ static void generate(generator *g, uint64_t seed) {
             car_text_format(&g->text, ")\n");
             g->equations++;
         }
-        car_text_format(&g->text, "s%d' = %s", s, draw(g, 2) ? "tanh(" : "sigmoid(0.5*");
-        write_expression(g, 3);
-        car_text_format(&g->text, ")\n");
+        if (draw(g, 6) == 0) { /* a delay line or a second name */
+            car_text_format(&g->text, "s%d' = ", s);
+            write_value(g, false);
+        } else {
+            car_text_format(&g->text, "s%d' = %s", s, draw(g, 2) ? "tanh(" : "sigmoid(0.5*");
+            write_expression(g, 3);
+            car_text_format(&g->text, ")");
+        }
+        car_text_format(&g->text, "\n");
         g->updated = s + 1;
     }
     car_text_format(&g->text, "y = tanh(Last@x");
@@ -559,6 +565,27 @@ static void generate(generator *g, uint64_t seed) {
     car_text_format(&g->text, ")\n");
 }
 
+/* The same equations from the last to the first, the states too. */
+static void check_other_order(const generator *g, const struct car_cell *cell) {
+    static const char *const states[] = {"state s0\n", "state s1, s0\n", "state s2, s1, s0\n"};
+    const char *begin = strstr(strstr(g->text.data, "\n") + 1, "\n") + 1;
+    car_text text;
+    car_text_start(&text, NULL);
+    car_text_format(&text, "cell random(x) -> y\n%s", states[g->states - 1]);
+    for (const char *end = g->text.data + g->text.length; end > begin;) {
+        const char *line = end - 1;
+        while (line > begin && line[-1] != '\n')
+            line--;
+        car_text_add(&text, line, (size_t)(end - line));
+        end = line;
+    }
+    struct car_cell *other = compile(text.data);
+    if (strcmp(other->fingerprint, cell->fingerprint) != 0)
+        fail_msg("another order, another fingerprint:\n%s\n%s", cell->text, text.data);
+    car_cell_free(other);
+    car_text_free(&text);
+}
+
 static void random_cells(void **unused) {
     (void)unused;
     long points = 0, aside = 0, nodes = 0;
@@ -571,6 +598,7 @@ static void random_cells(void **unused) {
         struct car_cell *cell = compile(g.text.data);
         car_derivative_check result;
         check_cell(cell, (uint64_t)i, &result);
+        check_other_order(&g, cell);
         points += result.points;
         aside += result.set_aside;
         nodes += cell->graph.count;

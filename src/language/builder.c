@@ -45,11 +45,23 @@ int car_builder_add_apart(car_builder *builder, car_node node) {
     return builder->count++;
 }
 
+/* The slot of an equal node, or the empty one where it belongs. */
+static unsigned find_slot(const car_builder *builder, const car_node *node) {
+    unsigned slot = hash_node(node) & builder->slot_mask;
+    while (builder->slots[slot] && !equal(&builder->nodes[builder->slots[slot] - 1], node))
+        slot = (slot + 1) & builder->slot_mask;
+    return slot;
+}
+
 int car_builder_add(car_builder *builder, car_node node) {
-    unsigned slot = hash_node(&node) & builder->slot_mask;
-    for (; builder->slots[slot]; slot = (slot + 1) & builder->slot_mask)
-        if (equal(&builder->nodes[builder->slots[slot] - 1], &node))
-            return builder->slots[slot] - 1;
+    unsigned slot = find_slot(builder, &node);
+    if (!builder->slots[slot] && car_op_is_commutative(node.op)) {
+        car_node swapped = car_node_make(node.op, node.b, node.a, node.index, node.value);
+        unsigned other = find_slot(builder, &swapped);
+        slot = builder->slots[other] ? other : slot;
+    }
+    if (builder->slots[slot])
+        return builder->slots[slot] - 1;
     builder->slots[slot] = builder->count + 1;
     return car_builder_add_apart(builder, node);
 }

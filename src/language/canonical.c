@@ -6,8 +6,8 @@
  * products of x, products that no state reaches, the other products, what else is in the sum; within each
  * group the order of the equation. A sum is a tree of additions and left sides of subtractions whose inner
  * nodes nobody else uses; a product in it takes part when nobody else uses it either. (3) compact: dead
- * nodes dropped. Operands of other commutative operations are ordered by number; a sum with a chain keeps
- * its running value first.
+ * nodes dropped. Operands of commutative operations are ordered by number, but for sums with products, which
+ * keep the order of the equation (of the first one, where a sum stands in several in different orders).
  */
 #include "syntax.h"
 #include <string.h>
@@ -17,14 +17,13 @@ typedef struct car_canonicalizer {
     struct car_cell *cell;
     car_arena *scratch;
     car_builder simple, chained;
-    int *to_simple;    /* [source] */
-    int *to_chained;   /* [simple], -1: inside a sum */
-    int *uses;         /* [simple] by live nodes and roots */
-    bool *live;        /* [simple] */
-    bool *absorbed;    /* [simple] inside a bigger sum */
-    bool *is_sum;      /* [simple] the top of a sum with products */
-    bool *has_state;   /* [simple] depends on a state */
-    bool *has_product; /* [simple] a sum with a product somewhere in it */
+    int *to_simple;  /* [source] */
+    int *to_chained; /* [simple], -1: inside a sum */
+    int *uses;       /* [simple] by live nodes and roots */
+    bool *live;      /* [simple] */
+    bool *absorbed;  /* [simple] inside a bigger sum */
+    bool *is_sum;    /* [simple] the top of a sum with products */
+    bool *has_state; /* [simple] depends on a state */
     int term_count;
     struct car_term {
         int node;
@@ -48,14 +47,10 @@ static void simplify(car_canonicalizer *work) {
         car_node node = source->nodes[i];
         node.a = node.a >= 0 ? work->to_simple[node.a] : -1;
         node.b = node.b >= 0 ? work->to_simple[node.b] : -1;
-        bool sum = node.op == CAR_OP_ADD || node.op == CAR_OP_SUBTRACT;
-        bool product = node.op == CAR_OP_PRODUCT ||
-                       (sum && (work->has_product[node.a] || work->has_product[node.b]));
-        if (car_op_is_commutative(node.op) && !product)
+        if (car_op_is_commutative(node.op) && node.op != CAR_OP_ADD)
             order_operands(&node);
         int made = work->to_simple[i] = car_builder_simplify(&work->simple, node);
         const car_node *result = &work->simple.nodes[made];
-        work->has_product[made] |= product;
         work->has_state[made] = result->op == CAR_OP_STATE ||
                                 (result->a >= 0 && work->has_state[result->a]) ||
                                 (result->b >= 0 && work->has_state[result->b]);
@@ -270,11 +265,10 @@ static bool start(car_canonicalizer *work) {
     work->absorbed = car_arena_allocate(work->scratch, count, 1);
     work->is_sum = car_arena_allocate(work->scratch, count, 1);
     work->has_state = car_arena_allocate(work->scratch, count, 1);
-    work->has_product = car_arena_allocate(work->scratch, count, 1);
     work->terms = car_arena_allocate(work->scratch, count + 2, sizeof *work->terms);
     work->stack = car_arena_allocate(work->scratch, count + 2, sizeof *work->stack);
     return work->to_simple && work->to_chained && work->uses && work->live && work->absorbed &&
-           work->is_sum && work->has_state && work->has_product && work->terms && work->stack;
+           work->is_sum && work->has_state && work->terms && work->stack;
 }
 
 static car_status canonicalize(car_canonicalizer *work) {

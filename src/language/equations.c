@@ -81,11 +81,23 @@ static void copy_label(car_equation_writer *writer, int node) {
         memcpy(writer->labels[node], name, length + 1);
 }
 
+/* Whether the state's new value alone is read: its primed name must then be what readers of the node name. */
+static bool is_new_only(const struct car_cell *cell, int state) {
+    for (int i = 0; i < cell->graph.count; i++)
+        if (cell->graph.nodes[i].op == CAR_OP_STATE && cell->graph.nodes[i].index == state)
+            return false;
+    return true;
+}
+
 static void choose_labels(car_equation_writer *writer) {
     const struct car_cell *cell = writer->cell;
     const car_graph *graph = &cell->graph;
     for (int i = 0; i < graph->count; i++)
         copy_label(writer, i);
+    for (int s = 0; s < cell->state_count; s++)
+        if (is_new_only(cell, s))
+            snprintf(writer->labels[cell->next[s]], LABEL_SIZE, "%.*s'", CAR_NAME_LIMIT,
+                     cell->state_names[s]);
     for (int s = 0; s < cell->state_count; s++) {
         char *label = writer->labels[cell->next[s]];
         if (!*label && !is_leaf(&graph->nodes[cell->next[s]]))
@@ -210,11 +222,12 @@ static void write_node(car_equation_writer *writer, int number) {
 /* The name that the output has in the header: a state's when it is that state's next value. */
 static const char *output_name(const car_equation_writer *writer) {
     const struct car_cell *cell = writer->cell;
+    const char *name = NULL;
     for (int s = 0; s < cell->state_count; s++)
-        if (cell->next[s] == cell->output)
-            return cell->state_names[s];
+        if (cell->next[s] == cell->output && (!name || is_new_only(cell, s)))
+            name = cell->state_names[s];
     const char *label = writer->labels[cell->output];
-    return *label ? label : "y";
+    return name ? name : *label ? label : "y";
 }
 
 static void write_header(car_equation_writer *writer, const char *output) {
@@ -225,27 +238,47 @@ static void write_header(car_equation_writer *writer, const char *output) {
                         s + 1 == cell->state_count ? "\n" : "");
 }
 
+/* NAME' = the node itself, then `NAME2' = NAME'` for the others of which the new value alone is read. */
+static bool write_new_only(car_equation_writer *writer, int node) {
+    const struct car_cell *cell = writer->cell;
+    const char *before = NULL;
+    for (int s = 0; s < cell->state_count; s++) {
+        if (cell->next[s] != node || !is_new_only(cell, s))
+            continue;
+        car_text_format(writer->text, "%s' = ", cell->state_names[s]);
+        if (before)
+            car_text_format(writer->text, "%s'", before);
+        else
+            write_node(writer, node);
+        car_text_format(writer->text, "\n");
+        before = cell->state_names[s];
+    }
+    return before != NULL;
+}
+
+static bool is_primed(const char *label, const char *state) {
+    size_t length = strlen(state);
+    return strncmp(label, state, length) == 0 && strcmp(label + length, "'") == 0;
+}
+
 static void write_equations(car_equation_writer *writer, const char *output) {
     const struct car_cell *cell = writer->cell;
     for (int i = 0; i < cell->graph.count; i++) {
-        if (!*writer->labels[i])
+        if (!*writer->labels[i] || write_new_only(writer, i))
             continue;
         car_text_format(writer->text, "%s = ", writer->labels[i]);
         write_node(writer, i);
         car_text_format(writer->text, "\n");
     }
+    bool is_state = false;
     for (int s = 0; s < cell->state_count; s++) {
-        const char *label = writer->labels[cell->next[s]], *name = cell->state_names[s];
-        size_t length = strlen(name);
-        if (strncmp(label, name, length) == 0 && strcmp(label + length, "'") == 0)
+        is_state |= cell->next[s] == cell->output;
+        if (is_new_only(cell, s) || is_primed(writer->labels[cell->next[s]], cell->state_names[s]))
             continue;
-        car_text_format(writer->text, "%s' = ", name);
+        car_text_format(writer->text, "%s' = ", cell->state_names[s]);
         write_operand(writer, cell->next[s], LEVEL_SUM);
         car_text_format(writer->text, "\n");
     }
-    bool is_state = false;
-    for (int s = 0; s < cell->state_count; s++)
-        is_state |= cell->next[s] == cell->output;
     if (!is_state && !*writer->labels[cell->output]) {
         car_text_format(writer->text, "%s = ", output);
         write_node(writer, cell->output);

@@ -141,7 +141,8 @@ typedef struct car_builder {
 } car_builder;
 bool car_builder_start(car_builder *builder, car_arena *arena,
                        int capacity); /* false: out of memory */
-/* The number of a node equal to this one, which is added when there is none yet. */
+/* The number of a node equal to this one, its operands in either order if that does not matter; it is added when
+ * there is none yet. */
 int car_builder_add(car_builder *builder, car_node node);
 /* The same after bit-exact simplification: -(-a), a*1, a/1, arithmetic on constants where float and double agree. */
 int car_builder_simplify(car_builder *builder, car_node node);
