@@ -114,5 +114,12 @@ def test_links_lead_somewhere():
                 expect((path.parent / target).exists(), f"{path.name}: {target} does not exist")
 
 
+def test_design_names_every_file():
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    missing = [str(path.relative_to(ROOT)) for folder in ("src", "cli") for path in (ROOT / folder).rglob("*")
+               if path.suffix in (".c", ".h", ".inc", ".map") and f"`{path.name}`" not in text]
+    expect(not missing, f"docs/design.md does not say what these do: {missing}")
+
+
 if __name__ == "__main__":
     main(globals())
