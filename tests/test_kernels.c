@@ -101,10 +101,8 @@ static bool has_fma(const car_kernels *kernels) {
 static void each_level(void (*test)(const car_kernels *kernels, stream *numbers)) {
     for (int level = 0; level < CAR_CPU_LEVELS; level++) {
         const car_kernels *kernels = car_kernels_of((car_cpu_level)level);
-        if (!kernels) {
-            print_message("level %d: skipped, this machine cannot run it\n", level);
-            continue;
-        }
+        if (!kernels)
+            continue; /* test_choice prints why */
         stream numbers = {0};
         test(kernels, &numbers);
     }
@@ -453,46 +451,33 @@ static void special_values(const car_kernels *kernels, stream *numbers) {
     (void)numbers;
     static const struct {
         car_vector_op op;
-        float x, y;
-    } table[] = {{CAR_VECTOR_EXP, 0.0f, 1.0f},
-                 {CAR_VECTOR_EXP, -0.0f, 1.0f},
-                 {CAR_VECTOR_EXP, INFINITY, INFINITY},
-                 {CAR_VECTOR_EXP, 100.0f, INFINITY},
-                 {CAR_VECTOR_EXP, -INFINITY, 0.0f},
-                 {CAR_VECTOR_EXP, -200.0f, 0.0f},
-                 {CAR_VECTOR_LOG, 0.0f, -INFINITY},
-                 {CAR_VECTOR_LOG, -0.0f, -INFINITY},
-                 {CAR_VECTOR_LOG, 1.0f, 0.0f},
-                 {CAR_VECTOR_LOG, -1.0f, NAN},
-                 {CAR_VECTOR_LOG, -INFINITY, NAN},
-                 {CAR_VECTOR_LOG, INFINITY, INFINITY},
-                 {CAR_VECTOR_TANH, 0.0f, 0.0f},
-                 {CAR_VECTOR_TANH, -0.0f, -0.0f},
-                 {CAR_VECTOR_TANH, 30.0f, 1.0f},
-                 {CAR_VECTOR_TANH, -30.0f, -1.0f},
-                 {CAR_VECTOR_TANH, INFINITY, 1.0f},
-                 {CAR_VECTOR_TANH, -INFINITY, -1.0f},
-                 {CAR_VECTOR_TANH, FLT_MAX, 1.0f},
-                 {CAR_VECTOR_SIGMOID, 0.0f, 0.5f},
-                 {CAR_VECTOR_SIGMOID, 40.0f, 1.0f},
-                 {CAR_VECTOR_SIGMOID, -200.0f, 0.0f},
-                 {CAR_VECTOR_SIGMOID, INFINITY, 1.0f},
-                 {CAR_VECTOR_SIGMOID, -INFINITY, 0.0f},
-                 {CAR_VECTOR_SOFTPLUS, INFINITY, INFINITY},
-                 {CAR_VECTOR_SOFTPLUS, -INFINITY, 0.0f},
-                 {CAR_VECTOR_SOFTPLUS, 50.0f, 50.0f},
-                 {CAR_VECTOR_RELU, -1.0f, 0.0f},
-                 {CAR_VECTOR_RELU, 2.5f, 2.5f},
-                 {CAR_VECTOR_RELU, -INFINITY, 0.0f},
-                 {CAR_VECTOR_SQRT, -1.0f, NAN},
-                 {CAR_VECTOR_ABS, -3.0f, 3.0f},
-                 {CAR_VECTOR_NEGATE, 0.0f, -0.0f}};
+        int count;
+        float x[7], y[7];
+    } table[] = {{CAR_VECTOR_EXP,
+                  6,
+                  {0.0f, -0.0f, INFINITY, 100.0f, -INFINITY, -200.0f},
+                  {1.0f, 1.0f, INFINITY, INFINITY, 0.0f, 0.0f}},
+                 {CAR_VECTOR_LOG,
+                  6,
+                  {0.0f, -0.0f, 1.0f, -1.0f, -INFINITY, INFINITY},
+                  {-INFINITY, -INFINITY, 0.0f, NAN, NAN, INFINITY}},
+                 {CAR_VECTOR_TANH,
+                  7,
+                  {0.0f, -0.0f, 30.0f, -30.0f, INFINITY, -INFINITY, FLT_MAX},
+                  {0.0f, -0.0f, 1.0f, -1.0f, 1.0f, -1.0f, 1.0f}},
+                 {CAR_VECTOR_SIGMOID,
+                  5,
+                  {0.0f, 40.0f, -200.0f, INFINITY, -INFINITY},
+                  {0.5f, 1.0f, 0.0f, 1.0f, 0.0f}},
+                 {CAR_VECTOR_SOFTPLUS, 3, {INFINITY, -INFINITY, 50.0f}, {INFINITY, 0.0f, 50.0f}},
+                 {CAR_VECTOR_RELU, 3, {-1.0f, 2.5f, -INFINITY}, {0.0f, 2.5f, 0.0f}},
+                 {CAR_VECTOR_SQRT, 2, {-1.0f, 0.0f}, {NAN, 0.0f}},
+                 {CAR_VECTOR_ABS, 2, {-3.0f, -INFINITY}, {3.0f, INFINITY}},
+                 {CAR_VECTOR_NEGATE, 2, {0.0f, 1.0f}, {-0.0f, -1.0f}}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        float y;
-        kernels->map(table[i].op, &table[i].x, &y, 1);
-        if (!same_bits(y, table[i].y))
-            fail_msg("%s(%g) is %.9g at %s", car_vector_op_text(table[i].op), (double)table[i].x,
-                     (double)y, kernels->name);
+        float y[7];
+        kernels->map(table[i].op, table[i].x, y, (size_t)table[i].count);
+        assert_same(y, table[i].y, (size_t)table[i].count);
     }
     for (int op = CAR_VECTOR_NEGATE; op <= CAR_VECTOR_ABS; op++) {
         float x = NAN, y = 0.0f;

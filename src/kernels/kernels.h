@@ -7,8 +7,10 @@
  *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
  *   matrix.inc        packed matrix product: register tiles and the loops around them
  *   program.inc       the vector-program interpreter
- *   rows.inc          softmax cross-entropy, means, column sums, gather/scatter, dropout
+ *   rows.inc          softmax cross-entropy, means, column sums, dropout
  *   optimize.inc      squared norm, SGD, Adam, RMSProp on flat arrays
+ *   table.inc         the table of a level, from the functions of the templates
+ *   operations.c      names and operand counts of the operations of vector programs
  *   plain.c           the same jobs as plain scalar loops: what every kernel is tested against
  *
  * Layouts. A "block" is 16 units. A row of n units is stored padded to a multiple of 16; padding is 0.
@@ -33,15 +35,20 @@ static inline int car_padded(int units) {
     return car_blocks(units) * CAR_BLOCK;
 }
 
-typedef enum car_cpu_level { CAR_CPU_BASELINE, CAR_CPU_AVX2, CAR_CPU_AVX512, CAR_CPU_LEVELS } car_cpu_level;
+typedef enum car_cpu_level {
+    CAR_CPU_BASELINE,
+    CAR_CPU_AVX2,
+    CAR_CPU_AVX512,
+    CAR_CPU_LEVELS
+} car_cpu_level;
 
 /* ---- Packed matrix product ---------------------------------------------------------------------------- */
 
 typedef struct car_product_block {
     int32_t c;       /* where this block of 16 columns stands in a row of c, in floats */
-    int32_t initial; /* where it starts in `initial`; -1: start from 0; -2: go on from what c holds */
+    int32_t initial; /* where it starts in `initial`, or one of: */
 } car_product_block;
-enum { CAR_FROM_ZERO = -1, CAR_FROM_C = -2 };
+enum { CAR_FROM_ZERO = -1, CAR_FROM_C = -2 /* go on from what c holds */ };
 
 /* c[row][column] = start + sum over k of a[row][k] * panels[k][column], K = parts * part_length.
  * a[row][k] stands at a + row*a_row_stride + (k / part_length)*part_stride + k % part_length, so that an
@@ -63,26 +70,26 @@ typedef struct car_product {
 
 /* name, text, operands. out, a, b, c are registers; a register holds one strip of units. */
 #define CAR_VECTOR_OP_MAP(X)                                                                       \
-    X(LOAD, "load", 0)          /* out = slot */                                                   \
-    X(STORE, "store", 1)        /* slot = a; padding units are written as 0 */                     \
-    X(CONSTANT, "constant", 0)  /* out = value */                                                  \
+    X(LOAD, "load", 0)         /* out = slot */                                                    \
+    X(STORE, "store", 1)       /* slot = a; padding units are written as 0 */                      \
+    X(CONSTANT, "constant", 0) /* out = value */                                                   \
     X(ADD, "add", 2)                                                                               \
     X(SUBTRACT, "subtract", 2)                                                                     \
     X(MULTIPLY, "multiply", 2)                                                                     \
     X(DIVIDE, "divide", 2)                                                                         \
-    X(FMA, "fma", 3)            /* a*b + c, rounded once (twice at baseline) */                    \
+    X(FMA, "fma", 3) /* a*b + c, rounded once (twice at baseline) */                               \
     X(NEGATE, "negate", 1)                                                                         \
     X(SIGMOID, "sigmoid", 1)                                                                       \
     X(TANH, "tanh", 1)                                                                             \
-    X(RELU, "relu", 1)          /* NaN stays NaN */                                                \
+    X(RELU, "relu", 1) /* NaN stays NaN */                                                         \
     X(EXP, "exp", 1)                                                                               \
     X(LOG, "log", 1)                                                                               \
     X(SQRT, "sqrt", 1)                                                                             \
     X(SOFTPLUS, "softplus", 1)                                                                     \
     X(ABS, "abs", 1)                                                                               \
-    X(MAX, "max", 2)            /* a > b ? a : b */                                                \
-    X(MIN, "min", 2)            /* a < b ? a : b */                                                \
-    X(GREATER, "greater", 2)    /* a > b ? 1 : 0 */                                                \
+    X(MAX, "max", 2)                           /* a > b ? a : b */                                 \
+    X(MIN, "min", 2)                           /* a < b ? a : b */                                 \
+    X(GREATER, "greater", 2)                   /* a > b ? 1 : 0 */                                 \
     X(SIGMOID_GRADIENT, "sigmoid_gradient", 2) /* a * (b * (1 - b)) */                             \
     X(TANH_GRADIENT, "tanh_gradient", 2)       /* a * fma(-b, b, 1) */
 
@@ -110,7 +117,7 @@ typedef struct car_vector_program {
 } car_vector_program;
 
 /* Where a slot's value of (row, unit) is: base + row*row_stride + (unit/16)*block_stride + unit%16;
- * with block_stride 0 it is one float a row, base[row*row_stride], given to all units. */
+ * with block_stride 0 it is one float a row, base[row*row_stride], given to all units (LOAD only). */
 typedef struct car_vector_slot {
     float *base;
     int64_t row_stride, block_stride;
@@ -119,10 +126,10 @@ typedef struct car_vector_slot {
 /* ---- Optimizers --------------------------------------------------------------------------------------- */
 
 typedef enum car_optimizer_kind {
-    CAR_OPTIMIZER_SGD,     /* momentum > 0: v = momentum*v + g; w -= rate*v */
-    CAR_OPTIMIZER_ADAM,    /* Kingma & Ba 2015 */
-    CAR_OPTIMIZER_ADAMW,   /* Loshchilov & Hutter 2019: decay outside the moments */
-    CAR_OPTIMIZER_RMSPROP  /* Tieleman & Hinton 2012 */
+    CAR_OPTIMIZER_SGD,    /* momentum > 0: v = momentum*v + g; w -= rate*v */
+    CAR_OPTIMIZER_ADAM,   /* Kingma & Ba 2015 */
+    CAR_OPTIMIZER_ADAMW,  /* Loshchilov & Hutter 2019: decay outside the moments */
+    CAR_OPTIMIZER_RMSPROP /* Tieleman & Hinton 2012 */
 } car_optimizer_kind;
 
 /* One sweep over floats [begin, end): clip, decay, moments, weights. Where gradient and moments are 0 and the
@@ -177,20 +184,22 @@ typedef struct car_kernels {
     void (*softmax_loss)(float *logits, int64_t row_stride, int classes, const int32_t *targets,
                          float scale, bool gradient, float *loss, int row_begin, int row_end);
     /* logits become probabilities softmax(logits / temperature) in place. */
-    void (*softmax)(float *logits, int64_t row_stride, int classes, float temperature, int row_begin,
-                    int row_end);
+    void (*softmax)(float *logits, int64_t row_stride, int classes, float temperature,
+                    int row_begin, int row_end);
 
     /* sum of squares of x[0..count) in a fixed order (16 lanes, then a tree), accumulated in double. */
     double (*square_sum)(const float *x, size_t count);
     void (*update)(const car_update *update, size_t begin, size_t end);
-    void (*add)(float *out, const float *x, size_t count);                /* out += x */
-    void (*multiply)(float *out, const float *x, const float *mask, size_t count); /* out = x*mask */
+    void (*add)(float *out, const float *x, size_t count); /* out += x */
+    void (*multiply)(float *out, const float *x, const float *mask,
+                     size_t count); /* out = x*mask */
     /* mask[i] = 0 or scale: counter-based (car_random_block), element i of row `lane` at absolute time t;
      * the mask of a row depends on (key, time, lane, unit) alone. Padding gets 0. */
-    void (*dropout_mask)(car_random_key key, uint64_t time, uint64_t lane, float probability, int units,
-                         float *mask);
+    void (*dropout_mask)(car_random_key key, uint64_t time, uint64_t lane, float probability,
+                         int units, float *mask);
 
-    /* Elementwise maths on arrays, for tests of all floats and for heads. */
+    /* Elementwise maths on arrays, for tests of all floats and for heads. Operations of one operand; others
+     * leave `out` as it is. */
     void (*map)(car_vector_op op, const float *x, float *out, size_t count);
     bool (*all_finite)(const float *x, size_t count);
 } car_kernels;
