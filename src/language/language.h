@@ -153,11 +153,13 @@ struct car_cell {
 /* ---- canonical.c -------------------------------------------------------------------------------------- */
 
 /*
- * Canonical form: dead nodes dropped, equal nodes shared, constants folded where float and double agree,
- * -(-a) -> a, a*1 -> a, a/1 -> a, operands of commutative operations ordered, and sums that contain products
- * turned into PRODUCT chains, which state the order of summation: bias, then products of x alone, then the
- * other products in the order of the equation; what else is in the sum is added after.
- * A link of a chain (the b of a PRODUCT) is used by that PRODUCT alone.
+ * Canonical form: dead nodes dropped, equal nodes shared, constants folded where float and double
+ * agree, -(-a) -> a, a*1 -> a, a/1 -> a, operands of commutative operations ordered, and sums that contain
+ * products turned into PRODUCT chains, which state the order of summation: the first vector parameter (bias),
+ * then products of x itself, then products that no state reaches, then the other products, each in the order of
+ * the equation; what else is in the sum is added after, in that order too.
+ * A link of a chain (the b of a PRODUCT: a PRODUCT, or first a VECTOR) is used by that PRODUCT alone; a vector
+ * parameter that heads several chains has a VECTOR node for each. A product with several uses has b = -1.
  */
 car_status car_canonicalize(struct car_cell *cell, car_error *error) CAR_CHECK_RESULT;
 
