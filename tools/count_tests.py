@@ -51,7 +51,8 @@ def main():
         counted = count(entry)
         sums = [a + b for a, b in zip(sums, counted)]
         mark = "FAILED" if counted[1] else "ok"
-        print(f"  {entry['name']:<24} {counted[0]:>4} passed {counted[1]:>3} failed {counted[2]:>3} skipped"
+        name = entry["name"].split(" / ")[-1]
+        print(f"  {name:<24} {counted[0]:>4} passed {counted[1]:>3} failed {counted[2]:>3} skipped"
               f"  {entry.get('duration', 0):7.1f} s  {mark}", file=sys.stderr)
         if counted[1]:
             failures.append(entry)
