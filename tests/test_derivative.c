@@ -411,6 +411,50 @@ static void zoo(void **unused) {
     }
 }
 
+/* From the initial states of the text (slstm's stabiliser at -1e30) everything is finite, gradients too. */
+static void zoo_starts_finite(void **unused) {
+    (void)unused;
+    const car_zoo_entry *entries;
+    int count = car_zoo_entries(&entries);
+    for (int i = 0; i < count; i++) {
+        struct car_cell *cell = compile(entries[i].text);
+        bench b;
+        bench_start(&b, cell, 5);
+        double initial[4][UNITS], final[4][UNITS], dinitial[4][UNITS], y[STEPS][UNITS],
+            dx[STEPS * UNITS];
+        double **dparameters = calloc((size_t)cell->parameter_count + 1, sizeof *dparameters);
+        assert_non_null(dparameters);
+        assert_true(cell->state_count <= 4);
+        for (int p = 0; p < cell->parameter_count; p++) {
+            dparameters[p] =
+                calloc(UNITS * columns_of(cell, p, b.oracle.input_size), sizeof(double));
+            assert_non_null(dparameters[p]);
+        }
+        for (int s = 0; s < cell->state_count; s++)
+            for (int k = 0; k < UNITS; k++)
+                initial[s][k] = cell->state_init[s].value, final[s][k] = 1;
+        b.oracle.initial = initial[0];
+        assert_int_equal(car_oracle_forward(&b.oracle, y[0], NULL, NULL, NULL), CAR_OK);
+        assert_int_equal(
+            car_oracle_backward(&b.oracle, y[0], final[0], dx, dinitial[0], dparameters, NULL),
+            CAR_OK);
+        for (int k = 0; k < STEPS * b.oracle.input_size; k++)
+            assert_true(isfinite(dx[k]));
+        for (int k = 0; k < STEPS * UNITS; k++)
+            assert_true(isfinite(y[k / UNITS][k % UNITS]));
+        for (int k = 0; k < cell->state_count * UNITS; k++)
+            assert_true(isfinite(dinitial[k / UNITS][k % UNITS]));
+        for (int p = 0; p < cell->parameter_count; p++) {
+            for (size_t k = 0; k < UNITS * columns_of(cell, p, b.oracle.input_size); k++)
+                assert_true(isfinite(dparameters[p][k]));
+            free(dparameters[p]);
+        }
+        free(dparameters);
+        bench_end(&b);
+        car_cell_free(cell);
+    }
+}
+
 /* ---- Random cells ------------------------------------------------------------------------------------- */
 
 typedef struct generator {
@@ -669,6 +713,7 @@ int main(void) {
         cmocka_unit_test(functions_by_hand),
         cmocka_unit_test(rest_by_hand),
         cmocka_unit_test(zoo),
+        cmocka_unit_test(zoo_starts_finite),
         cmocka_unit_test(random_cells),
         cmocka_unit_test(spoiled_gradients_are_found),
         cmocka_unit_test(sizes_are_checked),
