@@ -4,13 +4,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { STEPS = 24, KEPT = 12 };
 
-static int fail(const char *what, const car_error *error) {
-    fprintf(stderr, "%s: %s\n", what, error->message);
-    return (int)error->status;
+static void stop(const car_error *error) {
+    fprintf(stderr, "%s\n", error->message);
+    exit((int)error->status);
 }
 
 static car_status make_model(car_model **model, car_error *error) {
@@ -29,13 +28,13 @@ int main(int count, char **arguments) {
     car_model *model;
     car_session *session;
     if (count > 1 ? car_model_load(arguments[1], NULL, &model, &error) : make_model(&model, &error))
-        return fail("model", &error);
+        stop(&error);
     if (car_model_input_size(model) != 1 || car_model_output_size(model) != 1) {
         fprintf(stderr, "this example wants a model of one input and one output\n");
         return 2;
     }
     if (car_session_create(model, &(car_session_options){.lanes = 1}, NULL, &session, &error))
-        return fail("session", &error);
+        stop(&error);
 
     float *state = malloc(car_session_state_size(session) * sizeof *state);
     float output[STEPS], again;
@@ -46,7 +45,7 @@ int main(int count, char **arguments) {
         if (t == KEPT)
             car_session_get_state(session, 0, state); /* what the model remembers here */
         if (car_session_step(session, &input, &output[t], &error))
-            return fail("step", &error);
+            stop(&error);
         printf("%2d  in %+.4f  out %+.6f\n", t, (double)input, (double)output[t]);
     }
 
@@ -55,8 +54,8 @@ int main(int count, char **arguments) {
     for (int t = KEPT; t < STEPS; t++) {
         float input = sinf(0.3f * (float)t);
         if (car_session_step(session, &input, &again, &error))
-            return fail("step", &error);
-        different += memcmp(&again, &output[t], sizeof again) != 0;
+            stop(&error);
+        different += again != output[t];
     }
     printf("replayed from step %d: %d of %d outputs differ\n", KEPT, different, STEPS - KEPT);
     free(state);

@@ -2,11 +2,10 @@
  * Build: cc train_lm.c $(pkg-config --cflags --libs carousel) -lm */
 #include "carousel.h"
 #include <stdio.h>
-#include <string.h>
 
 enum { LANES = 4, STEPS = 20, UPDATES = 300, CHARACTERS = 128 };
 
-static const char sentence[] = "she sells sea shells by the sea shore. ";
+static const unsigned char sentence[] = "she sells sea shells by the sea shore. ";
 
 static int fail(const char *what, const car_error *error) {
     fprintf(stderr, "%s: %s\n", what, error->message);
@@ -15,7 +14,7 @@ static int fail(const char *what, const car_error *error) {
 
 /* Lane b of update u goes on where it stopped; the target is the next character. */
 static void fill(int update, int32_t *input, int32_t *target) {
-    size_t length = strlen(sentence);
+    size_t length = sizeof sentence - 1;
     for (int t = 0; t < STEPS; t++)
         for (int b = 0; b < LANES; b++) {
             size_t at = (size_t)update * STEPS + (size_t)t + (size_t)b * 7;

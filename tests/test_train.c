@@ -352,7 +352,7 @@ typedef struct copy_task {
 static int draw(uint64_t number, int lane, int step, int below) {
     uint32_t r[4];
     car_random_block((car_random_key){.seed = 9, .purpose = CAR_RANDOM_TEST}, number,
-                     (uint64_t)(lane * 1000 + step), r);
+                     (uint64_t)lane * 1000 + (uint64_t)step, r);
     return (int)(r[0] % (uint32_t)below);
 }
 

@@ -61,7 +61,7 @@ static inline void make_batch(language_batch *out, int lanes, int steps, int64_t
         int symbol = lane % SYMBOLS;
         for (int t = 0; t < steps; t++) {
             uint32_t coin[4];
-            car_random_block(key, (uint64_t)number, (uint64_t)(lane * 1000 + t), coin);
+            car_random_block(key, (uint64_t)number, (uint64_t)lane * 1000 + (uint64_t)t, coin);
             int next = (symbol * 3 + 1 + (coin[0] % 4 == 0)) % SYMBOLS;
             out->input[t * lanes + lane] = symbol;
             out->target[t * lanes + lane] = next;

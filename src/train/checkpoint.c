@@ -321,7 +321,7 @@ static car_status read_moments(const car_container *container, const char *origi
 
 static car_status read_state(const car_container *container, const char *origin, const char *name,
                              const car_trainer *trainer, car_stack *stack, car_error *error) {
-    const float *data;
+    const float *data = NULL;
     size_t shape[2] = {(size_t)trainer->options.batch, trainer->state_floats};
     if (trainer->state_floats == 0)
         return CAR_OK;

@@ -117,7 +117,7 @@ static bool begin_replay(replay *again, const car_trainer *trainer, const car_ba
             model->net->layers[i].cell->graph.count > again->most_names)
             again->most_names = model->net->layers[i].cell->graph.count;
     again->layers = car_allocate(trainer->allocator, count + 1, sizeof *again->layers);
-    again->plans = car_allocate(trainer->allocator, count + 1, sizeof *again->plans);
+    again->plans = car_allocate(trainer->allocator, count + 1, sizeof(car_plan *));
     again->name_counts = car_allocate(trainer->allocator, count + 1, sizeof *again->name_counts);
     again->names = car_allocate(trainer->allocator, (count + 1) * (size_t)(again->most_names + 1),
                                 sizeof *again->names);

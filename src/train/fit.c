@@ -55,10 +55,9 @@ static double seconds_left(const loop *run) {
     if (run->timed_updates == 0)
         return NAN;
     int64_t updates = state->last_update - state->update;
-    double validations =
-        run->source->validate ? (double)(updates / validation_interval(run)) + 1 : 0;
+    int64_t validations = run->source->validate ? updates / validation_interval(run) + 1 : 0;
     return (double)updates * run->update_seconds / (double)run->timed_updates +
-           validations * run->validation_seconds;
+           (double)validations * run->validation_seconds;
 }
 
 static void tell(const loop *run, bool validated) {
