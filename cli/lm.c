@@ -345,15 +345,15 @@ static int train(int argc, char **argv) {
         .usage = "[options] FILE... -o MODEL",
         .examples =
             "carousel lm train book.txt -o m.safetensors --minutes 5\n"
-            "carousel lm train a.c b.c --level byte --net 'embed 64 | gru 512 | softmax' "
-            "-o m.safetensors\n"
-            "carousel lm train ptb.train.txt --valid ptb.valid.txt --level word -o m.safetensors\n"
+            "carousel lm train a.c b.c -o c.safetensors --level byte --cell gru\n"
+            "carousel lm train a.txt -o m.safetensors --net 'embed 64 | gru 512 | softmax'\n"
+            "carousel lm train a.txt --valid b.txt --level word -o m.safetensors\n"
             "carousel lm train --resume m.safetensors.last\n",
         .notes =
-            "Several files are read as one text, - is a pipe. A text is cut into --batch pieces\n"
-            "of floor(tokens / batch) tokens that are read side by side, --unroll tokens an\n"
-            "update; the state is carried on. An epoch is floor((piece - 1) / unroll) updates;\n"
-            "fewer tokens than that at the end of a piece are left out.\n"
+            "Several files are read as one text, - is a pipe. A text is cut into --batch\n"
+            "pieces of floor(tokens / batch) tokens that are read side by side, --unroll\n"
+            "tokens an update; the state is carried on. An epoch is floor((piece - 1) /\n"
+            "unroll) updates; fewer tokens than that at the end of a piece are left out.\n"
             "Ctrl-C saves MODEL.last and ends with 130.\n",
         .options = call.table,
         .option_count = call.count,

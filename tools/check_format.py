@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Is every source as clang-format writes it? Exit 1 if not, 77 (skipped) where there is no clang-format."""
+"""Is every .c file as clang-format writes it? Exit 1 if not, 77 (skipped) where there is no clang-format.
+
+Headers are laid out by hand: their tables and comments are there to be read."""
 import pathlib
 import shutil
 import subprocess
@@ -14,7 +16,7 @@ def main():
         print("skipped: no clang-format here")
         return 77
     files = sorted(str(path) for folder in FOLDERS for path in (root / folder).rglob("*")
-                   if path.suffix in (".c", ".h"))
+                   if path.suffix == ".c")
     run = subprocess.run(["clang-format", "--dry-run", "-Werror", *files], cwd=root, capture_output=True, text=True,
                          check=False)
     wrong = sorted({line.split(":")[0] for line in run.stderr.splitlines() if "error:" in line})
