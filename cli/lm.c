@@ -349,12 +349,11 @@ static int train(int argc, char **argv) {
             "carousel lm train a.txt -o m.safetensors --net 'embed 64 | gru 512 | softmax'\n"
             "carousel lm train a.txt --valid b.txt --level word -o m.safetensors\n"
             "carousel lm train --resume m.safetensors.last\n",
-        .notes =
-            "Several files are read as one text, - is a pipe. A text is cut into --batch\n"
-            "pieces of floor(tokens / batch) tokens that are read side by side, --unroll\n"
-            "tokens an update; the state is carried on. An epoch is floor((piece - 1) /\n"
-            "unroll) updates; fewer tokens than that at the end of a piece are left out.\n"
-            "Ctrl-C saves MODEL.last and ends with 130.\n",
+        .notes = "Several files are read as one text, - is a pipe. A text is cut into --batch\n"
+                 "pieces of floor(tokens / batch) tokens that are read side by side, --unroll\n"
+                 "tokens an update; the state is carried on. An epoch is floor((piece - 1) /\n"
+                 "unroll) updates; fewer tokens than that at the end of a piece are left out.\n"
+                 "Ctrl-C saves MODEL.last and ends with 130.\n",
         .options = call.table,
         .option_count = call.count,
         .least_operands = 0,
