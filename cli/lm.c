@@ -207,6 +207,20 @@ static void result_json(const car_lm_result *result, const char *model, car_text
                     result->fit.stopped_by_signal ? "true" : "false");
 }
 
+/* The thresholds, and in how many updates the gradient was above one of them. */
+static void add_clipping(car_text *text, const car_lm_facts *facts, int64_t clipped,
+                         int64_t updates) {
+    if (facts->clip <= 0 && facts->clip_value <= 0)
+        return;
+    car_text_format(text, "; gradient clipped");
+    if (facts->clip > 0)
+        car_text_format(text, " to norm %g", facts->clip);
+    if (facts->clip_value > 0)
+        car_text_format(text, "%s to values of %g", facts->clip > 0 ? " and" : "",
+                        facts->clip_value);
+    car_text_format(text, " in %lld of %lld updates", (long long)clipped, (long long)updates);
+}
+
 static void result_text(const car_lm_result *result, const char *model, car_text *text) {
     if (result->saved && model)
         car_text_format(text, "%s: ", model);
@@ -222,6 +236,7 @@ static void result_text(const car_lm_result *result, const char *model, car_text
         car_text_format(text, " (%.4f nats) after update %lld", result->fit.best_validation,
                         (long long)result->fit.best_update);
     }
+    add_clipping(text, &result->facts, result->fit.clipped, result->fit.updates);
     car_text_format(text, "\n");
 }
 

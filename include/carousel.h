@@ -190,7 +190,7 @@ typedef struct car_step_result {
     double loss;          /* mean over the counted targets: nats for softmax and sigmoid, squared error for linear */
     int64_t counted;      /* targets */
     double gradient_norm; /* before clipping */
-    bool clipped;         /* by norm */
+    bool clipped;         /* by norm or by value */
 } car_step_result;
 
 CAR_API car_status car_trainer_create(const car_model *model, const car_trainer_options *options,

@@ -250,6 +250,33 @@ static void test_clipping(void **state) {
     }
 }
 
+static void test_clipping_by_value(void **state) {
+    (void)state;
+    for (int clip = 0; clip < 2; clip++) {
+        car_trainer_options options = {.batch = 4,
+                                       .steps = 6,
+                                       .threads = 2,
+                                       .optimizer = "sgd",
+                                       .clip_value = clip ? 1e-4f : 1e2f};
+        car_trainer *trainer =
+            make_trainer("embed 6 | rnn 9 | softmax", SYMBOLS, SYMBOLS, &options);
+        size_t bytes = trainer->weight_floats * sizeof(float);
+        float *before = malloc(bytes), moved = 0;
+        assert_non_null(before);
+        memcpy(before, trainer->model->weights, bytes);
+        language_batch data;
+        car_step_result step;
+        make_batch(&data, 4, 6, 0);
+        ok(car_trainer_step(trainer, &data.batch, 1, &step, fault));
+        for (size_t i = 0; i < trainer->weight_floats; i++)
+            moved = fmaxf(moved, fabsf(trainer->model->weights[i] - before[i]));
+        assert_int_equal(step.clipped, clip);
+        assert_int_equal(moved < 1.01e-4f, clip);
+        free(before);
+        car_trainer_free(trainer);
+    }
+}
+
 /* ---- the same bits ------------------------------------------------------------------------------------ */
 
 static void test_threads_do_not_matter(void **state) {
@@ -626,6 +653,7 @@ int main(void) {
         cmocka_unit_test(test_optimizers),
         cmocka_unit_test(test_gradient_is_the_slope),
         cmocka_unit_test(test_clipping),
+        cmocka_unit_test(test_clipping_by_value),
         cmocka_unit_test(test_threads_do_not_matter),
         cmocka_unit_test(test_state_is_carried),
         cmocka_unit_test(test_dropout),

@@ -285,6 +285,8 @@ static void gather_facts(lm_run *run, const car_lm_data *data) {
         .parameters = car_model_parameter_count(model),
         .updates_per_epoch = run->train.batches,
         .updates_done = car_trainer_updates(run->trainer),
+        .clip = run->options->clip,
+        .clip_value = run->options->clip_value,
     };
 }
 

@@ -89,6 +89,7 @@ typedef struct car_lm_facts {
     size_t train_tokens, valid_tokens, train_unknown, valid_unknown;
     const char *net; /* borrowed */
     int64_t parameters, updates_per_epoch, updates_done;
+    double clip, clip_value; /* thresholds; 0: off */
 } car_lm_facts;
 
 typedef struct car_lm_watch {

@@ -279,6 +279,28 @@ static void visit_gradient_norm(sweep *task, int chunk, size_t begin, size_t end
         trainer->model->kernels->square_sum(trainer->gradient + begin, end - begin);
 }
 
+/* The largest size in the gradient, for the count of updates clipped by value. */
+static void visit_largest(sweep *task, int chunk, size_t begin, size_t end) {
+    car_trainer *trainer = task->trainer;
+    float largest = 0;
+    for (size_t i = begin; i < end; i++) {
+        float size = fabsf(trainer->gradient[i]);
+        largest = size > largest ? size : largest;
+    }
+    trainer->chunk_sums[chunk] = (double)largest;
+}
+
+static bool exceeds_clip_value(car_trainer *trainer, float gradient_scale) {
+    sweep task = {.trainer = trainer, .visit = visit_largest};
+    if (trainer->options.clip_value <= 0)
+        return false;
+    run_sweep(&task);
+    for (int chunk = 0; chunk < trainer->chunks; chunk++)
+        if ((float)trainer->chunk_sums[chunk] * gradient_scale > trainer->options.clip_value)
+            return true;
+    return false;
+}
+
 /* The new weights are still in cache: their norm, which is not finite when one of them is not, is almost free. */
 static void visit_update(sweep *task, int chunk, size_t begin, size_t end) {
     car_trainer *trainer = task->trainer;
@@ -394,6 +416,7 @@ static car_status update_weights(car_trainer *trainer, float rate, car_step_resu
         scale = (float)(limit / norm);
         result->clipped = true;
     }
+    result->clipped = exceeds_clip_value(trainer, scale) || result->clipped;
     if (update_is_safe(trainer, rate, norm * (double)scale))
         apply_update(trainer, rate, scale);
     else
