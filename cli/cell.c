@@ -6,8 +6,8 @@
  * stage by stage.
  */
 #include "cli.h"
+#include "emitted.h"
 #include "language.h"
-#include "plan.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -257,12 +257,13 @@ static int check(int argc, char **argv) {
     return code;
 }
 
-/* ---- explain
- * ------------------------------------------------------------------------------------------ */
+/* ---- explain ---------------------------------------------------------------------------------- */
 
 static car_status explain_text(const car_cell *cell, int units, int inputs, car_text *text,
                                car_error *error) {
-    const car_plan_options options = {.training = true};
+    const car_kernels *kernels;
+    CAR_TRY(car_kernels_choose(&kernels, error));
+    const car_plan_options options = {.emitted = car_emitted_of(kernels->level), .training = true};
     const car_shape input = {.size = inputs, .parts = 1};
     car_plan *plan;
     CAR_TRY(car_plan_create(cell, input, units, &options, NULL, &plan, error));

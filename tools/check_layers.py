@@ -8,7 +8,7 @@ Rules:
   1. A room of src/ includes its own headers and those of the rooms it stands on. cli/ may include all rooms,
      examples/ only carousel.h. (Tests and bench see what they measure.)
   2. No source file is longer than 1,000 lines.
-  3. src/kernels, src/plan and src/network do not contain the words lstm or gru: cells are text, not code.
+  3. src/kernels, src/plan, src/emitted and src/network do not contain the words lstm or gru: cells are text, not code.
   4. src/ never exits, aborts or writes to stdout or stderr.
 """
 import pathlib
@@ -19,19 +19,21 @@ BASE = {"base"}
 KERNELS = BASE | {"kernels"}
 LANGUAGE = BASE | {"language"}
 PLAN = KERNELS | LANGUAGE | {"plan"}
-NETWORK = PLAN | {"network"}
+EMITTED = PLAN | {"emitted"}
+NETWORK = EMITTED | {"network"}
 TRAIN = NETWORK | {"train"}
 DATA = BASE | {"data"}
 REPORT = BASE | {"report"}
 TASKS = TRAIN | DATA | {"tasks"}
 MAY_SEE = {
-    "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "network": NETWORK,
+    "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "emitted": EMITTED,
+    "network": NETWORK,
     "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "library": {"library"},
     "cli": TASKS | REPORT | {"cli"}, "examples": {"examples"},
 }
 SOURCES = {".c", ".h", ".inc"}
 LONGEST = 1000
-NO_CELL_NAMES = {"kernels", "plan", "network"}
+NO_CELL_NAMES = {"kernels", "plan", "emitted", "network"}
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
 FORBIDDEN = re.compile(

@@ -86,7 +86,9 @@ static car_status make_plans(car_model *model, int index, car_error *error) {
     const car_net_layer *layer = &model->net->layers[index];
     car_model_layer *made = &model->layers[index];
     const car_shape input = {made->size.input, 1};
-    const car_plan_options run = {.training = false}, train = {.training = true};
+    const car_emitted_table *emitted = car_emitted_of(model->kernels->level);
+    const car_plan_options run = {.emitted = emitted, .training = false};
+    const car_plan_options train = {.emitted = emitted, .training = true};
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &run, model->allocator,
                             &made->plan, error));
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &train, model->allocator,

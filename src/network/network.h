@@ -1,5 +1,5 @@
 /*
- * network: layers and a head become a model; a model is run. Stands on plan.
+ * network: layers and a head become a model; a model is run. Stands on plan and emitted.
  *
  *   net.c         text of a net -> list of layers (docs/nets.md)
  *   init.c        how weights start (schemes, per-parameter overrides), keyed by logical index
@@ -17,7 +17,7 @@
 #ifndef CAR_NETWORK_H
 #define CAR_NETWORK_H
 
-#include "plan.h"
+#include "emitted.h"
 
 /* ---- net.c -------------------------------------------------------------------------------------------- */
 

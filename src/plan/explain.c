@@ -146,6 +146,14 @@ static void print_costs(car_text *text, const car_plan *plan) {
                     forward, loop, 3 * forward, kept, matrices * 4, loop * 2);
 }
 
+static void print_programs(car_text *text, const car_plan *plan) {
+    int programs, emitted;
+    car_plan_programs(plan, &programs, &emitted);
+    car_text_format(
+        text, "%d vector program%s: %d compiled for this CPU level, %d run by the interpreter\n",
+        programs, programs == 1 ? "" : "s", emitted, programs - emitted);
+}
+
 void car_plan_explain(const car_plan *plan, car_text *text) {
     car_text_format(text, "plan of %s: input %d, hidden %d, %d gates\n", plan->cell->name,
                     plan->input.size, plan->units, plan->gates);
@@ -170,5 +178,6 @@ void car_plan_explain(const car_plan *plan, car_text *text) {
             car_text_format(text, "'\n");
         }
     }
+    print_programs(text, plan);
     print_costs(text, plan);
 }

@@ -96,6 +96,7 @@ typedef struct car_stage {
     car_vector_program program; /* count 0: none */
     int slot_count;
     car_place *slots;
+    car_program_function function; /* the program as an emitted function; NULL: the interpreter runs it */
 } car_stage;
 
 /* dL/d(vector parameter) = sum over rows of what stands at `place`. */
@@ -110,6 +111,7 @@ struct car_plan {
     car_shape input;
     int units, blocks, padded;
     bool training;
+    const car_emitted_table *emitted;
     int override_count;
     const double **override; /* [forward count] NULL: not overridden */
 
@@ -217,6 +219,9 @@ car_status car_plan_place(car_plan *plan, const car_plan_options *options,
 /* program.c */
 car_status car_plan_build_program(car_plan *plan, car_stage *stage,
                                   car_error *error) CAR_CHECK_RESULT;
+/* emit.c */
+car_program_digest car_stage_digest(const car_stage *stage);
+void car_stage_emit(const car_stage *stage, const char *name, car_text *text);
 /* pack.c */
 car_status car_plan_lay_out(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 

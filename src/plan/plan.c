@@ -73,6 +73,46 @@ static car_status build_stages(car_plan *plan, car_error *error) {
     return CAR_OK;
 }
 
+/* Gives every stage its emitted function, where the table has one. */
+static void find_functions(car_plan *plan) {
+    for (int phase = 0; phase < CAR_PHASES && plan->emitted; phase++)
+        for (int s = 0; s < plan->stage_count[phase]; s++) {
+            car_stage *stage = &plan->stages[phase][s];
+            car_program_digest digest = car_stage_digest(stage);
+            for (int k = 0; k < plan->emitted->count && stage->program.count; k++) {
+                const car_emitted_program *program = &plan->emitted->programs[k];
+                if (program->digest.high == digest.high && program->digest.low == digest.low)
+                    stage->function = program->function;
+            }
+        }
+}
+
+void car_plan_programs(const car_plan *plan, int *programs, int *emitted) {
+    *programs = *emitted = 0;
+    for (int phase = 0; phase < CAR_PHASES; phase++)
+        for (int s = 0; s < plan->stage_count[phase]; s++) {
+            *programs += plan->stages[phase][s].program.count > 0;
+            *emitted += plan->stages[phase][s].function != NULL;
+        }
+}
+
+void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_text *text,
+                   car_text *entries) {
+    for (int phase = 0; phase < CAR_PHASES; phase++)
+        for (int s = 0; s < plan->stage_count[phase]; s++) {
+            const car_stage *stage = &plan->stages[phase][s];
+            char digest[64], name[64];
+            car_program_digest value = car_stage_digest(stage);
+            snprintf(digest, sizeof digest, "{{0x%016llxull, 0x%016llxull}, ",
+                     (unsigned long long)value.high, (unsigned long long)value.low);
+            if (stage->program.count == 0 || (entries->data && strstr(entries->data, digest)))
+                continue;
+            snprintf(name, sizeof name, "%s%d", prefix, (*count)++);
+            car_stage_emit(stage, name, text);
+            car_text_format(entries, "    %s%s},\n", digest, name);
+        }
+}
+
 static int reserved_gates(const car_plan *plan) {
     int count = 0;
     for (int g = 0; g < plan->gates; g++)
@@ -169,6 +209,7 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
     plan->blocks = car_blocks(units);
     plan->padded = car_padded(units);
     plan->training = options->training;
+    plan->emitted = options->emitted;
     car_status status = read_overrides(plan, options, error);
     if (status == CAR_OK)
         status = car_plan_schedule(plan, error);
@@ -178,6 +219,7 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
         car_arena_free(arena);
         return status;
     }
+    find_functions(plan);
     *out = plan;
     return CAR_OK;
 }

@@ -35,7 +35,26 @@ typedef struct car_override {
     const char *name;
     double value;
 } car_override;
+
+/* Vector programs that a C compiler has made into functions of one CPU level (emit.c), found by digest. They give
+ * the same bits as the interpreter, which runs what is not among them. */
+typedef struct car_program_digest {
+    uint64_t high, low;
+} car_program_digest;
+typedef void (*car_program_function)(const car_vector_slot *slots, int units, int row_begin, int row_end,
+                                     int block_begin, int block_end);
+typedef struct car_emitted_program {
+    car_program_digest digest;
+    car_program_function function;
+} car_emitted_program;
+typedef struct car_emitted_table {
+    car_cpu_level level;
+    int count;
+    const car_emitted_program *programs;
+} car_emitted_table;
+
 typedef struct car_plan_options {
+    const car_emitted_table *emitted; /* NULL: the interpreter runs everything; borrowed by the plan */
     bool training; /* keep what the backward pass needs */
     int tap_count; /* named values or states to be stored for every step */
     const char *const *taps;
@@ -53,6 +72,11 @@ void car_plan_free(car_plan *plan);
 const struct car_cell *car_plan_cell(const car_plan *plan);
 int car_plan_units(const car_plan *plan);
 car_shape car_plan_input(const car_plan *plan);
+/* How many vector programs the plan has, and how many of them run as emitted functions. */
+void car_plan_programs(const car_plan *plan, int *programs, int *emitted);
+/* Appends the programs of the plan as C functions named PREFIX0 .. to `text`, a
+ * line `{{high, low}, name},` each to `entries` (a program whose line is there already is left out); *count goes on. */
+void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_text *text, car_text *entries);
 /* Stages, programs, FLOPs and bytes as text; the plan's part of `cell explain`. */
 void car_plan_explain(const car_plan *plan, car_text *text);
 

@@ -99,8 +99,11 @@ static void run_program(const car_layer *layer, const car_stage *stage, const ca
         slots[k] = (car_vector_slot){bound[k].base + time * bound[k].time_stride +
                                          parity * bound[k].parity_stride,
                                      bound[k].row_stride, bound[k].block_stride};
-    layer->kernels->program(&stage->program, slots, layer->plan->units, rows.begin, rows.end,
-                            blocks.begin, blocks.end);
+    if (stage->function && layer->kernels->level == layer->plan->emitted->level)
+        stage->function(slots, layer->plan->units, rows.begin, rows.end, blocks.begin, blocks.end);
+    else
+        layer->kernels->program(&stage->program, slots, layer->plan->units, rows.begin, rows.end,
+                                blocks.begin, blocks.end);
 }
 
 /* Products, means and program of stage s of a phase for rows of time step `time` on. */

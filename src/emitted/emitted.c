@@ -1,0 +1,23 @@
+/* emitted.c: the table of emitted functions for a CPU level. */
+#include "emitted.h"
+#include "levels_emitted.h"
+#include <stdlib.h>
+#include <string.h>
+
+const car_emitted_table *car_emitted_of(car_cpu_level level) {
+    const char *native = getenv("CAROUSEL_NATIVE");
+    if (native && strcmp(native, "0") == 0)
+        return NULL;
+    switch (level) {
+    case CAR_CPU_BASELINE:
+        return &car_emitted_baseline;
+#if defined(__x86_64__)
+    case CAR_CPU_AVX2:
+        return &car_emitted_avx2;
+    case CAR_CPU_AVX512:
+        return &car_emitted_avx512;
+#endif
+    default:
+        return NULL;
+    }
+}
