@@ -14,7 +14,7 @@
 
 /* The kernel's headers come with every C compiler of a Linux system and are the same on all machines. */
 static const char *const header_folders[] = {"/usr/include/linux", "/usr/include"};
-enum { CORPUS_BYTES = 4000000, MOST_TEXT = 32000000, JUDGE_LANES = 32 };
+enum { CORPUS_BYTES = 4000000, LEAST_TEXT = 18000, MOST_TEXT = 32000000, JUDGE_LANES = 32 };
 
 typedef struct demo_call {
     car_lm_options options;
@@ -89,6 +89,10 @@ static car_status get_text(const demo_call *call, demo_text *text, car_error *er
         text->held_out_length = text->found.length - text->train_length;
     }
     text->held_out = text->train + text->train_length;
+    if (text->train_length < LEAST_TEXT)
+        return car_fail(error, CAR_DATA,
+                        "a text of %zu bytes is too short for the demo; give %d at least",
+                        text->train_length + text->held_out_length, LEAST_TEXT * 10 / 9);
     return CAR_OK;
 }
 
@@ -183,7 +187,7 @@ static car_status work(demo_call *call, demo_text *text, demo_result *result, ca
 }
 
 static void add_bar(car_text *text, const char *name, double bits, double most) {
-    car_text_format(text, "  %-22s %6.3f  ", name, bits);
+    car_text_format(text, "  %-30s %6.3f  ", name, bits);
     car_draw_bar(text, bits / most, 24, car_terminal_utf8());
     car_text_format(text, "\n");
 }

@@ -179,7 +179,7 @@ static void add_figures(car_text *text, double nats_per_token) {
 static void result_json(const car_lm_result *result, const char *model, car_text *text) {
     const car_lm_facts *facts = &result->facts;
     car_text_format(text, "{\"model\": ");
-    if (model && result->saved)
+    if (result->saved)
         car_text_json_string(text, model, strlen(model));
     else
         car_text_format(text, "null");
@@ -222,7 +222,7 @@ static void add_clipping(car_text *text, const car_lm_facts *facts, int64_t clip
 }
 
 static void result_text(const car_lm_result *result, const char *model, car_text *text) {
-    if (result->saved && model)
+    if (result->saved)
         car_text_format(text, "%s: ", model);
     car_text_format(text, "%lld updates, %.2f epochs, ", (long long)result->fit.updates,
                     (double)result->fit.updates / (double)result->facts.updates_per_epoch);
@@ -339,7 +339,7 @@ static car_status train_or_resume(const cli_verb *verb, train_call *call,
 static int show_result(const train_call *call, const car_lm_result *result) {
     car_text text;
     car_text_start(&text, NULL);
-    const char *model = call->options.output;
+    const char *model = result->output;
     if (call->json)
         result_json(result, model, &text);
     else
@@ -470,10 +470,9 @@ static int eval(int argc, char **argv) {
         .usage = "[options] MODEL FILE...",
         .examples = "carousel lm eval m.safetensors test.txt\n"
                     "carousel lm eval m.safetensors test.txt --json\n",
-        .notes =
-            "Every token but the first is foretold once, from all before it: the state is\n"
-            "carried through the whole text. Tokens that the vocabulary lacks are <unk>; they\n"
-            "count like any other, and their number is shown.\n",
+        .notes = "Every token but the first is foretold once, from all before it: the state is\n"
+                 "carried through the whole text. Tokens that the vocabulary lacks are <unk>;\n"
+                 "they count like any other, and their number is shown.\n",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least_operands = 2,

@@ -372,12 +372,14 @@ static void test_resumed_is_uninterrupted(void **state) {
     car_lm_watch stopping = {.context = &stopper, .progress = stop_after, .stop = &stopper.stop};
     car_lm_result first = train(at, &options, &stopping);
     assert_true(first.fit.stopped_by_signal);
+    assert_string_equal(first.output, at->model);
     assert_int_equal(first.fit.updates, 31);
     car_lm_result second;
     car_error error = {0};
     car_lm_changes changes = {.minutes = -1, .epochs = -1, .updates = -1, .threads = 1};
     assert_fine(car_lm_resume(at->last, &changes, &watch, NULL, &second, &error));
     assert_int_equal(second.fit.updates, 60);
+    assert_string_equal(second.output, at->model);
     assert_true(second.fit.best_validation == expected.fit.best_validation);
     assert_int_equal(second.fit.best_update, expected.fit.best_update);
     assert_same_weights(whole, at->model);

@@ -12,8 +12,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_PATH = 4096 };
-
 typedef struct lm_run {
     const car_allocator *allocator;
     const car_lm_options *options;
@@ -309,11 +307,13 @@ static car_status go(lm_run *run, const car_lm_data *data, car_error *error) {
     if (run->watch->started)
         run->watch->started(run->watch->context, &run->result->facts);
 
-    char last_path[MOST_PATH];
+    char last_path[sizeof run->result->output + sizeof ".last"];
     const char *output = run->options->output;
     bool resumable = output && data->files;
-    if (resumable && snprintf(last_path, sizeof last_path, "%s.last", output) >= MOST_PATH)
+    if (output && strlen(output) >= sizeof run->result->output)
         return car_fail(error, CAR_USAGE, "--output: the name is too long");
+    snprintf(run->result->output, sizeof run->result->output, "%s", output ? output : "");
+    snprintf(last_path, sizeof last_path, "%s.last", run->result->output);
     CAR_TRY(check_output(run, error));
     CAR_TRY(set_metadata(run, data, error));
     size_t rows = (size_t)batch * (size_t)unroll;

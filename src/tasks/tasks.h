@@ -104,6 +104,7 @@ typedef struct car_lm_result {
     car_fit_result fit;
     car_lm_facts facts;                      /* `net` is NULL here */
     double seconds, tokens_per_second, loss; /* of the training, nats a token */
+    char output[4000];                       /* where the model is; "": nowhere */
     bool saved; /* the model file is there (a run that was stopped early may have none yet) */
 } car_lm_result;
 
