@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy over the sources of a build: `run_tidy.py BUILD JOBS`. Exit 1 if it finds anything.
+"""Runs clang-tidy over the sources of a build: `run_tidy.py BUILD JOBS [PART OF A NAME]`. Exit 1 if it finds anything.
 
-The flags come from compile_commands.json, less those that only gcc knows.
+The flags come from compile_commands.json, less those that only gcc knows; tools/analyzer.h stands before every file.
 """
 import concurrent.futures
 import json
@@ -11,9 +11,14 @@ import subprocess
 import sys
 
 
+ANALYZER = pathlib.Path(__file__).resolve().parent / "analyzer.h"
+
+
 def arguments(entry):
     words = shlex.split(entry["command"])[1:]
     keep = [word for word in words if word.startswith(("-I", "-D", "-std", "-m"))]
+    if not entry["file"].endswith("base/error.c"):
+        keep += ["-include", str(ANALYZER)]
     return keep + ["-fopenmp", "-Wno-unknown-warning-option"]
 
 
@@ -26,9 +31,10 @@ def tidy(entry):
 def main():
     build, jobs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     entries = json.loads((build / "compile_commands.json").read_text(encoding="utf-8"))
+    part = sys.argv[3] if len(sys.argv) > 3 else ""
     files = {}
     for entry in entries:
-        if "../src/" in entry["file"] or "../cli/" in entry["file"]:
+        if ("../src/" in entry["file"] or "../cli/" in entry["file"]) and part in entry["file"]:
             files.setdefault(entry["file"], entry)
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
