@@ -245,7 +245,7 @@ static car_lm_options demo_options(void) {
     options.batch = 32;
     options.unroll = 64;
     options.rate = 0.009;
-    options.minutes = 1.1;
+    options.minutes = 1.25;
     options.output = "demo.safetensors";
     return options;
 }
@@ -317,9 +317,9 @@ int cli_demo(int argc, char **argv) {
         .usage = "[options] [FILE...]",
         .examples = "carousel demo\n"
                     "carousel demo my-text.txt --minutes 3\n",
-        .notes =
-            "Without FILE: the C headers below /usr/include/linux, whole files in the order of a\n"
-            "hash of their name; the last tenth is held out and looked at once, at the end.\n",
+        .notes = "Without FILE: the C headers below /usr/include/linux, whole files in the order\n"
+                 "of a hash of their name; the last tenth is held out and looked at once, at the\n"
+                 "end.\n",
         .options = options,
         .option_count = OPTIONS,
         .least_operands = 0,
