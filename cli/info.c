@@ -45,6 +45,72 @@ static void shape_text(car_text *text, const car_model_tensor *tensor) {
         car_text_format(text, "%s%zu", i ? ", " : "", tensor->shape[i]);
 }
 
+static void value_text(car_text *text, const char *value, size_t length) {
+    if (length <= LONG_VALUE && !memchr(value, '\n', length))
+        car_text_format(text, "%.*s\n", (int)length, value);
+    else
+        car_text_format(text, "%zu bytes (--json shows them)\n", length);
+}
+
+/* The members of an object, one a line, those of objects in it behind them. */
+static void json_text(car_text *text, const car_json *object, int indent) {
+    for (const car_json *member = object->first; member; member = member->next) {
+        car_text_format(text, "%*s%s: ", indent, "", member->name);
+        switch (member->kind) {
+        case CAR_JSON_NULL:
+            car_text_format(text, "none\n");
+            break;
+        case CAR_JSON_BOOL:
+            car_text_format(text, "%s\n", member->truth ? "yes" : "no");
+            break;
+        case CAR_JSON_NUMBER:
+            car_text_format(text, "%.10g\n", member->number);
+            break;
+        case CAR_JSON_STRING:
+            value_text(text, member->text, member->length);
+            break;
+        case CAR_JSON_ARRAY:
+            car_text_format(text, "%d entries\n", member->count);
+            break;
+        case CAR_JSON_OBJECT:
+            car_text_add(text, "\n", 1);
+            json_text(text, member, indent + 2);
+            break;
+        }
+    }
+}
+
+static void metadata_text(car_text *text, const car_metadata *entry) {
+    enum { DEPTH = 4, VALUES = 1 << 20 };
+    car_text_format(text, "\n%s:", entry->key);
+    car_arena *arena = car_arena_create(NULL);
+    const car_json *object = NULL;
+    size_t length = strlen(entry->value);
+    if (arena &&
+        car_json_parse(entry->value, length, entry->key, DEPTH, VALUES, arena, &object, NULL) ==
+            CAR_OK &&
+        object->kind == CAR_JSON_OBJECT) {
+        car_text_add(text, "\n", 1);
+        json_text(text, object, 2);
+    } else {
+        car_text_add(text, " ", 1);
+        value_text(text, entry->value, length);
+    }
+    car_arena_free(arena);
+}
+
+/* What a file from outside says must not command the terminal: control characters become '?'. */
+static void make_printable(car_text *text) {
+    for (size_t i = 0; i < text->length; i++) {
+        unsigned char c = (unsigned char)text->data[i];
+        bool second = i > 0 && (unsigned char)text->data[i - 1] == 0xc2 && c >= 0x80 && c < 0xa0;
+        if ((c < 0x20 && c != '\n') || c == 0x7f)
+            text->data[i] = '?';
+        else if (second)
+            text->data[i - 1] = text->data[i] = '?';
+    }
+}
+
 static void model_text(car_text *text, const car_model *model) {
     car_text_format(text, "net         %s\ninput       %d\noutput      %d\nparameters  %lld\n",
                     car_model_net(model), car_model_input_size(model), car_model_output_size(model),
@@ -53,16 +119,8 @@ static void model_text(car_text *text, const car_model *model) {
         car_text_format(text, "cell        %s, fingerprint %s\n",
                         car_cell_name(model->net->cells[i]),
                         car_cell_fingerprint(model->net->cells[i]));
-    car_text_format(text, "\nmetadata\n");
-    for (int i = 0; i < model->metadata_count; i++) {
-        const char *value = model->metadata[i].value;
-        size_t length = strlen(value);
-        if (length > LONG_VALUE || strchr(value, '\n'))
-            car_text_format(text, "  %s: %zu bytes (--json shows them)\n", model->metadata[i].key,
-                            length);
-        else
-            car_text_format(text, "  %s: %s\n", model->metadata[i].key, value);
-    }
+    for (int i = 0; i < model->metadata_count; i++)
+        metadata_text(text, &model->metadata[i]);
     car_text_format(text, "\ntensors\n");
     for (int i = 0; i < car_model_tensor_count(model); i++) {
         car_model_tensor tensor;
@@ -137,10 +195,12 @@ int cli_info(int argc, char **argv) {
         code = cli_fail(&error);
         car_text_free(&text);
     } else {
-        if (json)
+        if (json) {
             model_json(&text, model);
-        else
+        } else {
             model_text(&text, model);
+            make_printable(&text);
+        }
         car_model_free(model);
         code = cli_print(&text);
     }

@@ -204,6 +204,20 @@ def test_damaged_models():
         refused(4, r"bad\.safetensors", "lm", "train", "--resume", "bad.safetensors")
 
 
+def test_info_of_a_model_with_escape_sequences():
+    train(updates=5)
+    data = pathlib.Path("m.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + length])
+    kept = {key: value for key, value in header["__metadata__"].items() if "sha256" not in key}
+    header["__metadata__"] = {**kept, "note": "\x1b[31mred\x07", "json": '{"a\\u009b": "\\u001b]0;title\\u0007"}'}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    write("bad.safetensors", len(text).to_bytes(8, "little") + text + data[8 + length:])
+    out = ok("info", "bad.safetensors", out="^note: \\?\\[31mred\\?$").out
+    expect(not set(out) & set("\x1b\x07\x9b"), f"control characters reach the terminal: {out!r}")
+
+
 def test_wrong_models():
     train(updates=5)
     refused(4, r"a\.txt", "lm", "eval", "a.txt", "a.txt")
