@@ -12,12 +12,13 @@ import time
 from harness import CAROUSEL, Skip, expect, main, matches, ok, refused, run, write
 
 TEXT = "the cat sat on the mat.\nthe dogs sat on the log.\na bird sang to the cats.\n" * 60
-SMALL = ("--hidden", "24", "--embed", "8", "--batch", "4", "--unroll", "16", "--threads", "1")
+PACE = ("--batch", "4", "--unroll", "16", "--threads", "1")
+SMALL = ("--hidden", "24", "--embed", "8", *PACE)
 
 
-def train(text=TEXT, output="m.safetensors", updates=40, options=(), name="a.txt"):
+def train(text=TEXT, output="m.safetensors", updates=40, options=(), name="a.txt", size=SMALL):
     write(name, text)
-    return ok("lm", "train", name, "-o", output, *SMALL, "--updates", updates, *options)
+    return ok("lm", "train", name, "-o", output, *size, "--updates", updates, *options)
 
 
 def evaluate(model="m.safetensors", file="a.txt"):
@@ -79,7 +80,7 @@ def test_every_cell_trains():
     for entry in json.loads(ok("cell", "list", "--json").out):
         name = entry["name"]
         net = f"embed 24 | {name} 24 | softmax"
-        train(updates=5, options=["--net", net])
+        train(updates=5, options=["--net", net], size=PACE)
         expect(evaluate()["nats_per_token"] < 20, name)
 
 
@@ -116,8 +117,9 @@ def test_the_same_seed_gives_the_same_file():
 def test_net_without_a_place_in_a_language_model():
     write("a.txt", TEXT)
     for net in ("embed 8 | lstm 8 bi | softmax", "embed 8 | lstm 8 | softmax last", "lstm 8 | linear"):
-        refused(2, ".", "lm", "train", "a.txt", "-o", "m", "--net", net, *SMALL)
-    refused(2, "lsmt", "lm", "train", "a.txt", "-o", "m", "--net", "embed 8 | lsmt 8 | softmax", *SMALL)
+        refused(2, ".", "lm", "train", "a.txt", "-o", "m", "--net", net, *PACE)
+    refused(2, "lsmt", "lm", "train", "a.txt", "-o", "m", "--net", "embed 8 | lsmt 8 | softmax", *PACE)
+    refused(2, "hidden", "lm", "train", "a.txt", "-o", "m", "--net", "embed 8 | lstm 8 | softmax", *SMALL)
     refused(2, "(?i)cell", "lm", "train", "a.txt", "-o", "m", "--cell", "lsmt", *SMALL)
     only("a.txt")
 
