@@ -12,13 +12,14 @@ import sys
 
 
 ANALYZER = pathlib.Path(__file__).resolve().parent / "analyzer.h"
+BASE = ANALYZER.parent.parent / "src" / "base"
 
 
 def arguments(entry):
     words = shlex.split(entry["command"])[1:]
     keep = [word for word in words if word.startswith(("-I", "-D", "-std", "-m"))]
     if not entry["file"].endswith("base/error.c"):
-        keep += ["-include", str(ANALYZER)]
+        keep += ["-include", str(ANALYZER), "-I", str(BASE)]
     return keep + ["-fopenmp", "-Wno-unknown-warning-option"]
 
 

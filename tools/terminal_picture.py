@@ -14,7 +14,7 @@ import sys
 import termios
 from xml.sax.saxutils import escape
 
-COLUMNS, ROWS = 96, 50
+COLUMNS, ROWS = 100, 50
 SIZE, ADVANCE, LINE, MARGIN = 14, 8.43, 18, 16
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
