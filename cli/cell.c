@@ -53,8 +53,7 @@ car_status cli_cell_load(const char *name, car_cell **cell, car_error *error) {
     return status;
 }
 
-/* ---- list
- * --------------------------------------------------------------------------------------------- */
+/* ---- list ----------------------------------------------------------------------------------- */
 
 static int list(int argc, char **argv) {
     bool json = false;
@@ -94,8 +93,7 @@ static int list(int argc, char **argv) {
     return cli_print(&text);
 }
 
-/* ---- show
- * --------------------------------------------------------------------------------------------- */
+/* ---- show ----------------------------------------------------------------------------------- */
 
 static int show(int argc, char **argv) {
     const cli_verb verb = {.name = "cell show",
@@ -123,8 +121,7 @@ static int show(int argc, char **argv) {
     return code;
 }
 
-/* ---- check
- * -------------------------------------------------------------------------------------------- */
+/* ---- check ---------------------------------------------------------------------------------- */
 
 static const char *const kind_names[] = {"matrix", "bias", "vector"};
 

@@ -2,7 +2,11 @@
  * file by run_tidy.py; no compiler ever sees it. */
 #include "base.h"
 
-#define car_fail(error, status_value, ...)                                                         \
-    ((error) ? ((error)->status = (status_value)) : (status_value))
-#define car_fail_at(error, status_value, ...)                                                      \
-    ((error) ? ((error)->status = (status_value)) : (status_value))
+static inline void car_analyzer_uses(const char *format, ...) {
+    (void)format;
+}
+#define car_fail(error, failure, ...)                                                              \
+    (car_analyzer_uses(__VA_ARGS__), (error) ? ((error)->status = (failure)) : (failure))
+#define car_fail_at(error, failure, line_number, column_number, ...)                               \
+    (car_analyzer_uses(__VA_ARGS__), (void)(line_number), (void)(column_number),                   \
+     (error) ? ((error)->status = (failure)) : (failure))

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Runs clang-tidy over the sources of a build: `run_tidy.py BUILD JOBS [PART OF A NAME]`. Exit 1 if it finds anything.
 
-The flags come from compile_commands.json, less those that only gcc knows; tools/analyzer.h stands before every file.
+The flags come from compile_commands.json, less those that only gcc knows; tools/analyzer.h stands before every file. The
+omp.h is gcc's, so that clang's OpenMP packages are not needed.
 """
 import concurrent.futures
 import json
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -32,6 +34,7 @@ def tidy(entry):
 def main():
     build, jobs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     entries = json.loads((build / "compile_commands.json").read_text(encoding="utf-8"))
+    copy_openmp_header(build)
     part = sys.argv[3] if len(sys.argv) > 3 else ""
     files = {}
     for entry in entries:

@@ -31,8 +31,7 @@ static car_status fail_on_path(car_error *error, const char *path, const char *a
                     action, strerror(error_number));
 }
 
-/* ---- Reading
- * ------------------------------------------------------------------------------------------ */
+/* ---- Reading -------------------------------------------------------------------------------- */
 
 /* A growing buffer; room for a NUL is always kept. */
 typedef struct input {
@@ -130,8 +129,7 @@ car_status car_file_read(const char *path, size_t limit, const car_allocator *al
     return CAR_OK;
 }
 
-/* ---- Writing
- * ------------------------------------------------------------------------------------------ */
+/* ---- Writing -------------------------------------------------------------------------------- */
 
 struct car_file_writer {
     const car_allocator *allocator;

@@ -129,7 +129,7 @@ car_status car_corpus_read(const char *const *paths, int count, car_level level,
 }
 
 void car_corpus_free(car_corpus *corpus) {
-    for (int i = 0; i < corpus->file_count; i++)
+    for (int i = 0; corpus->files && i < corpus->file_count; i++)
         car_release(corpus->allocator, corpus->files[i].path);
     car_release(corpus->allocator, corpus->files);
     car_release(corpus->allocator, corpus->data);

@@ -18,8 +18,7 @@ static bool is_space(char byte) {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-/* ---- pieces of text
- * ----------------------------------------------------------------------------------- */
+/* ---- pieces of text ------------------------------------------------------------------------- */
 
 /* The next token of a text, and where the one after it starts. A word-level line end is <eos>. */
 typedef struct piece {
@@ -55,8 +54,7 @@ static bool next_piece(car_level level, const char *data, size_t length, size_t 
     return true;
 }
 
-/* ---- counting
- * ----------------------------------------------------------------------------------------- */
+/* ---- counting ------------------------------------------------------------------------------- */
 
 typedef struct counted {
     const char *data; /* in the text, or a literal */
@@ -137,8 +135,7 @@ static int by_bytes(const void *left, const void *right) {
     return order ? order : a->length < b->length ? -1 : a->length > b->length;
 }
 
-/* ---- building
- * ----------------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------- */
 
 static bool is_literal(const counted *item, const char *literal) {
     return item->length == strlen(literal) && !memcmp(item->data, literal, item->length);
@@ -275,8 +272,7 @@ void car_vocabulary_free(car_vocabulary *vocabulary) {
     car_release(vocabulary->allocator, vocabulary);
 }
 
-/* ---- use
- * ---------------------------------------------------------------------------------------------- */
+/* ---- use ------------------------------------------------------------------------------------ */
 
 int car_vocabulary_find(const car_vocabulary *vocabulary, const char *symbol, size_t length) {
     uint32_t mask = vocabulary->table_size - 1;

@@ -161,7 +161,7 @@ car_status car_lex(car_lexer *lexer, car_token *token) {
     if (is_digit(c) || (c == '.' && is_digit(peek(lexer, 1))))
         return lex_number(lexer, token);
     token->length = 1;
-    token->kind = c;
+    token->kind = (unsigned char)c;
     if (c == '-' && peek(lexer, 1) == '>') {
         token->kind = CAR_TOKEN_ARROW;
         token->length = 2;

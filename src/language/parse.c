@@ -467,7 +467,7 @@ static car_status parse_equation(car_parser *parser) {
     CAR_TRY(grow(parser, &parsed->equations, parsed->equation_count, &parsed->equation_capacity,
                  sizeof *parsed->equations, CAR_LIST_LIMIT, "equations"));
     car_equation equation = {.place = parser->token.place, .primed = parser->token.primed};
-    struct car_placed_name name;
+    struct car_placed_name name = {0};
     parser->token.primed = false;
     CAR_TRY(take_new_name(
         parser, &name,

@@ -105,7 +105,7 @@ static void print_program(car_text *text, const car_plan *plan, const car_stage 
         else
             car_text_format(text, "%s", car_vector_op_text((car_vector_op)code->op));
         const uint8_t operands[3] = {code->a, code->b, code->c};
-        for (int i = 0; i < car_vector_op_operands((car_vector_op)code->op); i++)
+        for (int i = 0; i < 3 && i < car_vector_op_operands((car_vector_op)code->op); i++)
             car_text_format(text, " r%d", operands[i]);
         car_text_format(text, "\n");
     }

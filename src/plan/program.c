@@ -282,7 +282,7 @@ static car_status write_program(builder *build, car_stage *stage, const pending_
         .register_of = car_arena_allocate(arena, (size_t)build->count + 1, sizeof(int))};
     car_vector_program *program = &stage->program;
     program->code =
-        car_arena_allocate(arena, (size_t)(build->count + stores), sizeof *program->code);
+        car_arena_allocate(arena, (size_t)build->count + (size_t)stores, sizeof *program->code);
     if (!allocate.last_use || !allocate.register_of || !program->code)
         return car_plan_no_memory(error);
     find_last_uses(build, pending, stores, allocate.last_use);

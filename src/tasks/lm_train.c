@@ -454,8 +454,6 @@ static car_status resume(lm_run *run, const char *checkpoint, const car_lm_chang
     CAR_TRY(read_stored(checkpoint, model, arena, &stored, error));
     CAR_TRY(car_lm_check_net(model->net, error));
     apply(changes, &stored.options);
-    run->options = &stored.options;
-
     car_vocabulary *vocabulary = NULL;
     const char *json = car_model_metadata(model, "lm.vocabulary");
     if (!json)
@@ -463,6 +461,7 @@ static car_status resume(lm_run *run, const char *checkpoint, const car_lm_chang
     CAR_TRY(car_vocabulary_from_json(json, checkpoint, run->allocator, &vocabulary, error));
     car_lm_data data = {0};
     car_status status = CAR_OK;
+    run->options = &stored.options;
     if (vocabulary->count != car_model_input_size(model) ||
         vocabulary->count != car_model_output_size(model))
         status = damaged(checkpoint, error);
