@@ -47,8 +47,8 @@ car_status cli_cell_load(const char *name, car_cell **cell, car_error *error) {
     char *text;
     size_t length;
     CAR_TRY(car_file_read(name, CELL_TEXT_LIMIT, NULL, &text, &length, error));
-    car_status status = car_cell_compile(text, length, strcmp(name, "-") ? name : "standard input",
-                                         NULL, cell, error);
+    car_status status = car_cell_compile(
+        text, length, strcmp(name, "-") != 0 ? name : "standard input", NULL, cell, error);
     car_release(NULL, text);
     return status;
 }

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 
-
 ANALYZER = pathlib.Path(__file__).resolve().parent / "analyzer.h"
 BASE = ANALYZER.parent.parent / "src" / "base"
 
@@ -22,7 +21,15 @@ def arguments(entry):
     keep = [word for word in words if word.startswith(("-I", "-D", "-std", "-m"))]
     if not entry["file"].endswith("base/error.c"):
         keep += ["-include", str(ANALYZER), "-I", str(BASE)]
-    return keep + ["-fopenmp", "-Wno-unknown-warning-option"]
+    return keep + ["-I.tidy", "-fopenmp", "-Wno-unknown-warning-option"]
+
+
+def copy_openmp_header(build):
+    command = ["cc", "-print-file-name=include/omp.h"]
+    path = pathlib.Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    (build / ".tidy").mkdir(exist_ok=True)
+    if path.is_file():
+        shutil.copy(path, build / ".tidy" / "omp.h")
 
 
 def tidy(entry):
