@@ -257,7 +257,7 @@ static void product_splits(const car_kernels *kernels, stream *numbers) {
         float *once = product_copy(&x, kernels, &whole);
         float *pieces = product_copy(&x, NULL, &cut), *alone = product_copy(&x, NULL, &single);
         int row_cut = next_below(numbers, rows + 1);
-        int block_cut = next_below(numbers, (blocks + 3) / 4) * 4;
+        int block_cut = next_below(numbers, blocks + 1);
         kernels->product(&cut, 0, row_cut, 0, block_cut);
         kernels->product(&cut, row_cut, rows, 0, block_cut);
         kernels->product(&cut, 0, row_cut, block_cut, blocks);

@@ -151,8 +151,7 @@ typedef struct car_kernels {
     car_cpu_level level;
     const char *name; /* "baseline", "avx2", "avx512" */
 
-    /* The part [row_begin,row_end) x [block_begin,block_end) of a product. block_begin is a multiple of 4;
-     * block_end is one too or equals product->blocks. */
+    /* The part [row_begin,row_end) x [block_begin,block_end) of a product; any cut, whole panels are fastest. */
     void (*product)(const car_product *product, int row_begin, int row_end, int block_begin,
                     int block_end);
     /* Panels from a row-major matrix: panel element [k][column] = source[k*source_row_stride + offset of

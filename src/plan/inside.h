@@ -168,7 +168,6 @@ struct car_layer {
     const car_kernels *kernels;
     car_layer_shape shape;
     bool by_units; /* threads share the units (a barrier a stage), else the lanes (no barrier) */
-    int grain;     /* of a share, in blocks of units */
     int chunk;     /* steps of one round of the phase before the loop */
     float **state, **start, **kept, **mean; /* [states] [states] [kept_count] [mean_count] */
     float *sums;

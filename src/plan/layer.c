@@ -129,15 +129,6 @@ size_t car_layer_size(const car_plan *plan, const car_layer_shape *shape) {
     return arrange.layout.overflow ? 0 : arrange.layout.size;
 }
 
-/* Panels must not be shared by two threads: blocks of units in steps of which every group has whole panels. */
-static int unit_grain(const car_plan *plan, bool backward) {
-    int grain = backward ? CAR_PANEL_BLOCKS : 1;
-    for (int g = 0; g < plan->group_count; g++)
-        while (grain * plan->groups[g].count % CAR_PANEL_BLOCKS != 0)
-            grain *= 2;
-    return grain;
-}
-
 static void choose_split(car_layer *layer) {
     const car_plan *plan = layer->plan;
     size_t recurrent = 0;
@@ -145,13 +136,11 @@ static void choose_split(car_layer *layer) {
         if (plan->groups[g].when.phase == CAR_PHASE_LOOP)
             recurrent +=
                 (size_t)plan->groups[g].blocks * CAR_BLOCK * (size_t)plan->groups[g].depth * 4;
-    layer->grain = unit_grain(plan, layer->shape.backward);
     bool lanes_suffice =
         layer->shape.batch >= 2 * layer->shape.threads && recurrent <= CACHED_WEIGHTS;
     bool worth_it = layer->shape.batch > 1 || recurrent > CACHED_WEIGHTS / 2;
     layer->by_units = layer->shape.threads > 1 && recurrent > 0 && !lanes_suffice && worth_it &&
-                      plan->all_mean_count == 0 &&
-                      plan->blocks >= layer->shape.threads * layer->grain;
+                      plan->all_mean_count == 0 && plan->blocks >= layer->shape.threads;
 }
 
 static void choose_chunk(car_layer *layer) {

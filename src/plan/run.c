@@ -26,8 +26,7 @@ typedef struct share {
 static share share_of(const car_layer *layer, car_team *team, int member, int members) {
     share mine = {team, member, members, {0, layer->shape.batch}, {0, layer->plan->blocks}};
     range *cut = layer->by_units ? &mine.blocks : &mine.lanes;
-    car_team_share(cut->end, layer->by_units ? layer->grain : 1, member, members, &cut->begin,
-                   &cut->end);
+    car_team_share(cut->end, 1, member, members, &cut->begin, &cut->end);
     return mine;
 }
 
