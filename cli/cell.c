@@ -22,27 +22,27 @@ static bool is_file(const char *name) {
            (length > 5 && !strcmp(name + length - 5, ".cell"));
 }
 
-static car_status unknown_cell(const char *name, car_error *error) {
+static const char *nearest_cell(const char *name) {
     const char *names[64];
     int count = car_zoo_count() < 64 ? car_zoo_count() : 64;
     for (int i = 0; i < count; i++)
         names[i] = car_zoo_name(i);
-    const char *near = cli_nearest(name, names, count);
-    if (near)
-        return car_fail(error, CAR_USAGE, "%s: no such cell in the zoo; did you mean %s?", name,
-                        near);
-    return car_fail(
-        error, CAR_USAGE,
-        "%s: no such cell in the zoo; see carousel cell list, or name a file (./%s, %s.cell)", name,
-        name, name);
+    return cli_nearest(name, names, count);
 }
 
 car_status cli_cell_load(const char *name, car_cell **cell, car_error *error) {
     *cell = NULL;
     if (!is_file(name)) {
-        const char *zoo = car_zoo_text(name);
-        return zoo ? car_cell_compile(zoo, strlen(zoo), name, NULL, cell, error)
-                   : unknown_cell(name, error);
+        const char *zoo = car_zoo_text(name), *near = zoo ? NULL : nearest_cell(name);
+        if (near)
+            return car_fail(error, CAR_USAGE, "%s: no such cell in the zoo; did you mean %s?", name,
+                            near);
+        if (!zoo)
+            return car_fail(error, CAR_USAGE,
+                            "%s: no such cell in the zoo; see carousel cell list, or name a file "
+                            "(./%s, %s.cell)",
+                            name, name, name);
+        return car_cell_compile(zoo, strlen(zoo), name, NULL, cell, error);
     }
     char *text;
     size_t length;

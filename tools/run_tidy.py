@@ -7,8 +7,8 @@ omp.h is gcc's, so that clang's OpenMP packages are not needed.
 import concurrent.futures
 import json
 import pathlib
+import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -29,7 +29,8 @@ def copy_openmp_header(build):
     path = pathlib.Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
     (build / ".tidy").mkdir(exist_ok=True)
     if path.is_file():
-        shutil.copy(path, build / ".tidy" / "omp.h")
+        text = re.sub(r"__malloc__ \([^()]*\)", "__malloc__", path.read_text(encoding="utf-8"))
+        (build / ".tidy" / "omp.h").write_text(text, encoding="utf-8")
 
 
 def tidy(entry):
