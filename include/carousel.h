@@ -4,6 +4,32 @@
  * The only public header. A cell (rnn, lstm, gru, your own) is a few lines of text; it is compiled into
  * packed matrix products and fused elementwise programs, trained, and run a step or a sequence at a time.
  *
+ * A complete program (cc program.c $(pkg-config --cflags --libs carousel)):
+ *
+ *     #include <carousel.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void) {
+ *         car_error error;
+ *         car_net *net;
+ *         car_model *model;
+ *         car_session *session;
+ *         car_model_options sizes = {.input_size = 3, .output_size = 2, .seed = 1};
+ *         float input[3] = {1, 0, -1}, output[2];
+ *         if (car_net_parse("lstm 16 | linear", NULL, 0, NULL, &net, &error) ||
+ *             car_model_create(net, &sizes, NULL, &model, &error) ||
+ *             car_session_create(model, NULL, NULL, &session, &error) ||
+ *             car_session_step(session, input, output, &error)) {
+ *             fprintf(stderr, "%s\n", error.message);
+ *             return (int)error.status;
+ *         }
+ *         printf("%g %g\n", output[0], output[1]);
+ *         car_session_free(session);
+ *         car_model_free(model);
+ *         car_net_free(net);
+ *         return 0;
+ *     }
+ *
  * Threads:   a car_cell, car_net or car_model is immutable once made and may be shared; a car_session or
  *            car_trainer belongs to one thread at a time. The library keeps no writable globals.
  * Ownership: X_create/X_load/X_compile makes, X_free releases; X_free(NULL) is legal. Text and arrays that

@@ -60,28 +60,10 @@ def test_c_examples_compile():
             compile_c(write(f"{path.stem}{number}.c", text), "-std=gnu11")
 
 
-def header_program():
-    """The complete program in the opening comment of carousel.h: its lines from #include to a closing brace."""
-    text = (ROOT / "include" / "carousel.h").read_text(encoding="utf-8")
-    lines = [re.sub(r"^ \* ?", "", line) for line in text[:text.index("#ifndef")].splitlines()]
-    starts = [number for number, line in enumerate(lines) if "#include" in line]
-    if not starts:
-        return None
-    ends = [number for number, line in enumerate(lines) if line.strip() == "}"]
-    return "\n".join(lines[starts[0]:ends[-1] + 1])
-
-
 def test_header_compiles_alone():
     write("c.c", '#include "carousel.h"\nint main(void) { return car_version()[0] == 0; }\n')
     for standard in ("-std=c99", "-std=c11", "-std=c17"):
         compile_c("c.c", standard, "-pedantic-errors")
-
-
-def test_header_program_compiles():
-    program = header_program()
-    if program is None:
-        raise Skip("the header has no program in its opening comment")
-    compile_c(write("program.c", program), "-std=gnu11")
 
 
 def test_commands_that_documents_name_exist():

@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 
-from harness import BUILD, Skip, expect, main, write
+from harness import BUILD, ROOT, Skip, expect, main, write
 
 PROGRAM = r"""
 #include <carousel.h>
@@ -53,9 +53,27 @@ def test_everything_is_there():
         find(stage, name)
 
 
+def header_program():
+    """The complete program in the opening comment of carousel.h: from its first #include to its last brace."""
+    text = (ROOT / "include" / "carousel.h").read_text(encoding="utf-8")
+    lines = [re.sub(r"^ \* ?", "", line) for line in text[:text.index("#ifndef")].splitlines()]
+    first = next(number for number, line in enumerate(lines) if "#include" in line)
+    last = max(number for number, line in enumerate(lines) if line.strip() == "}")
+    return "\n".join(lines[first:last + 1]) + "\n"
+
+
 def test_outside_program():
+    build_and_run(PROGRAM, r"\d+\.\d+\.\d+ [0-9a-f]{32}\n")
+
+
+def test_program_of_the_header():
+    build_and_run(header_program(), r"-?[\d.e-]+ -?[\d.e-]+\n")
+
+
+def build_and_run(program, expected):
+    """Compiles an outside program with pkg-config's flags, against the shared and the static library."""
     stage = install()
-    write("program.c", PROGRAM)
+    write("program.c", program)
     compiler = shlex.split(os.environ.get("CAR_CC", "cc"))
     environment = {**os.environ, "PKG_CONFIG_PATH": str(find(stage, "carousel.pc").parent),
                    "PKG_CONFIG_SYSROOT_DIR": str(stage)}
@@ -69,7 +87,7 @@ def test_outside_program():
         command(*compiler, "-std=c11", "program.c", "-o", f"program-{kind}", *flags, env=environment)
         library = str(find(stage, "libcarousel.so.0").parent)
         out = command(f"./program-{kind}", env={**os.environ, "LD_LIBRARY_PATH": library if kind == "shared" else ""})
-        expect(re.fullmatch(r"\d+\.\d+\.\d+ [0-9a-f]{32}\n", out), f"{kind}: {out}")
+        expect(re.fullmatch(expected, out), f"{kind}: {out}")
 
 
 def test_exported_names_and_globals():
