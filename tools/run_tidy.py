@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Runs clang-tidy over the sources of a build: `run_tidy.py BUILD JOBS [PART OF A NAME]`. Exit 1 if it finds anything.
 
+Files that compile the same text for another CPU level (*_avx2.c, *_avx512.c) are left to their *_baseline.c.
 The flags come from compile_commands.json, less those that only gcc knows; tools/analyzer.h stands before every file. The
 omp.h is gcc's, so that clang's OpenMP packages are not needed.
 """
@@ -46,8 +47,9 @@ def main():
     part = sys.argv[3] if len(sys.argv) > 3 else ""
     files = {}
     for entry in entries:
-        if ("../src/" in entry["file"] or "../cli/" in entry["file"]) and part in entry["file"]:
-            files.setdefault(entry["file"], entry)
+        name = entry["file"]
+        if ("../src/" in name or "../cli/" in name) and part in name and not name.endswith(("_avx2.c", "_avx512.c")):
+            files.setdefault(name, entry)
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for code, output, errors in pool.map(tidy, files.values()):
