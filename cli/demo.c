@@ -14,6 +14,7 @@
 
 /* The kernel's headers come with every C compiler of a Linux system and are the same on all machines. */
 static const char *const header_folders[] = {"/usr/include/linux", "/usr/include"};
+static const double SAMPLE_TEMPERATURE = 0.6;
 enum { CORPUS_BYTES = 4000000, LEAST_TEXT = 18000, MOST_TEXT = 32000000, JUDGE_LANES = 32 };
 
 typedef struct demo_call {
@@ -116,12 +117,20 @@ static bool collect(void *context, const char *text, size_t length) {
     return true;
 }
 
+/* Headers are full of structures; a text of the user's starts where it likes. */
+static const char *prompt_of(const demo_call *call) {
+    return call->file_count ? "" : "struct ";
+}
+
 static car_status judge_and_sample(const demo_call *call, const car_tokens *held_out,
                                    demo_result *result, car_error *error) {
     car_lm lm = {0};
     car_lm_score score;
     CAR_TRY(car_lm_load(call->options.output, NULL, &lm, error));
-    car_lm_sample_options how = {.temperature = 0.7,
+    const char *prompt = prompt_of(call);
+    car_lm_sample_options how = {.prompt = prompt,
+                                 .prompt_length = strlen(prompt),
+                                 .temperature = SAMPLE_TEMPERATURE,
                                  .top_p = 1,
                                  .length = call->length,
                                  .seed = (uint64_t)call->options.seed};
@@ -198,7 +207,7 @@ static void result_text(const demo_call *call, const demo_result *result, car_te
     add_bar(text, "unigram", result->unigram, most);
     add_bar(text, "order-5 Kneser-Ney", result->ngram, most);
     add_bar(text, call->options.net, result->model, most);
-    car_text_format(text, "\nA sample (temperature 0.7)\n\n");
+    car_text_format(text, "\nA sample (temperature %g)\n\n%s", SAMPLE_TEMPERATURE, prompt_of(call));
     car_text_add(text, result->sample.data, result->sample.length);
     car_text_format(text,
                     "\n\nThe model is in %s: carousel lm sample %s --prompt '#define '\n"
@@ -220,7 +229,7 @@ static void result_json(const demo_call *call, const demo_result *result, car_te
     car_text_json_number(text, result->tokens_per_second);
     car_text_format(text, ", \"model\": ");
     car_text_json_string(text, call->options.output, strlen(call->options.output));
-    car_text_format(text, ", \"sample\": ");
+    car_text_format(text, ", \"prompt\": \"%s\", \"sample\": ", prompt_of(call));
     car_text_json_string(text, result->sample.data, result->sample.length);
     car_text_format(text, "}\n");
 }
