@@ -105,6 +105,21 @@ static void test_checked_sizes(void **state) {
     assert_false(car_add(SIZE_MAX, 1, &result));
 }
 
+static void test_layout_take(void **state) {
+    (void)state;
+    car_layout counted = {0}, placed = {0};
+    _Alignas(64) char block[256];
+    assert_null(car_layout_take(&counted, NULL, 3, 5, 4));
+    assert_null(car_layout_take(&counted, NULL, 2, 7, 8));
+    assert_int_equal(counted.size, 64 + 128);
+    assert_ptr_equal(car_layout_take(&placed, block, 3, 5, 4), block);
+    assert_ptr_equal(car_layout_take(&placed, block, 2, 7, 8), block + 64);
+    assert_int_equal(placed.size, counted.size);
+    assert_null(car_layout_take(&placed, block, SIZE_MAX / 2, 3, 1));
+    assert_true(placed.overflow);
+    assert_null(car_layout_take(&placed, block, 1, 1, 1));
+}
+
 static void test_layout(void **state) {
     (void)state;
     car_layout layout = {0};
@@ -869,27 +884,17 @@ static void test_file_write_pipe(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error_text),
-        cmocka_unit_test(test_error_cut),
-        cmocka_unit_test(test_allocate),
-        cmocka_unit_test(test_checked_sizes),
-        cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_philox_known_answers),
-        cmocka_unit_test(test_random_places),
-        cmocka_unit_test(test_random_distributions),
-        cmocka_unit_test(test_team),
-        cmocka_unit_test(test_team_share),
-        cmocka_unit_test(test_sha256),
-        cmocka_unit_test(test_sha256_pieces),
-        cmocka_unit_test(test_utf8),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_json_numbers),
-        cmocka_unit_test(test_number_parse),
-        cmocka_unit_test(test_locale),
-        cmocka_unit_test(test_json_accepts),
-        cmocka_unit_test(test_json_long),
-        cmocka_unit_test(test_json_refuses),
+        cmocka_unit_test(test_error_text),    cmocka_unit_test(test_error_cut),
+        cmocka_unit_test(test_allocate),      cmocka_unit_test(test_checked_sizes),
+        cmocka_unit_test(test_layout),        cmocka_unit_test(test_layout_take),
+        cmocka_unit_test(test_arena),         cmocka_unit_test(test_philox_known_answers),
+        cmocka_unit_test(test_random_places), cmocka_unit_test(test_random_distributions),
+        cmocka_unit_test(test_team),          cmocka_unit_test(test_team_share),
+        cmocka_unit_test(test_sha256),        cmocka_unit_test(test_sha256_pieces),
+        cmocka_unit_test(test_utf8),          cmocka_unit_test(test_text),
+        cmocka_unit_test(test_json_numbers),  cmocka_unit_test(test_number_parse),
+        cmocka_unit_test(test_locale),        cmocka_unit_test(test_json_accepts),
+        cmocka_unit_test(test_json_long),     cmocka_unit_test(test_json_refuses),
     };
     const struct CMUnitTest file_tests[] = {
         cmocka_unit_test(test_file_write_and_replace),

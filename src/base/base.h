@@ -51,6 +51,9 @@ typedef struct car_layout {
     bool overflow;
 } car_layout;
 size_t car_layout_add(car_layout *layout, size_t count, size_t element_size);
+/* The same for rows x columns elements, as a pointer into the block at `base`; NULL while `base` is NULL (the walk that
+ * only counts) and on overflow. The same walk, first counting, then with memory, lays out the same arrays. */
+void *car_layout_take(car_layout *layout, void *base, size_t rows, size_t columns, size_t element_size);
 
 /* Many small objects released together (cells, nets, plans). */
 typedef struct car_arena car_arena;

@@ -72,6 +72,17 @@ size_t car_layout_add(car_layout *layout, size_t count, size_t element_size) {
     return offset;
 }
 
+void *car_layout_take(car_layout *layout, void *base, size_t rows, size_t columns,
+                      size_t element_size) {
+    size_t count;
+    if (!car_multiply(rows, columns, &count)) {
+        layout->overflow = true;
+        return NULL;
+    }
+    size_t offset = car_layout_add(layout, count, element_size);
+    return base && !layout->overflow ? (char *)base + offset : NULL;
+}
+
 /* A chunk is this header followed by its bytes; the arena hands out the newest chunk from the
  * front. */
 typedef struct chunk {

@@ -28,14 +28,6 @@ static int chunk_rows(const car_model *model, int rows) {
     return chunk < rows ? chunk : rows;
 }
 
-static void *lay(car_layout *layout, char *base, size_t a, size_t b, size_t size) {
-    size_t count;
-    if (!car_multiply(a, b, &count))
-        layout->overflow = true;
-    size_t offset = car_layout_add(layout, count, size);
-    return base && !layout->overflow ? base + offset : NULL;
-}
-
 static void fill_blocks(const car_head *head) {
     for (int b = 0; b < head->output_padded / CAR_BLOCK; b++) {
         int32_t panel = b / CAR_PANEL_BLOCKS * head->model->head_depth * CAR_PANEL;
@@ -59,16 +51,17 @@ void car_head_lay(car_head *head, const car_model *model, int rows, int threads,
     size_t chunk = (size_t)head->chunk, outputs = (size_t)head->output_padded;
     size_t panels = (outputs + CAR_PANEL - 1) / CAR_PANEL;
     size_t blocks = outputs / CAR_BLOCK, depth = (size_t)model->head_depth;
-    head->output_blocks = lay(layout, base, blocks, 1, sizeof(car_product_block));
-    head->logits = lay(layout, base, chunk, outputs, sizeof(float));
-    head->row_loss = lay(layout, base, (size_t)rows, 1, sizeof(float));
-    head->scratch = lay(layout, base, (size_t)threads, outputs, sizeof(float));
+    head->output_blocks = car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
+    head->logits = car_layout_take(layout, base, chunk, outputs, sizeof(float));
+    head->row_loss = car_layout_take(layout, base, (size_t)rows, 1, sizeof(float));
+    head->scratch = car_layout_take(layout, base, (size_t)threads, outputs, sizeof(float));
     if (backward) {
-        head->gradient_blocks = lay(layout, base, blocks, 1, sizeof(car_product_block));
-        head->input_blocks =
-            lay(layout, base, (size_t)head->depth_padded / CAR_BLOCK, 1, sizeof(car_product_block));
-        head->packed_gradient = lay(layout, base, panels * chunk, CAR_PANEL, sizeof(float));
-        head->input_transposed = lay(layout, base, depth, chunk, sizeof(float));
+        head->gradient_blocks = car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
+        head->input_blocks = car_layout_take(layout, base, (size_t)head->depth_padded / CAR_BLOCK,
+                                             1, sizeof(car_product_block));
+        head->packed_gradient =
+            car_layout_take(layout, base, panels * chunk, CAR_PANEL, sizeof(float));
+        head->input_transposed = car_layout_take(layout, base, depth, chunk, sizeof(float));
     }
     if (base)
         fill_blocks(head);

@@ -48,12 +48,8 @@ typedef struct stack_layout {
     size_t rows, batch;
 } stack_layout;
 
-static void *lay(stack_layout *at, size_t a, size_t b, size_t size) {
-    size_t count;
-    if (!car_multiply(a, b, &count))
-        at->layout.overflow = true;
-    size_t offset = car_layout_add(&at->layout, count, size);
-    return at->base && !at->layout.overflow ? at->base + offset : NULL;
+static void *lay(stack_layout *at, size_t rows, size_t columns, size_t size) {
+    return car_layout_take(&at->layout, at->base, rows, columns, size);
 }
 
 static size_t padded(int size) {

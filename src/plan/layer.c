@@ -21,17 +21,16 @@ typedef struct arranger {
 } arranger;
 
 static void *take(arranger *arrange, size_t count, size_t size) {
-    size_t offset = car_layout_add(&arrange->layout, count, size);
-    return arrange->memory ? arrange->memory + offset : NULL;
+    return car_layout_take(&arrange->layout, arrange->memory, count, 1, size);
 }
 
 static float *take_floats(arranger *arrange, size_t a, size_t b, size_t c) {
-    size_t count;
-    if (!car_multiply(a, b, &count) || !car_multiply(count, c, &count)) {
+    size_t rows;
+    if (!car_multiply(a, b, &rows)) {
         arrange->layout.overflow = true;
         return NULL;
     }
-    return take(arrange, count, sizeof(float));
+    return car_layout_take(&arrange->layout, arrange->memory, rows, c, sizeof(float));
 }
 
 static float **take_arrays(arranger *arrange, int arrays, size_t a, size_t b, size_t c) {
