@@ -4,68 +4,9 @@
  * In:  nothing, or the name of one level. Out: a table on stdout: GFLOP/s and the share of the peak that
  * independent fma chains reach in the same run (mul + add at baseline), then nanoseconds a unit.
  */
-#include "kernels.h"
+#include "peak.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-enum { CHAINS = 12, STEPS = 4000000 };
-
-#if defined(__x86_64__)
-/* GFLOP/s of CHAINS independent chains; the sum goes to *sink so that none is dropped. */
-#define PEAK(name, isa, type, set, step, width)                                                    \
-    __attribute__((target(isa))) static double name(volatile float *sink) {                        \
-        type chain[CHAINS], x = set(0.999f), y = set(1e-4f);                                       \
-        for (int i = 0; i < CHAINS; i++)                                                           \
-            chain[i] = set((float)i);                                                              \
-        double start = now();                                                                      \
-        for (int k = 0; k < STEPS; k++)                                                            \
-            _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) chain[i] = step;             \
-        double seconds = now() - start;                                                            \
-        float lanes[width];                                                                        \
-        for (int i = 0; i < CHAINS; i++) {                                                         \
-            memcpy(lanes, &chain[i], sizeof lanes);                                                \
-            *sink += lanes[0];                                                                     \
-        }                                                                                          \
-        return 2.0 * CHAINS * STEPS * width / seconds * 1e-9;                                      \
-    }
-PEAK(peak_baseline, "sse2", __m128, _mm_set1_ps, _mm_add_ps(_mm_mul_ps(chain[i], x), y), 4)
-PEAK(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps(chain[i], x, y), 8)
-PEAK(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps(chain[i], x, y), 16)
-#endif
-
-static double peak_once(car_cpu_level level) {
-    volatile float sink = 0.0f;
-#if defined(__x86_64__)
-    if (level == CAR_CPU_AVX512)
-        return peak_avx512(&sink);
-    if (level == CAR_CPU_AVX2)
-        return peak_avx2(&sink);
-    return peak_baseline(&sink);
-#else
-    (void)level;
-    return sink;
-#endif
-}
-
-/* The best of ten, as the shapes are the best of many. */
-static double peak_of(car_cpu_level level) {
-    double best = 0.0;
-    for (int i = 0; i < 10; i++) {
-        double once = peak_once(level);
-        best = once > best ? once : best;
-    }
-    return best;
-}
 
 static float *numbers(size_t count) {
     float *x = car_allocate(NULL, count, sizeof *x);
@@ -104,11 +45,11 @@ static void bench_shape(const car_kernels *kernels, double peak, int rows, int c
     const double work = 2.0 * rows * padded * (depth / parts * parts);
     const int repeat = work < 2e6 ? 100 : 1;
     double best = 1e9;
-    for (double end = now() + 0.3; now() < end;) {
-        double start = now();
+    for (double end = bench_now() + 0.3; bench_now() < end;) {
+        double start = bench_now();
         for (int i = 0; i < repeat; i++)
             kernels->product(&product, 0, rows, 0, blocks);
-        double seconds = (now() - start) / repeat;
+        double seconds = (bench_now() - start) / repeat;
         best = seconds < best ? seconds : best;
     }
     printf("%-9s %5d %5d %5d %3d %10.2f us %7.1f GFLOP/s %5.1f %%\n", kernels->name, rows, columns,
@@ -127,9 +68,9 @@ static void bench_maths(const car_kernels *kernels) {
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         double best = 1e9;
         for (int run = 0; run < 2000; run++) {
-            double start = now();
+            double start = bench_now();
             kernels->map(ops[i], x, y, COUNT);
-            double seconds = now() - start;
+            double seconds = bench_now() - start;
             best = seconds < best ? seconds : best;
         }
         printf("%-9s %-10s %6.3f ns a float\n", kernels->name, car_vector_op_text(ops[i]),
@@ -161,9 +102,9 @@ static void bench_program(const car_kernels *kernels, int rows, int units) {
         slots[i] = (car_vector_slot){state + (i - 4) * rows * padded, padded, CAR_BLOCK};
     double best = 1e9;
     for (int run = 0; run < 2000; run++) {
-        double start = now();
+        double start = bench_now();
         kernels->program(&program, slots, units, 0, rows, 0, car_blocks(units));
-        double seconds = now() - start;
+        double seconds = bench_now() - start;
         best = seconds < best ? seconds : best;
     }
     printf("%-9s lstm step elementwise, %2d x %4d: %8.3f us, %6.3f ns a unit\n", kernels->name,
@@ -174,7 +115,7 @@ static void bench_program(const car_kernels *kernels, int rows, int units) {
 
 static void bench_level(const car_kernels *kernels) {
     static const int rows[] = {1, 2, 10, 20, 64, 700}, hidden[] = {64, 200, 650, 1500};
-    const double peak = peak_of(kernels->level);
+    const double peak = bench_peak(kernels->level, 1);
     printf("%s: peak %.1f GFLOP/s a core\n", kernels->name, peak);
     printf("level      rows  cols depth parts\n");
     bench_shape(kernels, peak, 1, 64, 16, 1);
