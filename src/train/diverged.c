@@ -10,7 +10,7 @@
 #include "train.h"
 #include <math.h>
 
-#define ADVICE "lower the learning rate or clip the gradient (clip_norm)"
+#define ADVICE "lower the learning rate or the threshold at which the gradient is clipped"
 enum { NAME_LIMIT = 48 };
 
 /* A value that is not finite; rows are [steps][batch]. */
