@@ -52,7 +52,7 @@ static void take_slots(arranger *arrange, const car_plan *plan, car_layer *layer
             if (list)
                 list[s] = slots;
         }
-        if (list)
+        if (layer)
             layer->slots[phase] = list;
     }
 }
