@@ -84,3 +84,20 @@ void car_draw_count(car_text *text, double count) {
                                               : 0,
                         count, units[unit]);
 }
+
+void car_text_decimal(car_text *text, double value, int decimals) {
+    int64_t scale = 1;
+    for (int i = 0; i < decimals; i++)
+        scale *= 10;
+    double scaled = round(fabs(value) * (double)scale);
+    if (!isfinite(value)) {
+        car_text_format(text, "-");
+    } else if (scaled >= 9e15) {
+        car_text_format(text, "%.0e", value);
+    } else {
+        int64_t whole = (int64_t)scaled;
+        car_text_format(text, "%s%lld", value < 0 && whole ? "-" : "", (long long)(whole / scale));
+        if (decimals > 0)
+            car_text_format(text, ".%0*lld", decimals, (long long)(whole % scale));
+    }
+}
