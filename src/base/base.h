@@ -53,7 +53,8 @@ typedef struct car_layout {
 size_t car_layout_add(car_layout *layout, size_t count, size_t element_size);
 /* The same for rows x columns elements, as a pointer into the block at `base`; NULL while `base` is NULL (the walk that
  * only counts) and on overflow. The same walk, first counting, then with memory, lays out the same arrays. */
-void *car_layout_take(car_layout *layout, void *base, size_t rows, size_t columns, size_t element_size);
+void *car_layout_take(car_layout *layout, void *base, size_t rows, size_t columns,
+                      size_t element_size);
 
 /* Many small objects released together (cells, nets, plans). */
 typedef struct car_arena car_arena;
@@ -80,10 +81,11 @@ typedef enum car_random_purpose {
 } car_random_purpose;
 /* The generator itself, for its published test vectors. */
 void car_random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+void car_random_words(car_random_key key, uint32_t words[2]); /* Philox's own key */
 void car_random_block(car_random_key key, uint64_t counter_high, uint64_t counter_low,
                       uint32_t out[4]);
-float car_random_uniform(car_random_key key, uint64_t high, uint64_t low);  /* [0,1), 24 bits */
-double car_random_normal(car_random_key key, uint64_t high, uint64_t low);  /* Box-Muller */
+float car_random_uniform(car_random_key key, uint64_t high, uint64_t low); /* [0,1), 24 bits */
+double car_random_normal(car_random_key key, uint64_t high, uint64_t low); /* Box-Muller */
 
 /* ---- team.c: threads that work on one thing ----------------------------------------------------------- */
 
@@ -102,8 +104,8 @@ int car_thread_count(int requested); /* 0: all processors this process may use; 
 
 /* The whole of a file ("-": standard input), NUL-terminated beyond *length. CAR_IO with the path and
  * strerror; CAR_DATA above `limit` bytes; a directory is CAR_IO. Release with car_release. */
-car_status car_file_read(const char *path, size_t limit, const car_allocator *allocator, char **data,
-                         size_t *length, car_error *error) CAR_CHECK_RESULT;
+car_status car_file_read(const char *path, size_t limit, const car_allocator *allocator,
+                         char **data, size_t *length, car_error *error) CAR_CHECK_RESULT;
 
 /* Atomic replacement: write to a sibling temporary file (O_EXCL, O_CLOEXEC), fsync, rename, fsync of the
  * folder. Any failure removes the temporary and leaves the old file as it was. */
@@ -112,7 +114,8 @@ car_status car_file_writer_open(const char *path, const car_allocator *allocator
                                 car_file_writer **writer, car_error *error) CAR_CHECK_RESULT;
 car_status car_file_writer_write(car_file_writer *writer, const void *data, size_t length,
                                  car_error *error) CAR_CHECK_RESULT;
-car_status car_file_writer_commit(car_file_writer *writer, car_error *error) CAR_CHECK_RESULT; /* frees */
+car_status car_file_writer_commit(car_file_writer *writer,
+                                  car_error *error) CAR_CHECK_RESULT; /* frees */
 void car_file_writer_abandon(car_file_writer *writer); /* NULL is legal; removes the temporary */
 
 /* ---- sha256.c (FIPS 180-4) ---------------------------------------------------------------------------- */
@@ -163,21 +166,23 @@ typedef enum car_json_kind {
 } car_json_kind;
 typedef struct car_json {
     car_json_kind kind;
-    int count;        /* of an array or object */
-    bool truth;       /* of a bool */
-    bool whole;       /* of a number: plain digits, below 2^53 either way, so `number` is exactly as written */
+    int count;  /* of an array or object */
+    bool truth; /* of a bool */
+    bool
+        whole; /* of a number: plain digits, below 2^53 either way, so `number` is exactly as written */
     double number;
     const char *text; /* of a string: UTF-8, NUL-terminated, no NUL inside */
     size_t length;
-    const char *name;             /* of a member of an object */
-    const struct car_json *first; /* child, in the order of the text */
-    const struct car_json *next;  /* sibling */
+    const char *name;                      /* of a member of an object */
+    const struct car_json *first;          /* child, in the order of the text */
+    const struct car_json *next;           /* sibling */
     const struct car_json *const *members; /* of an object: sorted by name */
 } car_json;
 /* The tree lives in the arena. CAR_DATA with line and column for bad text, more than `depth` brackets inside
  * each other or more than `values` values (a value costs about 100 bytes); CAR_MEMORY. */
-car_status car_json_parse(const char *data, size_t length, const char *origin, int depth, int values,
-                          car_arena *arena, const car_json **root, car_error *error) CAR_CHECK_RESULT;
+car_status car_json_parse(const char *data, size_t length, const char *origin, int depth,
+                          int values, car_arena *arena, const car_json **root,
+                          car_error *error) CAR_CHECK_RESULT;
 /* NULL: no such member, or not an object (NULL is legal). */
 const car_json *car_json_member(const car_json *object, const char *name);
 
@@ -197,18 +202,21 @@ typedef struct car_tensor {
 } car_tensor;
 typedef struct car_container car_container;
 
-car_status car_container_parse(const void *data, size_t length, const char *origin,
-                               const car_allocator *allocator, car_container **container,
-                               car_error *error) CAR_CHECK_RESULT; /* copies data; for fuzzing too */
+car_status
+car_container_parse(const void *data, size_t length, const char *origin,
+                    const car_allocator *allocator, car_container **container,
+                    car_error *error) CAR_CHECK_RESULT; /* copies data; for fuzzing too */
 car_status car_container_load(const char *path, const car_allocator *allocator,
                               car_container **container, car_error *error) CAR_CHECK_RESULT;
 void car_container_free(car_container *container);
-const char *car_container_metadata(const car_container *container, const char *key); /* NULL: absent */
+const char *car_container_metadata(const car_container *container,
+                                   const char *key); /* NULL: absent */
 int car_container_metadata_count(const car_container *container);
 const char *car_container_metadata_key(const car_container *container, int index);
 int car_container_tensor_count(const car_container *container);
 const car_tensor *car_container_tensor(const car_container *container, int index);
-const car_tensor *car_container_find(const car_container *container, const char *name); /* NULL: absent */
+const car_tensor *car_container_find(const car_container *container,
+                                     const char *name); /* NULL: absent */
 
 /* Building and writing one. The writer adds two digests to the metadata, "carousel.sha256" of all tensor data
  * (in file order) and "carousel.sha256.header" of everything else; the reader verifies them when present (one
@@ -216,7 +224,8 @@ const car_tensor *car_container_find(const car_container *container, const char 
  * writer's own, so the metadata of a file can be copied as it is. Tensor data is borrowed until the save. */
 typedef struct car_container_builder car_container_builder;
 car_status car_container_builder_create(const car_allocator *allocator,
-                                        car_container_builder **builder, car_error *error) CAR_CHECK_RESULT;
+                                        car_container_builder **builder,
+                                        car_error *error) CAR_CHECK_RESULT;
 car_status car_container_builder_metadata(car_container_builder *builder, const char *key,
                                           const char *value, car_error *error) CAR_CHECK_RESULT;
 car_status car_container_builder_tensor(car_container_builder *builder, const car_tensor *tensor,

@@ -39,10 +39,16 @@ static uint64_t mix(uint64_t value) {
     return value ^ (value >> 31);
 }
 
+void car_random_words(car_random_key key, uint32_t words[2]) {
+    uint64_t mixed = mix(key.seed ^ mix((uint64_t)key.purpose << 32 | key.layer));
+    words[0] = (uint32_t)mixed;
+    words[1] = (uint32_t)(mixed >> 32);
+}
+
 void car_random_block(car_random_key key, uint64_t counter_high, uint64_t counter_low,
                       uint32_t out[4]) {
-    uint64_t mixed = mix(key.seed ^ mix((uint64_t)key.purpose << 32 | key.layer));
-    const uint32_t words[2] = {(uint32_t)mixed, (uint32_t)(mixed >> 32)};
+    uint32_t words[2];
+    car_random_words(key, words);
     const uint32_t counter[4] = {(uint32_t)counter_low, (uint32_t)(counter_low >> 32),
                                  (uint32_t)counter_high, (uint32_t)(counter_high >> 32)};
     car_random_philox(counter, words, out);
