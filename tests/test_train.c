@@ -568,6 +568,33 @@ static void test_infinite_gradient_is_named(void **state) {
     car_cell_free((car_cell *)cell);
 }
 
+/* h' = x + 1e10 h: all values are 0, but dL/dh grows by 1e10 a step on its way back and overflows at step 4 of 8. */
+static void test_exploding_gradient_is_named(void **state) {
+    (void)state;
+    static const char text[] = "cell grow(x) -> h\nstate h\nkept = W@x + U@h\nh' = kept\n";
+    enum { STEPS = 8 };
+    const car_cell *cell = compile(text);
+    car_model *model = make_model("grow 1 | linear", &cell, 1, 1, 1);
+    set_tensor(model, "layers.0.U", 1e10f);
+    set_tensor(model, "decoder.weight", 1);
+    set_tensor(model, "decoder.bias", 0);
+    car_trainer *trainer;
+    ok(car_trainer_create(model, &(car_trainer_options){.batch = 1, .steps = STEPS, .threads = 1},
+                          NULL, &trainer, fault));
+    float input[STEPS] = {0}, target[STEPS] = {0};
+    target[STEPS - 1] = 4; /* dL/dy of the last step: 2 * -4 / 8 */
+    car_error error = {0};
+    assert_int_equal(
+        car_trainer_step(trainer, &(car_batch){STEPS, true, input, target}, 0.1f, NULL, &error),
+        CAR_DIVERGED);
+    print_message("    %s\n", error.message);
+    assert_mentions(error.message, "layer 1 (grow): the gradient of gate 'kept' is -inf");
+    assert_mentions(error.message, "time step 4 of 8");
+    car_trainer_free(trainer);
+    car_model_free(model);
+    car_cell_free((car_cell *)cell);
+}
+
 /* An update that would leave float's range is undone and never reported as ok. */
 static void test_update_out_of_range_is_undone(void **state) {
     (void)state;
@@ -663,6 +690,7 @@ int main(void) {
         cmocka_unit_test(test_divergence_is_named),
         cmocka_unit_test(test_bad_data_is_named),
         cmocka_unit_test(test_infinite_gradient_is_named),
+        cmocka_unit_test(test_exploding_gradient_is_named),
         cmocka_unit_test(test_update_out_of_range_is_undone),
         cmocka_unit_test(test_large_moments_are_remembered),
         cmocka_unit_test(test_high_rates_diverge_cleanly),

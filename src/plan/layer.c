@@ -5,6 +5,7 @@
  * those of inside.h's regions; how a call uses them is in run.c.
  */
 #include "inside.h"
+#include <math.h>
 #include <string.h>
 
 /* Recurrent weights up to this size stay in a core's second-level cache: then threads share the lanes and need no
@@ -253,4 +254,40 @@ float *car_layer_state_gradient(car_layer *layer, int state) {
 car_vector_slot car_layer_tap(const car_layer *layer, int tap) {
     car_bound bound = car_layer_bind(layer, layer->plan->taps[tap]);
     return (car_vector_slot){bound.base, bound.row_stride, bound.block_stride};
+}
+
+/* The nearest value with a name that the sum of a gate goes into. */
+static const char *equation_of_gate(const car_plan *plan, int gate) {
+    const car_graph *graph = &plan->cell->graph;
+    int value = plan->gate_root[gate];
+    for (int v = value + 1; v < graph->count && !graph->names[value]; v++)
+        if (graph->nodes[v].a == value || graph->nodes[v].b == value)
+            value = v;
+    return graph->names[value];
+}
+
+/* One step's gradients of the preactivations: [batch][blocks][gates][16]. */
+static bool find_in_step(const car_layer *layer, int step, car_bad_gradient *bad) {
+    const car_plan *plan = layer->plan;
+    const int64_t row = (int64_t)plan->gates * plan->padded;
+    for (int lane = 0; lane < layer->shape.batch; lane++) {
+        const float *sums = layer->sums + ((int64_t)step * layer->shape.batch + lane) * row;
+        for (int k = 0; k < row; k++) {
+            if (isfinite(sums[k]))
+                continue;
+            int gate = k / CAR_BLOCK % plan->gates;
+            *bad = (car_bad_gradient){equation_of_gate(plan, gate), step, lane,
+                                      k / CAR_BLOCK / plan->gates * CAR_BLOCK + k % CAR_BLOCK,
+                                      sums[k]};
+            return true;
+        }
+    }
+    return false;
+}
+
+bool car_layer_find_bad_gradient(const car_layer *layer, int steps, car_bad_gradient *bad) {
+    for (int k = 0; k < steps; k++)
+        if (find_in_step(layer, layer->shape.reverse ? k : steps - 1 - k, bad))
+            return true;
+    return false;
 }

@@ -41,8 +41,8 @@ typedef struct car_override {
 typedef struct car_program_digest {
     uint64_t high, low;
 } car_program_digest;
-typedef void (*car_program_function)(const car_vector_slot *slots, int units, int row_begin, int row_end,
-                                     int block_begin, int block_end);
+typedef void (*car_program_function)(const car_vector_slot *slots, int units, int row_begin,
+                                     int row_end, int block_begin, int block_end);
 typedef struct car_emitted_program {
     car_program_digest digest;
     car_program_function function;
@@ -54,7 +54,8 @@ typedef struct car_emitted_table {
 } car_emitted_table;
 
 typedef struct car_plan_options {
-    const car_emitted_table *emitted; /* NULL: the interpreter runs everything; borrowed by the plan */
+    const car_emitted_table
+        *emitted;  /* NULL: the interpreter runs everything; borrowed by the plan */
     bool training; /* keep what the backward pass needs */
     int tap_count; /* named values or states to be stored for every step */
     const char *const *taps;
@@ -76,7 +77,8 @@ car_shape car_plan_input(const car_plan *plan);
 void car_plan_programs(const car_plan *plan, int *programs, int *emitted);
 /* Appends the programs of the plan as C functions named PREFIX0 .. to `text`, a
  * line `{{high, low}, name},` each to `entries` (a program whose line is there already is left out); *count goes on. */
-void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_text *text, car_text *entries);
+void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_text *text,
+                   car_text *entries);
 /* Stages, programs, FLOPs and bytes as text; the plan's part of `cell explain`. */
 void car_plan_explain(const car_plan *plan, car_text *text);
 
@@ -134,5 +136,14 @@ void car_layer_carry(car_layer *layer, int steps);
 float *car_layer_state_gradient(car_layer *layer, int state);
 /* A tapped value: rows [steps][batch] with the strides given; valid after forward, before backward. */
 car_vector_slot car_layer_tap(const car_layer *layer, int tap);
+
+/* After backward over `steps` steps: where the gradient of a preactivation (a sum of products) first stopped being
+ * finite on its way back through time. `equation`: the named value that the sum goes into, NULL without a name. */
+typedef struct car_bad_gradient {
+    const char *equation;
+    int step, lane, unit;
+    float value;
+} car_bad_gradient;
+bool car_layer_find_bad_gradient(const car_layer *layer, int steps, car_bad_gradient *bad);
 
 #endif

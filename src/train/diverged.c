@@ -5,7 +5,7 @@
  * The forward pass is run again with plans that store every named value ("taps"); layers are then looked
  * through from the bottom, each in the order of its time and its equations, because what comes first in that
  * order is the cause and what comes after its effect. Then the head and its loss are looked at, and when the forward
- * pass is finite the gradient, from the top down, the way it flows.
+ * pass is finite the gradients that the backward pass left, from the top down and back in time, the way they flow.
  */
 #include "train.h"
 #include <math.h>
@@ -219,6 +219,9 @@ static bool find_in_head(const replay *again, double loss, car_status *status, c
     if (!found)
         bad = largest(output, steps, batch, outputs);
     car_release(trainer->allocator, output);
+    if (trainer->model->net->pool !=
+        CAR_POOL_EACH) /* the one output of a sequence comes at its end */
+        bad.step = again->batch->steps - 1;
     if (found)
         *status = fail_at(trainer, again->batch, "head", "output", &bad, ADVICE, error);
     else if (!isfinite(loss))
@@ -226,8 +229,8 @@ static bool find_in_head(const replay *again, double loss, car_status *status, c
             car_fail(error, CAR_DIVERGED,
                      "head: the loss is %s; all values before it are finite, the largest output "
                      "is %g at time step %d of %d (lane %d, value %d), update %lld; " ADVICE,
-                     number_text((float)loss), (double)bad.value, bad.step + 1, steps, bad.lane + 1,
-                     bad.unit + 1, (long long)trainer->updates + 1);
+                     number_text((float)loss), (double)bad.value, bad.step + 1, again->batch->steps,
+                     bad.lane + 1, bad.unit + 1, (long long)trainer->updates + 1);
     return found || !isfinite(loss);
 }
 
@@ -342,8 +345,36 @@ car_status car_diverged_weights(const car_trainer *trainer, float rate, car_erro
                     (long long)trainer->updates + 1, rate, ADVICE);
 }
 
+/* The highest layer in which a gradient of a preactivation, left by the backward pass, is not finite. */
+static bool find_in_backward(const car_trainer *trainer, const car_batch *batch, car_status *status,
+                             car_error *error) {
+    const struct car_model *model = trainer->model;
+    for (int layer = model->net->layer_count - 1; layer >= 0; layer--) {
+        if (model->net->layers[layer].kind != CAR_LAYER_CELL)
+            continue;
+        for (int direction = 0; direction < model->layers[layer].directions; direction++) {
+            car_bad_gradient found;
+            char where[128], value[NAME_LIMIT + 32];
+            if (!car_layer_find_bad_gradient(car_stack_layer(trainer->stack, layer, direction),
+                                             batch->steps, &found))
+                continue;
+            snprintf(where, sizeof where, "layer %d (%.*s)%s", layer + 1, NAME_LIMIT,
+                     layer_word(model, layer), direction ? " backwards" : "");
+            snprintf(value, sizeof value, "the gradient of gate '%.*s'", NAME_LIMIT,
+                     found.equation ? found.equation : "");
+            bad_place bad = {found.step, found.lane, found.unit, found.value};
+            *status = fail_at(trainer, batch, where, value, &bad,
+                              "all values of the forward pass are finite; " ADVICE, error);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What is left when no value of the forward pass was found (or there was no memory to look for one). */
-static car_status explain_gradient(const car_trainer *trainer, double loss, car_error *error) {
+static car_status explain_gradient(const car_trainer *trainer, const car_batch *batch, double loss,
+                                   car_error *error) {
+    car_status status = CAR_DIVERGED;
     size_t row = 0;
     char where[192];
     long long update = (long long)trainer->updates + 1;
@@ -351,6 +382,10 @@ static car_status explain_gradient(const car_trainer *trainer, double loss, car_
         return car_fail(error, CAR_DIVERGED, "update %lld: the loss is %s; " ADVICE, update,
                         number_text((float)loss));
     int index = find_tensor(trainer, trainer->gradient, &row);
+    bool in_head = index >= 0 && height(trainer->model, &trainer->model->tensors[index]) >
+                                     trainer->model->net->layer_count;
+    if (!in_head && find_in_backward(trainer, batch, &status, error))
+        return status;
     if (index < 0)
         return car_fail(error, CAR_DIVERGED, "update %lld: the gradient is not finite; " ADVICE,
                         update);
@@ -376,5 +411,5 @@ car_status car_diverged_explain(const car_trainer *trainer, const car_batch *bat
         found =
             find_in_layers(&again, &status, error) || find_in_head(&again, loss, &status, error);
     end_replay(&again);
-    return found ? status : explain_gradient(trainer, loss, error);
+    return found ? status : explain_gradient(trainer, batch, loss, error);
 }
