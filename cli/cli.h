@@ -6,7 +6,7 @@
  *   info.c     a model file, or this machine           config.c    resolved options as JSON
  *   lm.c       train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
- *                                                      progress.c  the live line on stderr
+ *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
  * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in
  * the table of main.c; what it returns is the exit code: a car_status, or 128 + signal. Data goes to
@@ -177,5 +177,6 @@ int cli_cell(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_lm(int argc, char **argv);
 int cli_demo(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 
 #endif

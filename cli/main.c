@@ -12,6 +12,7 @@ static const cli_command verbs[] = {
     {"lm", "language models: train, eval, sample, score", cli_lm},
     {"cell", "cells, the zoo's and yours: list, show, check, explain", cli_cell},
     {"info", "what is in a model file; without one: this machine", cli_info},
+    {"bench", "how fast this machine is, and how near Carousel comes", cli_bench},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 

@@ -24,12 +24,13 @@ NETWORK = EMITTED | {"network"}
 TRAIN = NETWORK | {"train"}
 DATA = BASE | {"data"}
 REPORT = BASE | {"report"}
+BENCH = TRAIN | {"bench"}
 TASKS = TRAIN | DATA | {"tasks"}
 MAY_SEE = {
     "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "emitted": EMITTED,
     "network": NETWORK,
-    "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "library": {"library"},
-    "cli": TASKS | REPORT | {"cli"}, "examples": {"examples"},
+    "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "bench": BENCH, "library": {"library"},
+    "cli": TASKS | BENCH | REPORT | {"cli"}, "examples": {"examples"},
 }
 SOURCES = {".c", ".h", ".inc"}
 LONGEST = 1000

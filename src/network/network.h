@@ -204,6 +204,9 @@ void car_stack_outputs(car_stack *stack, int steps, float *output);
  * head's weight gradient to `gradient`. Without: `gradient` is not used. CAR_DATA: a class out of range. */
 car_status car_stack_loss(car_stack *stack, int steps, const void *target, float *gradient,
                           double *loss_sum, int64_t *counted, car_error *error);
+/* dL/d(last layer's output), rows [steps][batch][padded size], of a stack with backward and a head `each`: to be written
+ * in place of car_stack_loss when the loss is the caller's. */
+float *car_stack_top_gradient(car_stack *stack);
 /* After car_stack_loss: all other gradients, added to `gradient` ([weight_floats], packed). */
 void car_stack_backward(car_stack *stack, int steps, const void *input, float *gradient);
 /* The start state of the forward direction of every cell; a reverse direction starts from the initial state always. */

@@ -453,6 +453,10 @@ car_status car_stack_loss(car_stack *stack, int steps, const void *target, float
     return CAR_OK;
 }
 
+float *car_stack_top_gradient(car_stack *stack) {
+    return stack->gradient[0];
+}
+
 /* ---- Backward ----------------------------------------------------------------------------------------- */
 
 static void apply_mask(const car_stack *stack, float *rows_of, float *mask, int size, size_t rows) {

@@ -126,24 +126,29 @@ static void print_stage(car_text *text, const car_plan *plan, const car_stage *s
     print_program(text, plan, stage);
 }
 
-static void print_costs(car_text *text, const car_plan *plan) {
-    int64_t forward = 0, loop = 0, matrices = 0;
+car_plan_elements car_plan_matrix_elements(const car_plan *plan) {
+    car_plan_elements elements = {0, 0};
     for (int g = 0; g < plan->group_count; g++) {
         const car_group *group = &plan->groups[g];
-        int64_t flops = 2 * (int64_t)group->count * plan->units * group->depth;
-        forward += flops;
-        loop += group->when.phase == CAR_PHASE_LOOP ? flops : 0;
-        matrices += flops / 2;
+        double count = (double)group->count * plan->units * group->depth;
+        *(group->when.phase == CAR_PHASE_LOOP ? &elements.loop : &elements.before) += count;
     }
+    return elements;
+}
+
+static void print_costs(car_text *text, const car_plan *plan) {
+    const car_plan_elements elements = car_plan_matrix_elements(plan);
+    const double matrices = elements.before + elements.loop;
     int64_t kept =
         ((int64_t)plan->gates + plan->kept_count + plan->cell->state_count + plan->work_count) *
         plan->padded * 4;
     car_text_format(text,
-                    "costs, a time step and lane: forward %" PRId64 " FLOP in products (%" PRId64
-                    " in the loop), training %" PRId64 "\n"
-                    "  %" PRId64 " bytes kept for the backward pass, %" PRId64
-                    " bytes of matrices (read once a step in the loop: %" PRId64 ")\n",
-                    forward, loop, 3 * forward, kept, matrices * 4, loop * 2);
+                    "costs, a time step and lane: forward %.0f FLOP in products (%.0f"
+                    " in the loop), training %.0f\n"
+                    "  %" PRId64 " bytes kept for the backward pass, %.0f"
+                    " bytes of matrices (read once a step in the loop: %.0f)\n",
+                    2 * matrices, 2 * elements.loop, 6 * matrices, kept, 4 * matrices,
+                    4 * elements.loop);
 }
 
 static void print_programs(car_text *text, const car_plan *plan) {

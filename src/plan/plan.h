@@ -79,6 +79,11 @@ void car_plan_programs(const car_plan *plan, int *programs, int *emitted);
  * line `{{high, low}, name},` each to `entries` (a program whose line is there already is left out); *count goes on. */
 void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_text *text,
                    car_text *entries);
+/* Matrix elements that one row is multiplied with: 2 FLOP each forward. */
+typedef struct car_plan_elements {
+    double before, loop; /* outside and within the loop over time */
+} car_plan_elements;
+car_plan_elements car_plan_matrix_elements(const car_plan *plan);
 /* Stages, programs, FLOPs and bytes as text; the plan's part of `cell explain`. */
 void car_plan_explain(const car_plan *plan, car_text *text);
 

@@ -6,7 +6,7 @@ import subprocess
 
 from harness import CAROUSEL, expect, main, matches, ok, refused, run, write
 
-VERBS = ["cell list", "cell show", "cell check", "cell explain", "info", "lm train", "lm eval", "lm sample", "demo"]
+VERBS = ["cell list", "cell show", "cell check", "cell explain", "info", "lm train", "lm eval", "lm sample", "demo", "bench"]
 MY_CELL = """# a cell of one's own
 cell mine(x) -> h
 state h
@@ -22,7 +22,7 @@ def test_version():
 def test_overview():
     result = ok("help", out=r"^Examples$")
     expect(result.out == ok("--help").out, "help and --help differ")
-    for verb in ("demo", "lm", "cell", "info", "help"):
+    for verb in ("demo", "lm", "cell", "info", "bench", "help"):
         matches(rf"^  {verb} ", result.out, "overview")
     result = run()
     expect(result.code == 2, "no verb is a usage error")

@@ -1,0 +1,51 @@
+/*
+ * measure.c: runs something again and again.
+ *
+ * In:  a piece of work and seconds. Out: its best time, median and 99th percentile.
+ *
+ *   percentile p of n sorted times: the one at index min(n - 1, floor(p * n))
+ */
+#include "bench.h"
+#include <stdlib.h>
+#include <time.h>
+
+enum { FEWEST_RUNS = 3, MOST_RUNS = 1 << 18 };
+
+double car_bench_now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static car_status collect(car_bench_work work, void *context, double seconds, double *times,
+                          int *runs, car_error *error) {
+    CAR_TRY(work(context, error));
+    double start = car_bench_now(), end = start + seconds;
+    for (*runs = 0; *runs < FEWEST_RUNS || (start < end && *runs < MOST_RUNS); ++*runs) {
+        CAR_TRY(work(context, error));
+        double now = car_bench_now();
+        times[*runs] = now - start;
+        start = now;
+    }
+    return CAR_OK;
+}
+
+car_status car_bench_measure(car_bench_work work, void *context, double seconds,
+                             car_bench_times *times, car_error *error) {
+    double *all = car_allocate(NULL, MOST_RUNS, sizeof *all);
+    if (!all)
+        return car_fail(error, CAR_MEMORY, "bench: out of memory");
+    int runs = 0;
+    car_status status = collect(work, context, seconds, all, &runs, error);
+    if (status == CAR_OK) {
+        qsort(all, (size_t)runs, sizeof *all, by_size);
+        *times = (car_bench_times){runs, all[0], all[runs / 2], all[(int)(0.99 * runs)]};
+    }
+    car_release(NULL, all);
+    return status;
+}
