@@ -263,6 +263,20 @@ def start_training(output, updates, *options):
                              "--checkpoint-seconds", "0.2", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def test_idle_threads_spin_briefly_unless_told_otherwise():
+    write("a.txt", TEXT)
+    for environment, expected in ({}, b"GOMP_SPINCOUNT=10000"), ({"OMP_WAIT_POLICY": "passive"}, None):
+        environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | environment
+        process = subprocess.Popen([CAROUSEL, "lm", "train", "a.txt", "-o", "m.safetensors", *SMALL, "--updates", "1000000"],
+                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process.stderr.read(1)  # it has started for good
+        found = [line for line in pathlib.Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+                 if line.startswith(b"GOMP_SPINCOUNT=")]
+        process.kill()
+        process.communicate()
+        expect(found == ([expected] if expected else []), f"{environment}: {found}")
+
+
 def wait_for(path, process, seconds=60):
     end = time.monotonic() + seconds
     while not pathlib.Path(path).exists():
