@@ -4,7 +4,7 @@
  *   main.c     the table of verbs; help, --version     options.c   option tables: parsing, nearest name
  *   cell.c     list, show, check, explain              help.c      --help, in 80 columns
  *   info.c     a model file, or this machine           config.c    resolved options as JSON
- *   lm.c       train, eval, sample, score              output.c    stdout, errors, exit codes
+ *   lm*.c      train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *

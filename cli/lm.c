@@ -1,9 +1,8 @@
 /*
- * lm.c: `carousel lm train|eval|sample|score`: language models on the command line.
+ * lm.c: `carousel lm train|eval|sample`: language models on the command line (lm_score.c: `score`).
  *
  * In:  texts, model files, the settings of tasks/lm_options.c as options.
- * Out: a model file; figures and text on stdout (with --json one JSON object, for `score` one a
- *      line); progress on stderr.
+ * Out: a model file; figures and text on stdout (with --json one JSON object); progress on stderr.
  */
 #include "lm.h"
 #include <math.h>
@@ -623,91 +622,12 @@ static int sample(int argc, char **argv) {
     return code;
 }
 
-/* ---- score -------------------------------------------------------------------------------------------- */
-
-static car_status score_line(const car_lm *lm, const char *line, size_t length, bool end, bool json,
-                             bool *open, car_error *error) {
-    car_lm_score score;
-    CAR_TRY(car_lm_score_line(lm, line, length, end, &score, error));
-    car_text text;
-    car_text_start(&text, NULL);
-    if (json) {
-        car_text_format(&text, "{\"nats\": ");
-        car_text_json_number(&text, score.nats);
-        car_text_format(&text, ", \"tokens\": %zu, \"unknown\": %zu, \"text\": ", score.tokens,
-                        score.unknown);
-        car_text_json_string(&text, line, length);
-        car_text_format(&text, "}\n");
-    } else {
-        car_text_format(&text, "%.6f\t%zu\t", score.nats, score.tokens);
-        car_text_add(&text, line, length);
-        car_text_add(&text, "\n", 1);
-    }
-    *open = cli_print(&text) == 0 && cli_flush();
-    return CAR_OK;
-}
-
-static car_status score_lines(const char *path, const char *const *files, int count, bool end,
-                              bool json, car_error *error) {
-    car_lm lm = {0};
-    car_corpus corpus = {0};
-    CAR_TRY(car_lm_load(path, NULL, &lm, error));
-    car_status status = car_corpus_read(files, count, lm.vocabulary->level, NULL, &corpus, error);
-    bool open = true;
-    for (size_t at = 0; status == CAR_OK && open && at < corpus.length;) {
-        const char *line = corpus.data + at;
-        const char *stop = memchr(line, '\n', corpus.length - at);
-        size_t length = stop ? (size_t)(stop - line) : corpus.length - at;
-        status = score_line(&lm, line, length, end, json, &open, error);
-        at += length + 1;
-    }
-    car_corpus_free(&corpus);
-    car_lm_free(&lm);
-    return status;
-}
-
-static int score(int argc, char **argv) {
-    bool no_end = false, json = false;
-    cli_option options[] = {
-        {.name = "no-end",
-         .kind = CLI_FLAG,
-         .value = &no_end,
-         .help = "leave the line end out: the lines are beginnings, as in pairs of verb forms"},
-        {.name = "json", .kind = CLI_FLAG, .value = &json, .help = "one JSON object a line"}};
-    const cli_verb verb = {
-        .name = "lm score",
-        .summary = "how likely a model finds each line",
-        .usage = "[options] MODEL [FILE...]",
-        .examples = "printf 'the cats were\\nthe cats was\\n' | carousel lm score m.safetensors "
-                    "--no-end\n"
-                    "carousel lm score m.safetensors lines.txt --json\n",
-        .notes = "Writes for each line: -log probability in nats, tokens, the line. Each line is\n"
-                 "judged on its own, as if it stood behind a line end. Without FILE: standard "
-                 "input.\n",
-        .options = options,
-        .option_count = 2,
-        .least_operands = 1,
-        .most_operands = -1};
-    cli_arguments arguments;
-    int code = cli_parse(&verb, argc, argv, &arguments);
-    if (code != CLI_GO_ON)
-        return code;
-    static const char *const pipe[] = {"-"};
-    bool piped = arguments.count == 1;
-    car_error error = {0};
-    car_status status = score_lines(arguments.operands[0], piped ? pipe : arguments.operands + 1,
-                                    piped ? 1 : arguments.count - 1, !no_end, json, &error);
-    code = status == CAR_OK ? 0 : cli_fail(&error);
-    cli_arguments_free(&arguments);
-    return code;
-}
-
 int cli_lm(int argc, char **argv) {
     static const cli_command table[] = {
         {"train", "learn from text", train},
         {"eval", "how well a model foretells a text", eval},
         {"sample", "text drawn from a model", sample},
-        {"score", "how likely a model finds each line", score},
+        {"score", "how likely a model finds each line, or which of two", cli_lm_score},
     };
     return cli_dispatch("lm", "language models", table, sizeof table / sizeof *table, argc, argv);
 }

@@ -1,4 +1,4 @@
-/* lm.h: what `lm` and `demo` share: how a training run looks while it goes on. */
+/* lm.h: what `lm` and `demo` share: how a training run looks while it goes on; the verb of a file of its own. */
 #ifndef CAR_CLI_LM_H
 #define CAR_CLI_LM_H
 
@@ -12,6 +12,8 @@ typedef struct lm_view {
     bool quiet; /* --json: nothing but errors on stderr */
 } lm_view;
 
+/* The sub-verb `lm score` (lm_score.c). */
+int cli_lm_score(int argc, char **argv);
 /* "char", "byte" or "token", for figures that are per one of them. */
 const char *cli_lm_unit(car_level level);
 /* For car_lm_watch.progress; the context is a lm_view. */

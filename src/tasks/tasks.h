@@ -5,6 +5,7 @@
  *   lm_data.c      texts -> vocabulary, training and validation ids; their digests
  *   lm_train.c     a net from the settings, the loop, the record; going on from a checkpoint
  *   lm_model.c     a trained language model: loading, judging a text, scoring lines
+ *   lm_pairs.c     minimal pairs: the right one likelier than the wrong one?
  *   lm_sample.c    drawing text from it
  *
  *   texts + options --car_lm_data_read, car_lm_train--> model file --car_lm_load--> judge, score, sample
@@ -155,6 +156,23 @@ car_status car_lm_judge(const car_lm *lm, const car_tokens *tokens, int lanes, i
 /* A line on its own: from the initial state and a line end, its tokens and, with `end`, the line end behind it. */
 car_status car_lm_score_line(const car_lm *lm, const char *line, size_t length, bool end,
                              car_lm_score *score, car_error *error) CAR_CHECK_RESULT;
+
+/* ---- lm_pairs.c --------------------------------------------------------------------------------------- */
+
+typedef struct car_lm_line {
+    const char *text;
+    size_t length;
+} car_lm_line;
+/* margin: log p(right) - log p(wrong), in nats; above 0 the model prefers the right one.
+ * covered: the vocabulary knows every token in which the two differ, and tells them apart. */
+typedef struct car_lm_pair {
+    double margin;
+    bool covered;
+} car_lm_pair;
+
+/* `end`: the lines are whole, their line end is judged too; else they are beginnings. */
+car_status car_lm_judge_pair(const car_lm *lm, const car_lm_line *right, const car_lm_line *wrong,
+                             bool end, car_lm_pair *pair, car_error *error) CAR_CHECK_RESULT;
 
 /* ---- lm_sample.c -------------------------------------------------------------------------------------- */
 

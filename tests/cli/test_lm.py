@@ -99,6 +99,44 @@ def test_score_ranks_lines():
     expect(len(result) == 2 and result[0]["nats"] < result[1]["nats"], f"{result}")
 
 
+AGREEMENT = "the cat was here\nthe cats were here\nthe dog was there\nthe dogs were there\n" * 60
+PAIRS = ("the cat was\tthe cat were\tsingular\nthe dogs were\tthe dogs was\tplural\n"
+         "the cat was\tthe cat purrs\tsingular\nthe bird was\tthe bird were\tsingular\n"
+         "the cat sings\tthe cat sing\tplural\n")
+
+
+def test_score_judges_pairs():
+    """`purrs`, `sings` and `sing` are unknown: those pairs are not covered; an unknown `bird` in both is no obstacle."""
+    train(AGREEMENT, updates=300, options=("--level", "word"))
+    table = json.loads(ok("lm", "score", "m.safetensors", "--no-end", "--json", "--pairs", "-", stdin=PAIRS).out)
+    by_name = {group["group"]: group for group in table["groups"]}
+    expect(list(by_name) == ["singular", "plural"], f"{by_name}")
+    expect([by_name["singular"][k] for k in ("pairs", "covered")] == [3, 2], f"{by_name}")
+    expect([by_name["plural"][k] for k in ("pairs", "covered", "right")] == [2, 1, 1], f"{by_name}")
+    expect([table["all"][k] for k in ("pairs", "covered")] == [5, 3], f"{table}")
+    lines = ok("lm", "score", "m.safetensors", "--no-end", "--json", stdin="the cat was\nthe cat were\n").out.splitlines()
+    was, were = (json.loads(line)["nats"] for line in lines)
+    expect(was < were, f"{was} {were}")
+    turned = "".join("\t".join((b, a, c)) + "\n" for a, b, c in (line.split("\t") for line in PAIRS.splitlines()))
+    against = json.loads(ok("lm", "score", "m.safetensors", "--no-end", "--json", "--pairs", "-", stdin=turned).out)
+    expect(against["all"]["right"] == 3 - table["all"]["right"], f"{against} {table}")
+    # Wilson's interval for 3 of 3 at 95 %: 3 / (3 + 1.96^2)
+    if table["all"]["right"] == 3:
+        expect(abs(table["all"]["low"] - 3 / (3 + 1.959964 ** 2)) < 1e-6 and table["all"]["high"] > 0.999999, f"{table}")
+    matches("singular +3 +2 ", ok("lm", "score", "m.safetensors", "--no-end", "--pairs", "-", stdin=PAIRS).out, "table")
+
+
+def test_bad_pairs():
+    train(updates=5)
+    refused(3, "line 2 has no tab", "lm", "score", "m.safetensors", "--pairs", "-", stdin="the cat\tthe dog\nthe\n")
+    refused(3, "line 1 holds the same text twice", "lm", "score", "m.safetensors", "--pairs", "-", stdin="the\tthe\n")
+    refused(3, "at most 63 bytes", "lm", "score", "m.safetensors", "--pairs", "-", stdin="a\tb\t" + "c" * 64 + "\n")
+    many = "".join(f"cat\tdog\tgroup {k}\n" for k in range(257))
+    refused(3, "at most 256 groups", "lm", "score", "m.safetensors", "--pairs", "-", stdin=many)
+    refused(5, "none.tsv", "lm", "score", "m.safetensors", "--pairs", "none.tsv")
+    refused(2, "takes the place", "lm", "score", "m.safetensors", "--pairs", "-", "a.txt")
+
+
 def test_print_config():
     write("a.txt", TEXT)
     config = json.loads(ok("lm", "train", "a.txt", "-o", "m", "--hidden", "77", "--print-config").out)
