@@ -193,7 +193,7 @@ typedef struct car_trainer car_trainer;
 typedef struct car_trainer_options {
     int batch;             /* lanes */
     int steps;             /* time steps unrolled in one update (truncated BPTT) */
-    int threads;           /* 0: all processors */
+    int threads;           /* 0: all processors, or one for a net too small to share */
     const char *optimizer; /* "sgd", "adam", "adamw", "rmsprop"; NULL: "adam" */
     float momentum;        /* sgd */
     float beta1, beta2;    /* adam; rmsprop uses beta2; 0: 0.9, 0.999 */

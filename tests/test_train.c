@@ -447,6 +447,24 @@ static void test_tasks_are_learned(void **state) {
     }
 }
 
+/* Without a number given, a net is shared out only when that pays. */
+static void test_threads_that_pay(void **state) {
+    (void)state;
+    const struct {
+        const char *net;
+        int given, threads;
+    } cases[] = {{"embed 8 | rnn 8 | softmax", 0, 1},
+                 {"embed 8 | rnn 8 | softmax", 2, 2},
+                 {"embed 128 | lstm 128 x2 | softmax", 0, car_thread_count(0)}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        car_trainer *trainer = make_trainer(
+            cases[i].net, SYMBOLS, SYMBOLS,
+            &(car_trainer_options){.batch = 8, .steps = 16, .threads = cases[i].given});
+        assert_int_equal(trainer->threads, cases[i].threads);
+        car_trainer_free(trainer);
+    }
+}
+
 /* ---- divergence --------------------------------------------------------------------------------------- */
 
 static const char linear_cell[] = "cell plain(x) -> y\ny = W@x + b\n";
@@ -683,6 +701,7 @@ int main(void) {
         cmocka_unit_test(test_clipping),
         cmocka_unit_test(test_clipping_by_value),
         cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_threads_that_pay),
         cmocka_unit_test(test_state_is_carried),
         cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_state_floats),

@@ -94,7 +94,7 @@ typedef void (*car_team_task)(void *argument, car_team *team, int member, int me
 /* Runs task on `threads` threads (an OpenMP region; 1: the caller's own thread, no OpenMP call), with
  * subnormals flushed to zero meanwhile and the caller's mode restored. Returns when all are done. */
 void car_team_run(int threads, car_team_task task, void *argument);
-/* All members wait for each other here. Spins, then yields; free with one member. */
+/* All members wait for each other here. Spins, then sleeps; free with one member. */
 void car_team_barrier(car_team *team, int member);
 /* The share [*begin, *end) of `count` things, in units of `grain`, that falls to `member`. */
 void car_team_share(int count, int grain, int member, int members, int *begin, int *end);

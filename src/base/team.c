@@ -5,13 +5,19 @@
  *
  * One OpenMP region holds the whole job; inside it members meet at a barrier of our own that costs
  * well below a microsecond: each arrival is counted, the last one opens the next generation, the
- * others watch the generation number, first spinning, then yielding their processor. Subnormal
+ * others watch the generation number, first spinning, then asleep: who sleeps is woken at once also on a
+ * machine that others use, while who spins or yields has spent its share of the processor when it is needed. Subnormal
  * floats are flushed to zero in every member (they cost a hundred times a normal product), and the
  * caller's mode is restored.
  */
 #include "base.h"
 #include <omp.h>
 #include <sched.h>
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(__x86_64__) || defined(__SSE__)
 #include <xmmintrin.h>
 #define HAVE_MXCSR 1
@@ -24,8 +30,9 @@
 
 struct car_team {
     _Alignas(64) atomic_int members;
-    int spins; /* before a waiting member yields; none when members share processors */
+    int spins; /* before a waiting member sleeps; none when members share processors */
     _Alignas(64) atomic_int arrived;
+    atomic_int sleepers;
     _Alignas(64) atomic_uint generation;
 };
 
@@ -55,6 +62,28 @@ static void pause_briefly(void) {
 #endif
 }
 
+/* Sleeps while the generation is still the one that the caller saw. */
+static void sleep_until_opened(car_team *team, unsigned generation) {
+#if defined(__linux__)
+    atomic_fetch_add(&team->sleepers, 1);
+    syscall(SYS_futex, &team->generation, FUTEX_WAIT_PRIVATE, generation, NULL, NULL, 0);
+    atomic_fetch_sub(&team->sleepers, 1);
+#else
+    (void)team, (void)generation;
+    sched_yield();
+#endif
+}
+
+/* The order of the two (sequentially consistent) accesses here and in sleep_until_opened makes sure that a member
+ * is either seen among the sleepers or sees the new generation and does not fall asleep. */
+static void open_generation(car_team *team, unsigned generation) {
+    atomic_store(&team->generation, generation + 1);
+#if defined(__linux__)
+    if (atomic_load(&team->sleepers) > 0)
+        syscall(SYS_futex, &team->generation, FUTEX_WAKE_PRIVATE, MOST_MEMBERS, NULL, NULL, 0);
+#endif
+}
+
 static void run_member(car_team_task task, void *argument, car_team *team, int member,
                        int members) {
     unsigned before = flush_subnormals();
@@ -66,6 +95,7 @@ void car_team_run(int threads, car_team_task task, void *argument) {
     car_team team;
     atomic_init(&team.members, 1);
     atomic_init(&team.arrived, 0);
+    atomic_init(&team.sleepers, 0);
     atomic_init(&team.generation, 0);
     team.spins = MOST_SPINS;
     if (threads <= 1) {
@@ -92,7 +122,7 @@ void car_team_barrier(car_team *team, int member) {
     unsigned generation = atomic_load_explicit(&team->generation, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == members - 1) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&team->generation, generation + 1, memory_order_release);
+        open_generation(team, generation);
         return;
     }
     int spins = 0;
@@ -100,7 +130,7 @@ void car_team_barrier(car_team *team, int member) {
         if (spins++ < team->spins)
             pause_briefly();
         else
-            sched_yield();
+            sleep_until_opened(team, generation);
     }
 }
 

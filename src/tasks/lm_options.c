@@ -81,7 +81,8 @@ const car_setting car_lm_settings[] = {
     HEADING("The rest"),
     TEXT("output", output, NULL, "FILE", "the model; the best by validation is kept"),
     INT("seed", seed, 1, 0, 9e15, NULL, "N", "of weights and dropout"),
-    INT("threads", threads, 0, 0, 64, "all processors", "N", "the result does not depend on it"),
+    INT("threads", threads, 0, 0, 64, "all processors, 1 for a tiny net", "N",
+        "the result does not depend on it"),
     CHOICE("precision", precision, "f32", "f32", "of all numbers"),
 };
 const int car_lm_setting_count = (int)(sizeof car_lm_settings / sizeof *car_lm_settings);

@@ -274,7 +274,7 @@ static void gather_facts(lm_run *run, const car_lm_data *data) {
     run->result->facts = (car_lm_facts){
         .level = data->vocabulary->level,
         .vocabulary = data->vocabulary->count,
-        .threads = car_thread_count((int)run->options->threads),
+        .threads = run->trainer->threads,
         .train_tokens = data->train.count,
         .valid_tokens = data->valid.count,
         .train_unknown = data->train.unknown,

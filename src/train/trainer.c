@@ -164,6 +164,15 @@ static void place_trainer(char *memory, const trainer_places *at, const car_stac
     trainer->chunks = (int)((model->weight_floats + CAR_UPDATE_CHUNK - 1) / CAR_UPDATE_CHUNK);
 }
 
+/* 0 threads: all processors, or one where an update has so few multiply-adds (a weight a row) that opening and closing
+ * the teams of its passes would take longer than sharing them saves. */
+static int choose_threads(const struct car_model *model, const car_trainer_options *options) {
+    static const double WORTH_SHARING = 2e6;
+    double rows = (double)options->batch * options->steps;
+    bool small = (double)model->weight_floats * rows < WORTH_SHARING;
+    return options->threads == 0 && small ? 1 : car_thread_count(options->threads);
+}
+
 static car_status build_trainer(struct car_model *model, const car_trainer_options *given,
                                 const car_allocator *allocator, car_trainer **result,
                                 car_error *error) {
@@ -172,7 +181,7 @@ static car_status build_trainer(struct car_model *model, const car_trainer_optio
     CAR_TRY(complete_options(given, &options, &entry, error));
     CAR_TRY(car_model_prepare_training(model, error));
     bool first = entry->first || options.momentum > 0;
-    car_stack_shape shape = {options.batch, options.steps, car_thread_count(options.threads), true};
+    car_stack_shape shape = {options.batch, options.steps, choose_threads(model, &options), true};
     car_layout layout = {0, false};
     trainer_places at;
     CAR_TRY(plan_memory(model, &shape, count_state_floats(model), first, entry->second, &layout,
