@@ -51,14 +51,18 @@ typedef struct car_product_block {
 enum { CAR_FROM_ZERO = -1, CAR_FROM_C = -2 /* go on from what c holds */ };
 
 /* c[row][column] = start + sum over k of a[row][k] * panels[k][column], K = parts * part_length.
- * a[row][k] stands at a + row*a_row_stride + (k / part_length)*part_stride + k % part_length, so that an
- * operand may have holes (two directions side by side, some of the gates of an interleaved buffer). */
+ * a[row][k] stands at a + row*a_row_stride + (k / part_length)*part_stride + (k % part_length)*a_depth_stride, so that
+ * an operand may have holes (two directions side by side, some of the gates of an interleaved buffer) or lie transposed.
+ * panels[k][column] stands where packing puts it, or, with panel_row_stride, at panels + k*panel_row_stride + column: a
+ * row-major matrix read as it is, which pays when few rows of c share it. */
 typedef struct car_product {
     const float *a;
     int64_t a_row_stride;
     int parts, part_length;
     int64_t part_stride;
+    int64_t a_depth_stride; /* 0: 1 */
     const float *panels;
+    int64_t panel_row_stride; /* 0: packed */
     int blocks; /* columns / 16; the last panel may hold fewer than 4 (the memory of it is whole) */
     const car_product_block *block; /* [blocks] */
     const float *initial;           /* may be NULL when no block refers to it */

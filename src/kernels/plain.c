@@ -11,11 +11,15 @@
 static void plain_product(const car_product *product, int row_begin, int row_end, int block_begin,
                           int block_end) {
     const int64_t depth = (int64_t)product->parts * product->part_length;
+    const bool packed = product->panel_row_stride == 0;
+    const int64_t panel_row = packed ? CAR_PANEL : product->panel_row_stride;
+    const int64_t panel_stride = packed ? depth * CAR_PANEL : CAR_PANEL;
+    const int64_t a_step = product->a_depth_stride ? product->a_depth_stride : 1;
     for (int row = row_begin; row < row_end; row++)
         for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {
             const car_product_block *block = &product->block[column / CAR_BLOCK];
             const int lane = column % CAR_BLOCK;
-            const float *panel = product->panels + column / CAR_PANEL * depth * CAR_PANEL;
+            const float *panel = product->panels + column / CAR_PANEL * panel_stride;
             float *c = product->c + row * product->c_row_stride + block->c + lane;
             float sum = 0.0f;
             if (block->initial == CAR_FROM_C)
@@ -25,8 +29,8 @@ static void plain_product(const car_product *product, int row_begin, int row_end
             for (int64_t k = 0; k < depth; k++) {
                 float a = product->a[row * product->a_row_stride +
                                      k / product->part_length * product->part_stride +
-                                     k % product->part_length];
-                sum = fmaf(a, panel[k * CAR_PANEL + column % CAR_PANEL], sum);
+                                     k % product->part_length * a_step];
+                sum = fmaf(a, panel[k * panel_row + column % CAR_PANEL], sum);
             }
             *c = sum;
         }

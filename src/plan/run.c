@@ -13,6 +13,9 @@
 #include "inside.h"
 #include <string.h>
 
+/* Floats of a row of sums. */
+enum { MOST_IN_PLACE = 1024 };
+
 typedef struct range {
     int begin, end;
 } range;
@@ -222,6 +225,37 @@ static void transpose_operand(const car_layer *layer, const car_group *group, co
     }
 }
 
+/* Operand and sums as they lie, when copies of them would cost more than they save. */
+static bool is_read_in_place(const car_layer *layer, const car_group *group) {
+    const car_plan *plan = layer->plan;
+    bool parts = group->operand_place.region == CAR_REGION_INPUT && plan->input.parts > 1;
+    return group->count == plan->gates && !parts && plan->gates * plan->padded <= MOST_IN_PLACE;
+}
+
+static void gradient_in_place(const car_layer *layer, const car_group *group, const share *mine) {
+    car_bound operand = car_layer_bind(layer, group->operand_place);
+    range blocks = {0, group->blocks}, depth = {0, group->depth};
+    bool by_rows = group->blocks < CAR_PANEL_BLOCKS * mine->members;
+    range *cut = by_rows ? &depth : &blocks;
+    car_team_share(cut->end, by_rows ? 1 : CAR_PANEL_BLOCKS, mine->member, mine->members,
+                   &cut->begin, &cut->end);
+    car_product product = {
+        .a = operand.base,
+        .a_row_stride = 1,
+        .a_depth_stride = operand.row_stride,
+        .parts = 1,
+        .part_length = layer->steps * layer->shape.batch,
+        .panels = layer->sums,
+        .panel_row_stride = (int64_t)layer->plan->gates * layer->plan->padded,
+        .blocks = group->blocks,
+        .block = group->gradient_block,
+        .c = layer->gradient + group->weights,
+        .c_row_stride = CAR_PANEL,
+    };
+    if (cut->begin < cut->end)
+        layer->kernels->product(&product, depth.begin, depth.end, blocks.begin, blocks.end);
+}
+
 /* Threads share the panels; when there are too few of them, the rows of the gradient. */
 static void group_gradient(const car_layer *layer, const car_group *group, const share *mine) {
     int rows = layer->steps * layer->shape.batch;
@@ -276,8 +310,13 @@ static void backward_task(void *argument, car_team *team, int member, int member
     if (layer->plan->cell->state_count)
         run_back_loop(layer, &mine);
     run_back_after(layer, &mine);
-    for (int g = 0; g < layer->plan->group_count; g++)
-        group_gradient(layer, &layer->plan->groups[g], &mine);
+    for (int g = 0; g < layer->plan->group_count; g++) {
+        const car_group *group = &layer->plan->groups[g];
+        if (is_read_in_place(layer, group))
+            gradient_in_place(layer, group, &mine);
+        else
+            group_gradient(layer, group, &mine);
+    }
     vector_gradients(layer, &mine);
 }
 
