@@ -1,5 +1,5 @@
 /*
- * cell.c: `carousel cell list|show|check|explain`: cells as text, as parameters, as a program.
+ * cell.c: `carousel cell list|show|check|explain`: cells as text, as parameters, as a program (draw: cell_draw.c).
  *
  * In: the name of a cell of the zoo, or a file. Out: its text; every parameter with kind, shape and
  * start, and the derivative checked against central differences; or what the engine makes of it,
@@ -328,6 +328,7 @@ int cli_cell(int argc, char **argv) {
         {"show", "the text of a cell", show},
         {"check", "every parameter, and the derivative", check},
         {"explain", "what the engine makes of a cell", explain},
+        {"draw", "the unit as a picture", cli_cell_draw},
     };
     return cli_dispatch("cell", "cells, the zoo's and your own", table,
                         sizeof table / sizeof *table, argc, argv);

@@ -2,7 +2,7 @@
  * cli: the command-line program. Stands on all rooms of src/.
  *
  *   main.c     the table of verbs; help, --version     options.c   option tables: parsing, nearest name
- *   cell.c     list, show, check, explain              help.c      --help, in 80 columns
+ *   cell.c     list, show, check, explain (cell_draw.c) help.c      --help, in 80 columns
  *   info.c     a model file, or this machine           config.c    resolved options as JSON
  *   lm*.c      train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
@@ -170,6 +170,8 @@ void cli_progress_end(cli_progress *progress);
 
 /* A cell of the zoo by name, or of a file (`name` contains / or ends in .cell; "-": standard input). */
 car_status cli_cell_load(const char *name, car_cell **cell, car_error *error) CAR_CHECK_RESULT;
+/* `carousel cell draw`, in cell_draw.c. */
+int cli_cell_draw(int argc, char **argv);
 
 /* ---- The verbs ------------------------------------------------------------------------------- */
 

@@ -26,11 +26,12 @@ DATA = BASE | {"data"}
 REPORT = BASE | {"report"}
 BENCH = TRAIN | {"bench"}
 TASKS = TRAIN | DATA | {"tasks"}
+INSPECT = TRAIN | REPORT | {"inspect"}
 MAY_SEE = {
     "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "emitted": EMITTED,
     "network": NETWORK,
-    "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "bench": BENCH, "library": {"library"},
-    "cli": TASKS | BENCH | REPORT | {"cli"}, "examples": {"examples"},
+    "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "bench": BENCH, "inspect": INSPECT, "library": {"library"},
+    "cli": TASKS | BENCH | INSPECT | {"cli"}, "examples": {"examples"},
 }
 SOURCES = {".c", ".h", ".inc"}
 LONGEST = 1000

@@ -6,7 +6,8 @@ import subprocess
 
 from harness import CAROUSEL, expect, main, matches, ok, refused, run, write
 
-VERBS = ["cell list", "cell show", "cell check", "cell explain", "info", "lm train", "lm eval", "lm sample", "demo", "bench"]
+VERBS = ["cell list", "cell show", "cell check", "cell explain", "cell draw", "info", "lm train", "lm eval", "lm sample",
+         "demo", "bench"]
 MY_CELL = """# a cell of one's own
 cell mine(x) -> h
 state h

@@ -1,0 +1,146 @@
+"""`carousel cell draw`: well-formed pictures of every cell, those in docs/ up to date, and what goes wrong."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import xml.etree.ElementTree as tree
+
+from harness import CAROUSEL, ROOT, Skip, expect, main, matches, ok, refused, run, write
+
+MARK = "{http://www.w3.org/2000/svg}"
+OWN = """# my <cell> & "more"
+cell mine(x) -> h
+state h
+z = sigmoid(Wz@x + Uz@h + bz)
+h' = z*h + (1 - z)*tanh(Wh@x + bh)
+"""
+
+
+def zoo():
+    return [entry["name"] for entry in json.loads(ok("cell", "list", "--json").out)]
+
+
+def words(svg):
+    """The texts of a picture; fails where it is no well-formed SVG."""
+    root = tree.fromstring(svg)
+    expect(root.tag == MARK + "svg", f"no svg: {root.tag}")
+    expect(not root.findall(f".//{MARK}script"), "a script in a picture")
+    return [element.text or "" for element in root.iter(MARK + "text")]
+
+
+def test_every_cell_is_drawn():
+    for name in zoo():
+        texts = words(ok("cell", "draw", name, "-o", "-").out)
+        expect(texts[0] == f"{name}: one step", f"title of {name}: {texts[0]}")
+        expect(any(text.startswith("What to see: ") for text in texts), f"{name}: says nothing")
+        text = ok("cell", "show", name).out
+        named = re.findall(r"^(\w+) = ", text, re.MULTILINE)
+        states = [state for line in re.findall(r"^state (.*)", text, re.MULTILINE) for state in line.split(", ")]
+        parameters = re.findall(r"\b([A-Z]\w*)@", text)
+        for word in named + states + [state + "'" for state in states]:
+            expect(word in texts, f"{name}: {word} stands nowhere")
+        boxes = " ".join(texts).split()
+        for word in parameters:
+            expect(word in boxes, f"{name}: the weights {word} stand nowhere")
+
+
+def test_pictures_in_the_documents_are_up_to_date():
+    folder = ROOT / "docs" / "img" / "cells"
+    cells = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8")
+    expect(sorted(path.stem for path in folder.iterdir()) == sorted(zoo()), "run tools/draw_cells.py")
+    for name in zoo():
+        picture = (folder / f"{name}.svg").read_text(encoding="utf-8")
+        expect(picture == ok("cell", "draw", name, "-o", "-").out, f"{name}.svg is old: run tools/draw_cells.py")
+        expect(f"(img/cells/{name}.svg)" in cells, f"docs/cells.md does not show {name}")
+
+
+def test_own_cell_and_pipe():
+    write("mine.cell", OWN)
+    ok("cell", "draw", "mine.cell", "-o", "mine.svg", out=r"\A\Z")
+    texts = words(pathlib.Path("mine.svg").read_text(encoding="utf-8"))
+    expect('my <cell> & "more"' in texts, f"{texts}")
+    expect(ok("cell", "draw", "-", "-o", "-", stdin=OWN).out == pathlib.Path("mine.svg").read_text(encoding="utf-8"),
+           "a file and a pipe differ")
+
+
+def test_unrolled():
+    texts = words(ok("cell", "draw", "gru", "--unroll", "3", "-o", "-").out)
+    expect(texts[0] == "gru, unrolled over 3 steps", texts[0])
+    for word in ("x(t−1)", "x(t)", "x(t+1)", "h(t+1)"):
+        expect(word in texts, f"{word} is missing")
+
+
+def test_png_and_pdf():
+    kinds = {"a.png": b"\x89PNG\r\n\x1a\n", "a.pdf": b"%PDF-"}
+    for name, start in kinds.items():
+        result = run("cell", "draw", "lstm", "-o", name, "--theme", "dark")
+        if result.code == 2 and "cairo" in result.err:
+            expect(not os.path.exists(name), "a file in spite of the error")
+            raise Skip("a build without cairo")
+        expect(result.code == 0, result.err)
+        expect(pathlib.Path(name).read_bytes().startswith(start), f"{name} is none")
+    ok("cell", "draw", "lstm", "-o", "big.png", "--scale", "4")
+    expect(os.path.getsize("big.png") > os.path.getsize("a.png"), "--scale does nothing")
+    refused(3, "pixels", "cell", "draw", "slstm", "--unroll", "8", "--scale", "16", "-o", "huge.png")
+    expect(not os.path.exists("huge.png"), "a file in spite of the error")
+
+
+def test_refused():
+    refused(2, "-o FILE.svg", "cell", "draw", "lstm")
+    refused(2, r"a\.gif: a picture ends in \.svg, \.png or \.pdf", "cell", "draw", "lstm", "-o", "a.gif")
+    refused(2, "ends in", "cell", "draw", "lstm", "-o", "")
+    refused(2, "name a cell, or a model", "cell", "draw", "-o", "a.svg")
+    refused(2, "name a cell, or a model", "cell", "draw", "lstm", "--model", "m", "-o", "a.svg")
+    refused(2, "--model needs --text", "cell", "draw", "--model", "m", "-o", "a.svg")
+    refused(2, "need --model", "cell", "draw", "lstm", "--text", "a", "-o", "a.svg")
+    refused(2, "leave --unroll out", "cell", "draw", "--model", "m", "--text", "a", "--unroll", "2", "-o", "a.svg")
+    refused(2, "whole number from 1 to 8", "cell", "draw", "lstm", "--unroll", "9", "-o", "a.svg")
+    refused(2, "one of light, dark|light", "cell", "draw", "lstm", "--theme", "blue", "-o", "a.svg")
+    refused(2, "did you mean lstm", "cell", "draw", "lsmt", "-o", "a.svg")
+    refused(5, "nowhere.safetensors", "cell", "draw", "--model", "nowhere.safetensors", "--text", "a", "-o", "a.svg")
+    write("bad.cell", "cell a(x) -> h\nstate h\nh' = tanh(W@x\n")
+    refused(3, r"bad\.cell:\d+:\d+: ", "cell", "draw", "bad.cell", "-o", "a.svg")
+    big = "cell big(x) -> h\nstate h\n" + "".join(f"g{i} = sigmoid(W{i}@x + U{i}@h)\n" for i in range(70))
+    write("big.cell", big + "h' = " + "*".join(f"g{i}" for i in range(70)) + "\n")
+    refused(3, r"big\.cell: too large for a picture", "cell", "draw", "big.cell", "-o", "a.svg")
+    expect(not os.path.exists("a.svg"), "a file in spite of the errors")
+
+
+def test_output_that_cannot_be_written():
+    refused(5, "nowhere", "cell", "draw", "lstm", "-o", "nowhere/a.svg")
+    os.mkdir("folder.svg")
+    refused(5, "folder.svg", "cell", "draw", "lstm", "-o", "folder.svg")
+    expect(os.listdir(".") == ["folder.svg"] and not os.listdir("folder.svg"), f"left behind: {os.listdir('.')}")
+    with open("/dev/full", "wb") as full:
+        expect(run_to(full) == 5, "a full disk is exit 5")
+
+
+def run_to(stream):
+    return subprocess.run([CAROUSEL, "cell", "draw", "lstm", "-o", "-"], stdout=stream, stderr=subprocess.DEVNULL,
+                          check=False).returncode
+
+
+def test_numbers_of_a_model():
+    write("book.txt", "The cat sat on the mat. The dog saw the cat and ran.\n" * 200)
+    ok("lm", "train", "book.txt", "-o", "m.safetensors", "--hidden", "24", "--layers", "2", "--updates", "3")
+    first = words(ok("cell", "draw", "--model", "m.safetensors", "--text", "The cat", "-o", "-").out)
+    text = " ".join(first)
+    matches(r'layer 2 of m\.safetensors \(24 units\) when it reads "t", token 7 of 7', text, "note")
+    expect(sum(bool(re.fullmatch(r"-?\d\.\d\d", word)) for word in first) == 4, f"four layers have a number: {first}")
+    expect(sum(bool(re.fullmatch(r"\|\d\.\d\d\|", word)) for word in first) == 2, f"two states have a size: {first}")
+    early = words(ok("cell", "draw", "--model", "m.safetensors", "--text", "The cat", "--step", "2", "-o", "-").out)
+    same = words(ok("cell", "draw", "--model", "m.safetensors", "--text", "Th", "-o", "-").out)
+    figures = [[word for word in found if re.fullmatch(r"[-|]?\d\.\d\d\|?", word)] for found in (early, same, first)]
+    expect(figures[0] == figures[1], "step 2 of a text is not the end of its first two letters")
+    expect(figures[0] != figures[2], "another step gives the same numbers")
+    upper = words(ok("cell", "draw", "--model", "m.safetensors", "--text", "The cat", "--layer", "3", "-o", "-").out)
+    expect("layer 3 of" in " ".join(upper), f"{upper}")
+    refused(2, "layer 1 of .* is no cell", "cell", "draw", "--model", "m.safetensors", "--text", "a", "--layer", "1", "-o", "a.svg")
+    refused(2, "has 1 tokens", "cell", "draw", "--model", "m.safetensors", "--text", "a", "--step", "2", "-o", "a.svg")
+    refused(2, "has 0 tokens", "cell", "draw", "--model", "m.safetensors", "--text", "", "-o", "a.svg")
+    refused(4, "book.txt", "cell", "draw", "--model", "book.txt", "--text", "a", "-o", "a.svg")
+
+
+if __name__ == "__main__":
+    main(globals())

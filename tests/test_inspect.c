@@ -1,0 +1,348 @@
+/*
+ * test_inspect.c: drawings of cells: what is read off a graph, that no wire runs through a part or along another, for
+ * every cell of the zoo and some awkward ones; readings of a model against its own session.
+ */
+#include "figure.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static car_cell *compile(const char *text, const char *name) {
+    car_cell *cell = NULL;
+    car_error error = {0};
+    if (car_cell_compile(text, strlen(text), name, NULL, &cell, &error) != CAR_OK)
+        fail_msg("%s", error.message);
+    return cell;
+}
+
+static const char *const awkward[] = {
+    "cell swap(x) -> y\nstate a, c\na' = tanh(c + W@x)\nc' = a\ny = max(a', c')\n",
+    "cell delay(x) -> y\nstate p\np' = x\ny = tanh(W@x + V@p + b)\n",
+    "cell late(x) -> y\nstate h, s\ny = relu(P@s' + bp)\ns' = 0.9*s + h'\nh' = tanh(W@x + U@s + "
+    "b)\n",
+    "cell peak(x) -> m\nstate m\nm' = max(m - 0.01, W@x)\ninit m = -1e30\n",
+    "cell low-rank(x) -> h\nstate h\nf = sigmoid(Wf@x + U@V@h + bf)\nh' = f*h + (1 - "
+    "f)*tanh(Wg@x)\n",
+    "cell twice(x) -> y\ny = x*x + x\n",
+    "cell gated(x) -> y\ny = x*sigmoid(W@x + b)\n",
+    "cell same(x) -> h\nstate h, k\nk' = k\nh' = tanh(W@x + k)\n",
+    "cell leaf(x) -> h\nstate h\nh' = max(h, v) / (W@x - 3) - abs(p*x + b)\n",
+    "cell all(x) -> y\nstate a, b1, c, d\na' = a*d + W@x\nb1' = b1 + a'*c\nc' = tanh(c)/b1'\n"
+    "d' = min(d, exp(-a'))\ny = a' + b1' - c'/d'\n",
+    "cell averagely_long_name_for_a_cell(input_of_the_cell) -> hidden_state_of_the_cell\n"
+    "state hidden_state_of_the_cell\na_rather_long_gate = sigmoid(W_long_name@input_of_the_cell + "
+    "another_long_parameter*hidden_state_of_the_cell)\nhidden_state_of_the_cell' = "
+    "a_rather_long_gate*hidden_state_of_the_cell + 1.25e-07\n",
+};
+enum { AWKWARD = sizeof awkward / sizeof *awkward };
+
+/* ---- Wires --------------------------------------------------------------------------------------------- */
+
+typedef struct car_sheet {
+    const car_figure *figure;
+    int *across, *along; /* [height][width] net on the edge to the right, below; -1 */
+} car_sheet;
+
+static int body_at(const car_figure *figure, int x, int y) {
+    for (int i = 0; i < figure->count; i++) {
+        int w, h;
+        car_part_extent(&figure->parts[i], &w, &h);
+        if (abs(x - figure->parts[i].x) <= w && abs(y - figure->parts[i].y) <= h)
+            return i;
+    }
+    return -1;
+}
+
+static void draw_edge(const car_sheet *sheet, int x, int y, bool right, int net) {
+    int *edge = (right ? sheet->across : sheet->along) + y * sheet->figure->width + x;
+    assert_true(*edge < 0 || *edge == net);
+    *edge = net;
+}
+
+static void check_wire(const car_sheet *sheet, const car_wire *wire) {
+    const car_figure *figure = sheet->figure;
+    const int *last = wire->points[wire->count - 1];
+    assert_true(wire->count >= 2);
+    assert_int_equal(body_at(figure, last[0], last[1]), wire->to);
+    if (!wire->forked)
+        assert_int_equal(body_at(figure, wire->points[0][0], wire->points[0][1]), wire->from);
+    for (int i = 1; i < wire->count; i++) {
+        int x = wire->points[i - 1][0], y = wire->points[i - 1][1];
+        int dx = wire->points[i][0] - x, dy = wire->points[i][1] - y;
+        assert_true((dx == 0) != (dy == 0));
+        for (int k = abs(dx + dy); k > 0; k--) {
+            if (dx != 0)
+                draw_edge(sheet, dx > 0 ? x : x - 1, y, true, wire->from);
+            else
+                draw_edge(sheet, x, dy > 0 ? y : y - 1, false, wire->from);
+            x += (dx > 0) - (dx < 0);
+            y += (dy > 0) - (dy < 0);
+            bool inner = i < wire->count - 1 || k > 1;
+            if (inner)
+                assert_int_equal(body_at(figure, x, y), -1);
+        }
+    }
+}
+
+/* Parts stand apart, belts are straight, every feed has its wire, no edge belongs to two nets. */
+static void check_drawing(const car_figure *figure, const car_wiring *wiring) {
+    size_t size = (size_t)figure->width * (size_t)figure->height;
+    car_sheet sheet = {figure, malloc(size * sizeof(int)), malloc(size * sizeof(int))};
+    memset(sheet.across, -1, size * sizeof(int));
+    memset(sheet.along, -1, size * sizeof(int));
+    int feeds = 0, wires = 0;
+    for (int i = 0; i < figure->count; i++) {
+        int w, h;
+        car_part_extent(&figure->parts[i], &w, &h);
+        feeds += figure->parts[i].feed_count;
+        for (int y = figure->parts[i].y - h; y <= figure->parts[i].y + h; y++)
+            for (int x = figure->parts[i].x - w; x <= figure->parts[i].x + w; x++)
+                assert_int_equal(body_at(figure, x, y), i);
+    }
+    for (const car_wire *wire = wiring->first; wire; wire = wire->next, wires++) {
+        check_wire(&sheet, wire);
+        const car_part *from = &figure->parts[wire->from], *to = &figure->parts[wire->to];
+        if (from->belt >= 0 && from->belt == to->belt)
+            assert_int_equal(wire->count, 2);
+    }
+    assert_int_equal(wires, feeds);
+    free(sheet.across);
+    free(sheet.along);
+}
+
+static void check_cell(const car_cell *cell) {
+    car_error error = {0};
+    car_figure figure;
+    car_wiring wiring;
+    car_arena *arena = car_arena_create(NULL);
+    if (car_figure_read(&figure, cell, arena, &error) != CAR_OK ||
+        car_arrange(&figure, NULL, &wiring, &error) != CAR_OK)
+        fail_msg("%s", error.message);
+    check_drawing(&figure, &wiring);
+    car_arena_free(arena);
+}
+
+static void test_wires_of_the_zoo(void **state) {
+    (void)state;
+    for (int i = 0; i < car_zoo_count(); i++) {
+        car_cell *cell = compile(car_zoo_text(car_zoo_name(i)), car_zoo_name(i));
+        check_cell(cell);
+        car_cell_free(cell);
+    }
+}
+
+static void test_wires_of_awkward_cells(void **state) {
+    (void)state;
+    for (int i = 0; i < AWKWARD; i++) {
+        car_cell *cell = compile(awkward[i], "awkward");
+        check_cell(cell);
+        car_cell_free(cell);
+    }
+}
+
+/* ---- What is read off a graph -------------------------------------------------------------------------- */
+
+/* Is there a part with this name (NULL: none), label, inner label and weights? */
+static void assert_part(const char *cell_name, const char *name, const char *label,
+                        const char *inner, const char *weights) {
+    car_figure figure;
+    bool found = false;
+    car_arena *arena = car_arena_create(NULL);
+    car_cell *cell = compile(car_zoo_text(cell_name), cell_name);
+    assert_int_equal(car_figure_read(&figure, cell, arena, NULL), CAR_OK);
+    for (int i = 0; i < figure.count; i++) {
+        const car_part *part = &figure.parts[i];
+        bool named = name ? part->name && !strcmp(part->name, name) : !part->name;
+        found |= named && !strcmp(part->label, label) && !strcmp(part->inner, inner) &&
+                 !strcmp(part->weights, weights);
+    }
+    if (!found)
+        fail_msg("%s: no part %s = %s of %s with %s", cell_name, name ? name : "-", label, inner,
+                 weights);
+    car_cell_free(cell);
+    car_arena_free(arena);
+}
+
+static void test_labels(void **state) {
+    (void)state;
+    assert_part("lstm", "f", "σ", "", "Wf Uf bf");
+    assert_part("lstm", "g", "tanh", "", "Wg Ug bg");
+    assert_part("lstm", NULL, "tanh", "", "");
+    assert_part("lstm", "c'", "+", "", "");
+    assert_part("lstm-peephole", "o", "σ", "", "Wo Uo po bo");
+    assert_part("lstm-1997", "g", "4σ−2", "", "Wg Ug bg");
+    assert_part("lstm-1997", NULL, "2σ−1", "", "");
+    assert_part("layernorm-lstm", "i", "σ", "norm", "Wi Ui ai bi");
+    assert_part("layernorm-lstm", NULL, "tanh", "norm", "ac bc");
+    assert_part("layernorm", "y", "scale", "norm", "g b");
+    assert_part("slstm", "l", "log σ", "", "Wf Uf bf");
+    assert_part("janet", NULL, "1−σ(·−1)", "", "");
+    assert_part("indrnn", "h'", "relu", "", "W u b");
+    assert_part("gru", NULL, "linear", "", "Un bhn");
+}
+
+static int belts_of(const char *name) {
+    car_figure figure;
+    car_arena *arena = car_arena_create(NULL);
+    car_cell *cell = compile(car_zoo_text(name), name);
+    assert_int_equal(car_figure_read(&figure, cell, arena, NULL), CAR_OK);
+    assert_true(car_layout_prepare(&figure));
+    int belts = figure.belt_count;
+    car_cell_free(cell);
+    car_arena_free(arena);
+    return belts;
+}
+
+static void test_belts(void **state) {
+    (void)state;
+    assert_int_equal(belts_of("rnn"), 0);
+    assert_int_equal(belts_of("dense"), 0);
+    assert_int_equal(belts_of("lstm"), 1);
+    assert_int_equal(belts_of("gru"), 1);
+    assert_int_equal(belts_of("slstm"), 3);
+}
+
+/* ---- Pictures ------------------------------------------------------------------------------------------ */
+
+static void test_picture(void **state) {
+    (void)state;
+    car_cell *cell = compile(car_zoo_text("lstm"), "lstm");
+    const car_reading readings[] = {{.name = "f", .mean = 0.93, .size = 0.93, .open = 0.5},
+                                    {.name = "c'", .mean = -0.25, .size = 1.75}};
+    const car_picture_options plain = {.unroll = 1}, chain = {.unroll = 3},
+                              read = {.reading_count = 2, .readings = readings, .note = "<note>"};
+    const car_picture_options *cases[] = {&plain, &plain, &chain, &read};
+    char *pictures[4];
+    for (int i = 0; i < 4; i++) {
+        car_scene scene;
+        car_text text;
+        car_text_start(&text, NULL);
+        assert_int_equal(car_cell_picture(cell, cases[i], NULL, &scene, NULL), CAR_OK);
+        assert_int_equal(car_svg_write(&scene, true, &text, NULL), CAR_OK);
+        pictures[i] = strdup(text.data);
+        car_text_free(&text);
+        car_scene_free(&scene);
+    }
+    assert_string_equal(pictures[0], pictures[1]);
+    assert_non_null(strstr(pictures[0], "× f, + i×g"));
+    assert_null(strstr(pictures[0], "0.93"));
+    assert_non_null(strstr(pictures[2], "x(t−1)"));
+    assert_non_null(strstr(pictures[2], "h(t+1)"));
+    assert_non_null(strstr(pictures[3], "0.93"));
+    assert_non_null(strstr(pictures[3], "50 % above 0.9"));
+    assert_non_null(strstr(pictures[3], "|1.75|"));
+    assert_non_null(strstr(pictures[3], "&lt;note&gt;"));
+    for (int i = 0; i < 4; i++)
+        free(pictures[i]);
+    car_cell_free(cell);
+}
+
+static void test_too_large(void **state) {
+    (void)state;
+    car_text text;
+    car_text_start(&text, NULL);
+    car_text_format(&text, "cell big(x) -> h\nstate h\n");
+    for (int i = 0; i < 60; i++)
+        car_text_format(&text, "g%d = sigmoid(W%d@x + U%d@h)\n", i, i, i);
+    car_text_format(&text, "h' = g0");
+    for (int i = 1; i < 60; i++)
+        car_text_format(&text, "*g%d", i);
+    car_cell *cell = compile(text.data, "big.cell");
+    car_scene scene;
+    car_error error;
+    assert_int_equal(car_cell_picture(cell, NULL, NULL, &scene, &error), CAR_DATA);
+    assert_non_null(strstr(error.message, "big.cell: too large"));
+    car_scene_free(&scene);
+    car_cell_free(cell);
+    car_text_free(&text);
+}
+
+/* ---- Readings ------------------------------------------------------------------------------------------ */
+
+static car_model *make_model(const char *net_text) {
+    car_net *net;
+    car_model *model;
+    car_error error = {0};
+    const car_model_options options = {.input_size = 11, .output_size = 11, .seed = 3};
+    if (car_net_parse(net_text, NULL, 0, NULL, &net, &error) != CAR_OK ||
+        car_model_create(net, &options, NULL, &model, &error) != CAR_OK)
+        fail_msg("%s", error.message);
+    car_net_free(net);
+    return model;
+}
+
+/* The new states that are read are those that a session has after the same steps. */
+static void test_readings(void **state) {
+    (void)state;
+    enum { UNITS = 19, STEPS = 5 };
+    const int32_t ids[STEPS] = {3, 1, 4, 1, 5};
+    car_model *model = make_model("embed 7 | lstm 19 x2 | softmax");
+    car_session *session;
+    car_arena *arena = car_arena_create(NULL);
+    const car_reading *readings;
+    int count, states = 0;
+    float output[11], values[4 * UNITS];
+    assert_int_equal(car_session_create(model, NULL, NULL, &session, NULL), CAR_OK);
+    for (int i = 0; i < STEPS; i++)
+        assert_int_equal(car_session_step(session, &ids[i], output, NULL), CAR_OK);
+    assert_int_equal(car_session_state_size(session), 4 * UNITS);
+    car_session_get_state(session, 0, values);
+    for (int layer = 1; layer <= 2; layer++) {
+        assert_int_equal(
+            car_model_read_step(model, layer, ids, STEPS, arena, &readings, &count, NULL), CAR_OK);
+        for (int r = 0; r < count; r++) {
+            int place = !strcmp(readings[r].name, "h'")   ? 0
+                        : !strcmp(readings[r].name, "c'") ? 1
+                                                          : -1;
+            if (place < 0)
+                continue;
+            double mean = 0, size = 0;
+            for (int u = 0; u < UNITS; u++) {
+                double value = values[((layer - 1) * 2 + place) * UNITS + u];
+                mean += value / UNITS;
+                size += fabs(value) / UNITS;
+            }
+            assert_true(fabs(mean - readings[r].mean) < 1e-12);
+            assert_true(fabs(size - readings[r].size) < 1e-12);
+            states++;
+        }
+    }
+    assert_int_equal(states, 4);
+    car_session_free(session);
+    car_model_free(model);
+    car_arena_free(arena);
+}
+
+static void assert_refused(const char *net, int layer, int32_t id, car_status expected) {
+    car_model *model = make_model(net);
+    car_arena *arena = car_arena_create(NULL);
+    const car_reading *readings;
+    int count;
+    assert_int_equal(car_model_read_step(model, layer, &id, 1, arena, &readings, &count, NULL),
+                     expected);
+    assert_int_equal(count, 0);
+    car_arena_free(arena);
+    car_model_free(model);
+}
+
+static void test_readings_refused(void **state) {
+    (void)state;
+    assert_refused("lstm 8 | softmax", 0, 1, CAR_USAGE);
+    assert_refused("embed 8 | lstm 8 bi | softmax last", 1, 1, CAR_USAGE);
+    assert_refused("embed 8 | lstm 8 | softmax", 0, 1, CAR_USAGE);
+    assert_refused("embed 8 | lstm 8 | softmax", 2, 1, CAR_USAGE);
+    assert_refused("embed 8 | lstm 8 | softmax", 1, 11, CAR_DATA);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_wires_of_the_zoo), cmocka_unit_test(test_wires_of_awkward_cells),
+        cmocka_unit_test(test_labels),           cmocka_unit_test(test_belts),
+        cmocka_unit_test(test_picture),          cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_readings),         cmocka_unit_test(test_readings_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
