@@ -30,7 +30,8 @@ INSPECT = TRAIN | REPORT | {"inspect"}
 MAY_SEE = {
     "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "emitted": EMITTED,
     "network": NETWORK,
-    "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "bench": BENCH, "inspect": INSPECT, "library": {"library"},
+    "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "bench": BENCH, "inspect": INSPECT,
+    "library": {"library"},
     "cli": TASKS | BENCH | INSPECT | {"cli"}, "examples": {"examples"},
 }
 SOURCES = {".c", ".h", ".inc"}
