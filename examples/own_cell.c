@@ -53,7 +53,7 @@ int main(void) {
     car_step_result result;
     for (int update = 0; update < UPDATES; update++) {
         fill(&random, input, target);
-        car_batch batch = {STEPS, true, input, target};
+        car_batch batch = {.steps = STEPS, .reset = true, .input = input, .target = target};
         if (car_trainer_step(trainer, &batch, 0.01f, &result, &error))
             return fail("update", &error);
         if (update % 100 == 99)

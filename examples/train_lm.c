@@ -65,7 +65,7 @@ int main(void) {
     car_step_result result;
     for (int update = 0; update < UPDATES; update++) {
         fill(update, input, target);
-        car_batch batch = {STEPS, update == 0, input, target};
+        car_batch batch = {.steps = STEPS, .reset = update == 0, .input = input, .target = target};
         if (car_trainer_step(trainer, &batch, 0.01f, &result, &error))
             return fail("update", &error);
     }

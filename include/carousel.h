@@ -204,12 +204,15 @@ typedef struct car_trainer_options {
     uint64_t seed;         /* dropout */
 } car_trainer_options;
 
-/* Rows are [steps][batch]. A net with `each` has a target a row, with last/mean one a lane [batch]. */
+/* Rows are [steps][batch]. A net with `each` has a target a row, with last/mean one a lane [batch]. Sequences that differ
+ * in length cost their real steps: rows beyond a lane's own length are neither read nor counted, `last`, `mean`, `bi`
+ * and the carried state go by the lane's own last step, and a lane of length 0 takes no part. */
 typedef struct car_batch {
     int steps;          /* <= options.steps */
     bool reset;         /* start all lanes from the initial state; else go on from the batch before */
     const void *input;  /* ids int32 or values float [steps][batch][input_size]; borrowed during the call */
     const void *target; /* softmax: classes int32 (-1: not counted); others: float [..][output_size] */
+    const int *lengths; /* [batch] steps of each lane, 0..steps; NULL: all of them; borrowed likewise */
 } car_batch;
 
 typedef struct car_step_result {

@@ -73,8 +73,8 @@ static outcome run(const car_plan *plan, const car_kernels *kernels) {
     out.dx = must(out.dx_count, sizeof(float));
     out.gradient = must(out.gradient_count, sizeof(float));
     car_layer_forward(layer, STEPS, x, weights);
-    memcpy(out.y, car_layer_output(layer), out.y_count * sizeof(float));
-    car_layer_backward(layer, STEPS, x, weights, transposed, dy, out.dx, out.gradient, false);
+    memcpy(out.y, car_layer_output(layer, 0), out.y_count * sizeof(float));
+    car_layer_backward(layer, x, weights, transposed, dy, out.dx, out.gradient, false);
     car_release(NULL, memory);
     car_release(NULL, weights);
     car_release(NULL, transposed);

@@ -375,12 +375,11 @@ static result run_stack(const car_model *model, int batch, int steps, int thread
     placed_stack placed = place_stack(model, batch, steps, threads, backward);
     if (backward)
         got.gradient = car_allocate(NULL, model->weight_floats, sizeof(float));
-    require(car_stack_forward(placed.stack, steps, input, dropout, time, &error), &error);
-    require(car_stack_loss(placed.stack, steps, target, got.gradient, &got.loss_sum, &got.counted,
-                           &error),
+    require(car_stack_forward(placed.stack, steps, NULL, input, dropout, time, &error), &error);
+    require(car_stack_loss(placed.stack, target, got.gradient, &got.loss_sum, &got.counted, &error),
             &error);
     if (backward)
-        car_stack_backward(placed.stack, steps, input, got.gradient);
+        car_stack_backward(placed.stack, input, got.gradient);
     car_release(NULL, placed.memory);
     return got;
 }
@@ -616,20 +615,20 @@ static void test_dropout_in_pieces(void **state) {
     placed_stack pieces = place_stack(model, BATCH, 7, 2, true);
     static float a[STEPS * BATCH * OUTPUTS], b[STEPS * BATCH * OUTPUTS],
         none[STEPS * BATCH * OUTPUTS];
-    require(car_stack_forward(whole.stack, STEPS, input, &dropout_key, 100, &error), &error);
-    car_stack_outputs(whole.stack, STEPS, a);
-    require(car_stack_forward(pieces.stack, 5, input, &dropout_key, 100, &error), &error);
-    car_stack_outputs(pieces.stack, 5, b);
-    car_stack_carry(pieces.stack, 5);
-    require(car_stack_forward(pieces.stack, 7, input + 5 * BATCH, &dropout_key, 105, &error),
+    require(car_stack_forward(whole.stack, STEPS, NULL, input, &dropout_key, 100, &error), &error);
+    car_stack_outputs(whole.stack, a);
+    require(car_stack_forward(pieces.stack, 5, NULL, input, &dropout_key, 100, &error), &error);
+    car_stack_outputs(pieces.stack, b);
+    car_stack_carry(pieces.stack);
+    require(car_stack_forward(pieces.stack, 7, NULL, input + 5 * BATCH, &dropout_key, 105, &error),
             &error);
-    car_stack_outputs(pieces.stack, 7, b + 5 * BATCH * OUTPUTS);
+    car_stack_outputs(pieces.stack, b + 5 * BATCH * OUTPUTS);
     assert_memory_equal(a, b, sizeof a);
-    require(car_stack_forward(whole.stack, STEPS, input, NULL, 100, &error), &error);
-    car_stack_outputs(whole.stack, STEPS, none);
+    require(car_stack_forward(whole.stack, STEPS, NULL, input, NULL, 100, &error), &error);
+    car_stack_outputs(whole.stack, none);
     assert_true(memcmp(a, none, sizeof a) != 0);
-    require(car_stack_forward(whole.stack, STEPS, input, &dropout_key, 101, &error), &error);
-    car_stack_outputs(whole.stack, STEPS, b);
+    require(car_stack_forward(whole.stack, STEPS, NULL, input, &dropout_key, 101, &error), &error);
+    car_stack_outputs(whole.stack, b);
     assert_true(memcmp(a, b, sizeof a) != 0);
     car_release(NULL, whole.memory);
     car_release(NULL, pieces.memory);
@@ -649,9 +648,9 @@ static void test_gradient_adds(void **state) {
     for (int pass = 0; pass < 2; pass++) {
         double loss;
         int64_t counted;
-        require(car_stack_forward(placed.stack, 1, input, NULL, 0, &error), &error);
-        require(car_stack_loss(placed.stack, 1, target, gradient, &loss, &counted, &error), &error);
-        car_stack_backward(placed.stack, 1, input, gradient);
+        require(car_stack_forward(placed.stack, 1, NULL, input, NULL, 0, &error), &error);
+        require(car_stack_loss(placed.stack, target, gradient, &loss, &counted, &error), &error);
+        car_stack_backward(placed.stack, input, gradient);
         if (pass == 0)
             memcpy(once, gradient, model->weight_floats * sizeof *once);
     }
@@ -679,14 +678,14 @@ static void test_targets(void **state) {
     float *gradient = car_allocate(NULL, model->weight_floats, sizeof *gradient);
     double loss;
     int64_t counted;
-    assert_int_equal(car_stack_forward(placed.stack, 2, bad_ids, NULL, 0, &error), CAR_DATA);
+    assert_int_equal(car_stack_forward(placed.stack, 2, NULL, bad_ids, NULL, 0, &error), CAR_DATA);
     assert_non_null(strstr(error.message, "id 6 at step 1, lane 0"));
-    require(car_stack_forward(placed.stack, 2, ids, NULL, 0, &error), &error);
-    assert_int_equal(car_stack_loss(placed.stack, 2, bad, gradient, &loss, &counted, &error),
+    require(car_stack_forward(placed.stack, 2, NULL, ids, NULL, 0, &error), &error);
+    assert_int_equal(car_stack_loss(placed.stack, bad, gradient, &loss, &counted, &error),
                      CAR_DATA);
     assert_non_null(strstr(error.message, "class 4"));
-    require(car_stack_loss(placed.stack, 2, none, gradient, &loss, &counted, &error), &error);
-    car_stack_backward(placed.stack, 2, ids, gradient);
+    require(car_stack_loss(placed.stack, none, gradient, &loss, &counted, &error), &error);
+    car_stack_backward(placed.stack, ids, gradient);
     assert_true(loss == 0);
     assert_int_equal(counted, 0);
     for (size_t k = 0; k < model->weight_floats; k++)

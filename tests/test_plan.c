@@ -181,7 +181,7 @@ static double forward_error(rig *r) {
                    (size_t)(r->batch * r->padded) * sizeof(float));
         car_layer_forward(r->layer, 1, r->x + (size_t)t * (size_t)r->batch * (size_t)r->row,
                           r->weights);
-        car_layer_carry(r->layer, 1);
+        car_layer_carry(r->layer);
         for (int b = 0; b < r->batch; b++) {
             double *x = lane_input(r, b);
             for (int s = 0; s < states; s++)
@@ -197,7 +197,7 @@ static double forward_error(rig *r) {
                                  initial};
             assert_int_equal(car_oracle_forward(&oracle, y, after, NULL, NULL), CAR_OK);
             for (int u = 0; u < r->units; u++)
-                compare(&d, y[u], (double)car_layer_output(r->layer)[b * r->padded + u]);
+                compare(&d, y[u], (double)car_layer_output(r->layer, 0)[b * r->padded + u]);
             for (int s = 0; s < states; s++)
                 for (int u = 0; u < r->units; u++)
                     compare(&d, after[(states + s) * r->units + u],
@@ -256,8 +256,7 @@ static double gradient_error(rig *r) {
     memset(r->gradient, 0, car_plan_weight_floats(r->plan) * sizeof(float));
     car_layer_reset(r->layer, -1);
     car_layer_forward(r->layer, r->steps, r->x, r->weights);
-    car_layer_backward(r->layer, r->steps, r->x, r->weights, r->transposed, r->dy, r->dx,
-                       r->gradient, false);
+    car_layer_backward(r->layer, r->x, r->weights, r->transposed, r->dy, r->dx, r->gradient, false);
     car_plan_fold_gradient(r->plan, r->gradient);
     for (int b = 0; b < r->batch; b++) {
         oracle_lane(r, b, dx, lane);
@@ -347,9 +346,8 @@ static bits run_bits(rig *r, bool reverse, int threads) {
     memset(r->gradient, 0, out.gradient_count * sizeof(float));
     car_layer_forward(r->layer, r->steps, r->x, r->weights);
     out.y = must(out.y_count, sizeof(float));
-    memcpy(out.y, car_layer_output(r->layer), out.y_count * sizeof(float));
-    car_layer_backward(r->layer, r->steps, r->x, r->weights, r->transposed, r->dy, r->dx,
-                       r->gradient, false);
+    memcpy(out.y, car_layer_output(r->layer, 0), out.y_count * sizeof(float));
+    car_layer_backward(r->layer, r->x, r->weights, r->transposed, r->dy, r->dx, r->gradient, false);
     out.dx = must(out.dx_count, sizeof(float));
     out.gradient = must(out.gradient_count, sizeof(float));
     memcpy(out.dx, r->dx, out.dx_count * sizeof(float));
@@ -411,8 +409,8 @@ static void chunks_change_no_bit(void **state) {
             for (int t = 0; t < 7; t += piece) {
                 int steps = 7 - t < piece ? 7 - t : piece;
                 car_layer_forward(r.layer, steps, r.x + (size_t)t * 3 * (size_t)r.row, r.weights);
-                car_layer_carry(r.layer, steps);
-                assert_memory_equal(car_layer_output(r.layer),
+                car_layer_carry(r.layer);
+                assert_memory_equal(car_layer_output(r.layer, 0),
                                     whole.y + (size_t)t * 3 * (size_t)r.padded,
                                     (size_t)steps * 3 * (size_t)r.padded * sizeof(float));
             }
@@ -439,7 +437,7 @@ static void lanes_do_not_see_each_other(void **state) {
             place_layer(&r, 1, 3, false, 1, false);
             car_layer_forward(r.layer, 3, &x[0][0], r.weights);
             for (int t = 0; t < 3; t++)
-                assert_memory_equal(car_layer_output(r.layer) + t * r.padded,
+                assert_memory_equal(car_layer_output(r.layer, 0) + t * r.padded,
                                     all.y + (t * 5 + b) * r.padded,
                                     (size_t)r.padded * sizeof(float));
         }
@@ -523,9 +521,9 @@ static void taps_show_values_and_change_nothing(void **state) {
     r.plan = tapped;
     place_layer(&r, 2, 4, false, 1, false);
     car_layer_forward(r.layer, 4, r.x, r.weights);
-    assert_memory_equal(plain.y, car_layer_output(r.layer), plain.y_count * sizeof(float));
-    car_vector_slot f = car_layer_tap(r.layer, 0), c = car_layer_tap(r.layer, 1),
-                    o = car_layer_tap(r.layer, 2);
+    assert_memory_equal(plain.y, car_layer_output(r.layer, 0), plain.y_count * sizeof(float));
+    car_vector_slot f = car_layer_tap(r.layer, 0, 0), c = car_layer_tap(r.layer, 1, 0),
+                    o = car_layer_tap(r.layer, 2, 0);
     for (int row = 0; row < 8; row++)
         for (int u = 0; u < 18; u++) {
             int64_t at = u / 16 * f.block_stride + u % 16;
@@ -557,12 +555,12 @@ static void frozen_gate_equals_the_cell_without_it(void **state) {
     r.plan = frozen;
     place_layer(&r, 2, 4, false, 1, false);
     car_layer_forward(r.layer, 4, r.x, r.weights);
-    car_vector_slot c = car_layer_tap(r.layer, 0);
+    car_vector_slot c = car_layer_tap(r.layer, 0, 0);
     for (int row = 0; row < 8; row++)
         for (int u = 0; u < 18; u++)
             assert_true(
                 fabs(tanh((double)c.base[row * c.row_stride + u / 16 * c.block_stride + u % 16]) -
-                     (double)car_layer_output(r.layer)[row * r.padded + u]) < 1e-6);
+                     (double)car_layer_output(r.layer, 0)[row * r.padded + u]) < 1e-6);
     close_rig(&r);
     car_cell_free(cell);
 }

@@ -306,9 +306,12 @@ static void test_state_is_carried(void **state) {
     language_batch data;
     car_step_result whole, first, second, apart;
     make_batch(&data, LANES, STEPS, 0);
-    car_batch half = {STEPS / 2, true, data.input, data.target};
-    car_batch rest = {STEPS / 2, false, data.input + LANES * STEPS / 2,
-                      data.target + LANES * STEPS / 2};
+    car_batch half = {
+        .steps = STEPS / 2, .reset = true, .input = data.input, .target = data.target};
+    car_batch rest = {.steps = STEPS / 2,
+                      .reset = false,
+                      .input = data.input + LANES * STEPS / 2,
+                      .target = data.target + LANES * STEPS / 2};
     ok(car_trainer_step(trainer, &data.batch, 0, &whole, fault));
     ok(car_trainer_step(trainer, &half, 0, &first, fault));
     ok(car_trainer_step(trainer, &rest, 0, &second, fault));
@@ -432,7 +435,7 @@ static void test_tasks_are_learned(void **state) {
             make_trainer(task->net, task->classes, task->classes,
                          &(car_trainer_options){
                              .batch = LANES, .steps = task->steps, .threads = 1, .clip_norm = 1});
-        car_batch batch = {task->steps, true, input, target};
+        car_batch batch = {.steps = task->steps, .reset = true, .input = input, .target = target};
         for (int update = 0; update < task->updates; update++) {
             task->fill(LANES, task->steps, task->classes, (uint64_t)update, input, target);
             ok(car_trainer_step(trainer, &batch, 0.01f, NULL, fault));
@@ -520,7 +523,7 @@ static void check_named(const char *net, int step, const char *layer, const char
             input[t][b][0] = 0.25f;
     input[step][1][0] = 1e20f;
     set_tensor(trainer->model, "layers.1.Ua", 0);
-    car_batch batch = {BAD_STEPS, true, input, target};
+    car_batch batch = {.steps = BAD_STEPS, .reset = true, .input = input, .target = target};
     car_error error = {0};
     assert_int_equal(car_trainer_step(trainer, &batch, 0.1f, NULL, &error), CAR_DIVERGED);
     print_message("    %s\n", error.message);
@@ -550,7 +553,7 @@ static void test_bad_data_is_named(void **state) {
     car_trainer *trainer =
         make_trainer("lstm 4 | linear", 1, 1, &(car_trainer_options){.batch = 2, .steps = 3});
     float input[6] = {0, 0, 0, NAN, 0, 0}, target[6] = {0};
-    car_batch batch = {3, true, input, target};
+    car_batch batch = {.steps = 3, .reset = true, .input = input, .target = target};
     car_error error = {0};
     assert_int_equal(car_trainer_step(trainer, &batch, 0.1f, NULL, &error), CAR_DIVERGED);
     assert_mentions(error.message, "input is nan at time step 2 of 3 (lane 2");
@@ -577,7 +580,9 @@ static void test_infinite_gradient_is_named(void **state) {
     float input = 1e30f, target = 0;
     car_error error = {0};
     assert_int_equal(
-        car_trainer_step(trainer, &(car_batch){1, true, &input, &target}, 0.1f, NULL, &error),
+        car_trainer_step(
+            trainer, &(car_batch){.steps = 1, .reset = true, .input = &input, .target = &target},
+            0.1f, NULL, &error),
         CAR_DIVERGED);
     print_message("    %s\n", error.message);
     assert_mentions(error.message, "layer 1 (plain): gradient of W");
@@ -603,7 +608,9 @@ static void test_exploding_gradient_is_named(void **state) {
     target[STEPS - 1] = 4; /* dL/dy of the last step: 2 * -4 / 8 */
     car_error error = {0};
     assert_int_equal(
-        car_trainer_step(trainer, &(car_batch){STEPS, true, input, target}, 0.1f, NULL, &error),
+        car_trainer_step(
+            trainer, &(car_batch){.steps = STEPS, .reset = true, .input = input, .target = target},
+            0.1f, NULL, &error),
         CAR_DIVERGED);
     print_message("    %s\n", error.message);
     assert_mentions(error.message, "layer 1 (grow): the gradient of gate 'kept' is -inf");
@@ -649,7 +656,7 @@ static void test_large_moments_are_remembered(void **state) {
     car_error error = {0};
     ok(car_trainer_create(model, &options, NULL, &trainer, fault));
     float input = 1e15f, target = 0;
-    car_batch batch = {1, true, &input, &target};
+    car_batch batch = {.steps = 1, .reset = true, .input = &input, .target = &target};
     ok(car_trainer_step(trainer, &batch, 0, NULL, fault));
     input = 1e-3f;
     float before = trainer->model->weights[0];
@@ -678,7 +685,7 @@ static void test_high_rates_diverge_cleanly(void **state) {
         car_error error = {0};
         int updates = 0;
         while (status == CAR_OK && updates < 1000) {
-            car_batch batch = {6, true, input, target};
+            car_batch batch = {.steps = 6, .reset = true, .input = input, .target = target};
             status = car_trainer_step(trainer, &batch, rates[r], NULL, &error);
             for (size_t i = 0; i < trainer->weight_floats; i++)
                 assert_true(isfinite(trainer->model->weights[i]));

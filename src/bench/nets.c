@@ -37,7 +37,7 @@ typedef struct net_bench {
 
 static car_status forward(void *context, car_error *error) {
     net_bench *bench = context;
-    return car_stack_forward(bench->stack, bench->shape->steps, bench->input, NULL, 0, error);
+    return car_stack_forward(bench->stack, bench->shape->steps, NULL, bench->input, NULL, 0, error);
 }
 
 static void zero_task(void *argument, car_team *team, int member, int members) {
@@ -54,7 +54,7 @@ static car_status train(void *context, car_error *error) {
     car_team_run(bench->threads, zero_task, bench);
     CAR_TRY(forward(bench, error));
     memcpy(car_stack_top_gradient(bench->stack), bench->top, bench->top_floats * sizeof(float));
-    car_stack_backward(bench->stack, bench->shape->steps, bench->input, bench->gradient);
+    car_stack_backward(bench->stack, bench->input, bench->gradient);
     car_model_transpose(bench->model, bench->threads);
     return CAR_OK;
 }

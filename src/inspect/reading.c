@@ -65,7 +65,7 @@ static car_status open_probe(car_probe *probe, const car_model *model, int layer
 }
 
 static car_reading read_tap(const car_probe *probe, int tap) {
-    car_vector_slot slot = car_layer_tap(car_stack_layer(probe->stack, probe->layer, 0), tap);
+    car_vector_slot slot = car_layer_tap(car_stack_layer(probe->stack, probe->layer, 0), tap, 0);
     int units = probe->model->layers[probe->layer].size.units;
     car_reading reading = {.name = probe->names[tap]};
     for (int unit = 0; unit < units; unit++) {
@@ -104,8 +104,8 @@ car_status car_model_read_step(const car_model *model, int layer, const int32_t 
     car_status status = open_probe(&probe, model, layer, arena, error);
     for (size_t i = 0; i < count && status == CAR_OK; i++) {
         if (i > 0)
-            car_stack_carry(probe.stack, 1);
-        status = car_stack_forward(probe.stack, 1, &ids[i], NULL, i, error);
+            car_stack_carry(probe.stack);
+        status = car_stack_forward(probe.stack, 1, NULL, &ids[i], NULL, i, error);
     }
     car_reading *made =
         status == CAR_OK ? car_arena_allocate(arena, (size_t)probe.count + 1, sizeof *made) : NULL;

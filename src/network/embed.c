@@ -23,14 +23,16 @@ static size_t place_of(const car_model *model, int32_t id, size_t *stride) {
 }
 
 car_status car_embed_check(const car_model *model, const int32_t *ids, size_t count, int batch,
-                           car_error *error) {
-    for (size_t i = 0; i < count; i++)
+                           const int *places, car_error *error) {
+    for (size_t i = 0; i < count; i++) {
+        size_t place = places ? (size_t)places[i] : i;
         if (ids[i] < 0 || ids[i] >= model->input_size)
             return car_fail(
                 error, CAR_DATA,
                 "input: id %d at step %zu, lane %zu is outside 0..%d, which the model knows; "
                 "encode the data with the model's vocabulary",
-                (int)ids[i], i / (size_t)batch, i % (size_t)batch, model->input_size - 1);
+                (int)ids[i], place / (size_t)batch, place % (size_t)batch, model->input_size - 1);
+    }
     return CAR_OK;
 }
 

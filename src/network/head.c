@@ -53,6 +53,7 @@ void car_head_lay(car_head *head, const car_model *model, int rows, int threads,
     size_t blocks = outputs / CAR_BLOCK, depth = (size_t)model->head_depth;
     head->output_blocks = car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
     head->logits = car_layout_take(layout, base, chunk, outputs, sizeof(float));
+    head->classes = car_layout_take(layout, base, (size_t)rows, 1, sizeof(int32_t));
     head->row_loss = car_layout_take(layout, base, (size_t)rows, 1, sizeof(float));
     head->scratch = car_layout_take(layout, base, (size_t)threads, outputs, sizeof(float));
     if (backward) {
@@ -74,7 +75,8 @@ typedef struct head_pass {
     const car_head *head;
     const float *input; /* [rows][depth_padded] */
     int rows;
-    float *output; /* raw outputs are wanted; else the loss */
+    const int *places; /* [rows] where the caller has output and target; NULL: in rows */
+    float *output;     /* raw outputs are wanted; else the loss */
     const void *target;
     float scale; /* 1 / counted */
     float *input_gradient, *gradient;
@@ -115,11 +117,17 @@ static void make_logits(const head_share *share) {
         model->kernels->product(&product, 0, share->rows, share->block_begin, share->block_end);
 }
 
+/* The caller's row of a row of the chunk. */
+static size_t place_of(const head_share *share, int row) {
+    const int *places = share->pass->places;
+    return (size_t)(places ? places[share->first + row] : share->first + row);
+}
+
 static void copy_outputs(const head_share *share) {
     const car_head *head = share->pass->head;
     size_t outputs = (size_t)head->model->output_size;
     for (int row = share->row_begin; row < share->row_end; row++)
-        memcpy(share->pass->output + (size_t)(share->first + row) * outputs,
+        memcpy(share->pass->output + place_of(share, row) * outputs,
                head->logits + (size_t)row * (size_t)head->output_padded, outputs * sizeof(float));
 }
 
@@ -161,16 +169,16 @@ static void make_loss(const head_share *share) {
     const car_head *head = pass->head;
     size_t outputs = (size_t)head->model->output_size;
     if (head->model->net->head == CAR_HEAD_SOFTMAX) {
-        head->model->kernels->softmax_loss(
-            head->logits, head->output_padded, (int)outputs,
-            (const int32_t *)pass->target + share->first, pass->scale, head->backward,
-            head->row_loss + share->first, share->row_begin, share->row_end);
+        head->model->kernels->softmax_loss(head->logits, head->output_padded, (int)outputs,
+                                           head->classes + share->first, pass->scale,
+                                           head->backward, head->row_loss + share->first,
+                                           share->row_begin, share->row_end);
         return;
     }
     float *scratch = head->scratch + (size_t)share->member * (size_t)head->output_padded;
     for (int row = share->row_begin; row < share->row_end; row++) {
         float *z = head->logits + (size_t)row * (size_t)head->output_padded;
-        const float *target = (const float *)pass->target + (size_t)(share->first + row) * outputs;
+        const float *target = (const float *)pass->target + place_of(share, row) * outputs;
         head->row_loss[share->first + row] =
             head->model->net->head == CAR_HEAD_SIGMOID
                 ? sigmoid_row(head, z, target, pass->scale, scratch)
@@ -270,35 +278,40 @@ static void pass_task(void *argument, car_team *team, int member, int members) {
     }
 }
 
-void car_head_outputs(const car_head *head, const float *input, int rows, float *output) {
-    head_pass pass = {.head = head, .input = input, .rows = rows, .output = output};
+void car_head_outputs(const car_head *head, const float *input, int rows, const int *places,
+                      float *output) {
+    head_pass pass = {
+        .head = head, .input = input, .rows = rows, .places = places, .output = output};
     car_team_run(head->threads, pass_task, &pass);
 }
 
-car_status car_head_count(const car_head *head, int rows, const void *target, int64_t *counted,
-                          car_error *error) {
+car_status car_head_count(const car_head *head, int rows, const int *places, const void *target,
+                          int64_t *counted, car_error *error) {
     *counted = rows;
     if (head->model->net->head != CAR_HEAD_SOFTMAX)
         return CAR_OK;
     *counted = 0;
-    const int32_t *classes = target;
     for (int row = 0; row < rows; row++) {
-        if (classes[row] >= head->model->output_size)
+        int place = places ? places[row] : row;
+        int32_t class = ((const int32_t *)target)[place];
+        if (class >= head->model->output_size)
             return car_fail(
                 error, CAR_DATA,
                 "target: class %d in row %d is outside 0..%d (-1: not counted); encode the "
                 "data with the model's vocabulary",
-                (int)classes[row], row, head->model->output_size - 1);
-        *counted += classes[row] >= 0;
+                (int)class, place, head->model->output_size - 1);
+        *counted += class >= 0;
+        head->classes[row] = class;
     }
     return CAR_OK;
 }
 
-double car_head_loss(const car_head *head, const float *input, int rows, const void *target,
-                     int64_t counted, float *input_gradient, float *gradient) {
+double car_head_loss(const car_head *head, const float *input, int rows, const int *places,
+                     const void *target, int64_t counted, float *input_gradient, float *gradient) {
     head_pass pass = {.head = head,
                       .input = input,
                       .rows = rows,
+                      .places = places,
                       .target = target,
                       .scale = counted > 0 ? (float)(1.0 / (double)counted) : 0,
                       .input_gradient = input_gradient,

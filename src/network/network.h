@@ -193,25 +193,30 @@ typedef struct car_stack_shape {
 size_t car_stack_size(const car_model *model, const car_stack_shape *shape);
 car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape, void *memory);
 
-/* `input`: ids or values, rows [steps][batch]. `dropout`: NULL for none (and always none without `backward`); else
- * masks are keyed by its seed and purpose, the layer, the lane and absolute time `time` .. time+steps-1.
- * CAR_DATA: an id out of range; nothing has been changed then. */
-car_status car_stack_forward(car_stack *stack, int steps, const void *input,
+/* `input`: ids or values, rows [steps][batch]. `lengths` [batch]: the steps of each lane, 0..steps; NULL: all of them. What
+ * stands beyond a lane's own steps is neither read nor written, here and in the calls below, which are about the steps
+ * of the last forward call; a lane of length 0 takes no part and keeps its state. `dropout`: NULL for none (and always
+ * none without `backward`); else masks are keyed by its seed and purpose, the layer, the lane and absolute time
+ * `time` .. time+steps-1. CAR_DATA: a length or id out of range; no state has been changed then. */
+car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, const void *input,
                              const car_random_key *dropout, uint64_t time, car_error *error);
 /* The head's raw outputs [rows][output_size] (rows: [steps][batch], or [batch] for last/mean). */
-void car_stack_outputs(car_stack *stack, int steps, float *output);
+void car_stack_outputs(car_stack *stack, float *output);
 /* Loss summed over the counted targets. With backward: keeps dL/d(head input) of the MEAN loss, and adds the
  * head's weight gradient to `gradient`. Without: `gradient` is not used. CAR_DATA: a class out of range. */
-car_status car_stack_loss(car_stack *stack, int steps, const void *target, float *gradient,
-                          double *loss_sum, int64_t *counted, car_error *error);
-/* dL/d(last layer's output), rows [steps][batch][padded size], of a stack with backward and a head `each`: to be written
+car_status car_stack_loss(car_stack *stack, const void *target, float *gradient, double *loss_sum,
+                          int64_t *counted, car_error *error);
+/* dL/d(last layer's output), rows [..][padded size] as the last forward call had them, of a stack with backward and a head `each`: to be written
  * in place of car_stack_loss when the loss is the caller's. */
 float *car_stack_top_gradient(car_stack *stack);
 /* After car_stack_loss: all other gradients, added to `gradient` ([weight_floats], packed). */
-void car_stack_backward(car_stack *stack, int steps, const void *input, float *gradient);
+void car_stack_backward(car_stack *stack, const void *input, float *gradient);
 /* The start state of the forward direction of every cell; a reverse direction starts from the initial state always. */
 void car_stack_reset(car_stack *stack, int lane); /* -1: all */
-void car_stack_carry(car_stack *stack, int steps);
+/* Makes each lane's state after its own last step its next start state. */
+void car_stack_carry(car_stack *stack);
+/* Which lanes ran at which step of the last forward call. */
+const car_rows *car_stack_rows(const car_stack *stack);
 /* One direction of a layer made of a cell, to look at its taps. */
 const car_layer *car_stack_layer(const car_stack *stack, int layer, int direction);
 size_t car_stack_state_floats(const car_stack *stack); /* a lane, unpadded */
@@ -220,9 +225,10 @@ void car_stack_set_state(car_stack *stack, int lane, const float *state);
 
 /* ---- embed.c ------------------------------------------------------------------------------------------ */
 
-/* CAR_DATA names the first id that is out of range; ids [count], rows of `batch` lanes. */
+/* CAR_DATA names the first id that is out of range; ids [count], places [count] the caller's rows of `batch` lanes that
+ * they stand in (NULL: in order). */
 car_status car_embed_check(const car_model *model, const int32_t *ids, size_t count, int batch,
-                           car_error *error) CAR_CHECK_RESULT;
+                           const int *places, car_error *error) CAR_CHECK_RESULT;
 /* rows of out [rows][padded units] = the embeddings of ids; ids are in range. */
 void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin, int row_end,
                       float *out);
@@ -242,6 +248,7 @@ typedef struct car_head {
     car_product_block *gradient_blocks; /* weight gradient: go on from what is there */
     car_product_block *input_blocks;    /* input gradient: start from 0 */
     float *logits;                      /* [chunk][output_padded]; then their gradient */
+    int32_t *classes;                   /* [rows] targets of softmax */
     float *row_loss;                    /* [rows] */
     float *scratch;                     /* [threads][output_padded] */
     float *packed_gradient;             /* panels of the logits' gradient, each [chunk][64] */
@@ -250,14 +257,16 @@ typedef struct car_head {
 /* Lays the head's buffers for `rows` rows; with base NULL only counts. */
 void car_head_lay(car_head *head, const car_model *model, int rows, int threads, bool backward,
                   car_layout *layout, char *base);
-/* input [rows][depth_padded] -> output [rows][output_size]. */
-void car_head_outputs(const car_head *head, const float *input, int rows, float *output);
-/* Checks classes and counts targets. */
-car_status car_head_count(const car_head *head, int rows, const void *target, int64_t *counted,
-                          car_error *error);
+/* input [rows][depth_padded] -> output [..][output_size]; row r of the head is row places[r] of the caller's output and
+ * target (NULL: r). */
+void car_head_outputs(const car_head *head, const float *input, int rows, const int *places,
+                      float *output);
+/* Checks and keeps classes, and counts targets: to be called before the loss. */
+car_status car_head_count(const car_head *head, int rows, const int *places, const void *target,
+                          int64_t *counted, car_error *error);
 /* The loss summed over rows. With backward: input_gradient [rows][depth_padded] is written and the gradient of
  * head_weights and head_bias is added to `gradient`, both of the loss summed and divided by `counted`. */
-double car_head_loss(const car_head *head, const float *input, int rows, const void *target,
-                     int64_t counted, float *input_gradient, float *gradient);
+double car_head_loss(const car_head *head, const float *input, int rows, const int *places,
+                     const void *target, int64_t counted, float *input_gradient, float *gradient);
 
 #endif

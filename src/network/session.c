@@ -107,9 +107,9 @@ static void move_states(car_session *session, car_stack *to) {
 car_status car_session_step(car_session *session, const void *input, float *output,
                             car_error *error) {
     move_states(session, session->step);
-    CAR_TRY(car_stack_forward(session->step, 1, input, NULL, 0, error));
-    car_stack_outputs(session->step, 1, output);
-    car_stack_carry(session->step, 1);
+    CAR_TRY(car_stack_forward(session->step, 1, NULL, input, NULL, 0, error));
+    car_stack_outputs(session->step, output);
+    car_stack_carry(session->step);
     return CAR_OK;
 }
 
@@ -121,16 +121,16 @@ car_status car_session_run(car_session *session, int steps, const void *input, f
     if (steps < 0)
         return car_fail(error, CAR_USAGE, "session: a run of %d steps; give 0 or more", steps);
     if (embed)
-        CAR_TRY(car_embed_check(model, input, (size_t)steps * lanes, session->lanes, error));
+        CAR_TRY(car_embed_check(model, input, (size_t)steps * lanes, session->lanes, NULL, error));
     size_t row = embed ? sizeof(int32_t) : (size_t)model->input_size * sizeof(float);
     move_states(session, session->run);
     for (int done = 0; done < steps;) {
         int count = steps - done < session->steps ? steps - done : session->steps;
         size_t first = (size_t)done * lanes;
-        CAR_TRY(car_stack_forward(session->run, count, (const char *)input + first * row, NULL, 0,
-                                  error));
-        car_stack_outputs(session->run, count, output + first * (size_t)model->output_size);
-        car_stack_carry(session->run, count);
+        CAR_TRY(car_stack_forward(session->run, count, NULL, (const char *)input + first * row,
+                                  NULL, 0, error));
+        car_stack_outputs(session->run, output + first * (size_t)model->output_size);
+        car_stack_carry(session->run);
         done += count;
     }
     return CAR_OK;

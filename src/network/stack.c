@@ -2,7 +2,8 @@
  * stack: a net over T steps of B lanes, forward and backward.
  *
  * In:  a model and ids or values, rows [T][B]. Out: outputs or loss, the gradient of all weights, and the states.
- * Every buffer is [T][B][padded units], all in one block of memory:
+ * Every buffer is [T][B][padded units], all in one block of memory. Where lanes differ in length only their real steps
+ * are rows (car_rows); the caller's [T][B] is met at the two ends alone, through `place`:
  *
  *   ids -> embed ─┬─[dropout copy]─> cell, one or two directions ─[joined]─┬─[+ residual]─> ... ─[pool]─[dropout]─> head
  *   values padded ┘                                                        │
@@ -27,6 +28,9 @@ typedef struct stack_layer {
 struct car_stack {
     const car_model *model;
     car_stack_shape shape;
+    car_rows rows; /* of the last forward call */
+    int *place;    /* [rows] the caller's row step*batch + lane; used where rows are not even */
+    int32_t *ids;  /* [rows] the caller's, without the padding; likewise */
     stack_layer *layers;
     float *first; /* rows of the embedding, or the input's values padded */
     car_head head;
@@ -125,6 +129,9 @@ static void lay_stack(stack_layout *at, const car_model *model, const car_stack_
     size_t head_rows = net->pool == CAR_POOL_EACH ? at->rows : at->batch;
     stack->layers = lay(at, (size_t)net->layer_count, 1, sizeof *stack->layers);
     bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
+    car_rows_lay(&stack->rows, shape->batch, shape->steps, &at->layout, at->base);
+    stack->place = lay(at, at->rows, 1, sizeof(int));
+    stack->ids = lay(at, embed ? at->rows : 0, 1, sizeof(int32_t));
     stack->first = lay_rows(at, at->rows, embed ? net->layers[0].units : model->input_size);
     for (int i = 0; i < net->layer_count; i++) {
         stack_layer counted;
@@ -174,10 +181,10 @@ typedef struct row_pass {
     const float *other;
     float *target, *mask;
     size_t width; /* floats of a row */
-    int steps;
     car_random_key key;
     uint64_t time;
     float probability;
+    bool pooled; /* rows are lanes */
     void (*run)(const struct row_pass *pass, size_t begin, size_t end);
     size_t rows;
 } row_pass;
@@ -199,6 +206,38 @@ static void run_rows(const car_stack *stack, row_pass *pass) {
     car_team_run(small ? 1 : stack->shape.threads, row_task, pass);
 }
 
+/* ---- Rows and the caller's steps and lanes */
+
+/* The caller's row, step*batch + lane. */
+static size_t caller_row(const car_stack *stack, size_t row) {
+    return stack->rows.even ? row : (size_t)stack->place[row];
+}
+
+static size_t step_of(const car_stack *stack, size_t row) {
+    return caller_row(stack, row) / (size_t)stack->shape.batch;
+}
+
+/* Which of the lanes, longest first. */
+static size_t rank_of(const car_stack *stack, size_t row) {
+    return row - (size_t)stack->rows.first[step_of(stack, row)];
+}
+
+static size_t row_count(const car_stack *stack) {
+    return (size_t)car_rows_count(&stack->rows);
+}
+
+/* Rows of the head: all, or one for each lane that has steps. */
+static size_t head_rows(const car_stack *stack) {
+    size_t lanes = stack->rows.steps > 0 ? (size_t)car_rows_active(&stack->rows, 0) : 0;
+    return stack->pooled ? lanes : row_count(stack);
+}
+
+/* The caller's rows of those of the head; NULL: the same. */
+static const int *head_places(const car_stack *stack) {
+    const int *places = stack->pooled ? stack->rows.lane : stack->place;
+    return stack->rows.even ? NULL : places;
+}
+
 static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
     car_embed_gather(pass->stack->model, pass->source, (int)begin, (int)end, pass->target);
 }
@@ -206,17 +245,27 @@ static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
 static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
     size_t size = (size_t)pass->stack->model->input_size;
     for (size_t row = begin; row < end; row++)
-        memcpy(pass->target + row * pass->width, (const float *)pass->source + row * size,
+        memcpy(pass->target + row * pass->width,
+               (const float *)pass->source + caller_row(pass->stack, row) * size,
                size * sizeof(float));
 }
 
-/* Makes the masks of rows [steps][batch] and the dropped copy. */
+/* Makes the masks of rows and the dropped copy. A row of the pooled head counts as its lane's last step. */
 static void drop_rows(const row_pass *pass, size_t begin, size_t end) {
-    const car_kernels *kernels = pass->stack->model->kernels;
-    size_t batch = (size_t)pass->stack->shape.batch;
-    for (size_t row = begin; row < end; row++)
-        kernels->dropout_mask(pass->key, pass->time + row / batch, row % batch, pass->probability,
+    const car_stack *stack = pass->stack;
+    const car_kernels *kernels = stack->model->kernels;
+    for (size_t row = begin; row < end; row++) {
+        size_t step, lane;
+        if (pass->pooled) {
+            step = (size_t)stack->rows.length[row] - 1;
+            lane = (size_t)stack->rows.lane[row];
+        } else {
+            step = step_of(stack, row);
+            lane = caller_row(stack, row) % (size_t)stack->shape.batch;
+        }
+        kernels->dropout_mask(pass->key, pass->time + step, lane, pass->probability,
                               (int)pass->width, pass->mask + row * pass->width);
+    }
     size_t first = begin * pass->width;
     kernels->multiply(pass->target + first, (const float *)pass->source + first, pass->mask + first,
                       (end - begin) * pass->width);
@@ -231,12 +280,16 @@ static void mask_rows(const row_pass *pass, size_t begin, size_t end) {
 
 /* Forward and reverse outputs side by side. */
 static void join_rows(const row_pass *pass, size_t begin, size_t end) {
-    size_t units = (size_t)pass->stack->model->layers[pass->index].size.units;
+    const car_stack *stack = pass->stack;
+    const stack_layer *layer = &stack->layers[pass->index];
+    size_t units = (size_t)stack->model->layers[pass->index].size.units;
     size_t stride = padded((int)units);
     for (size_t row = begin; row < end; row++) {
-        float *target = pass->target + row * pass->width;
-        memcpy(target, (const float *)pass->source + row * stride, units * sizeof(float));
-        memcpy(target + units, pass->other + row * stride, units * sizeof(float));
+        size_t at = rank_of(stack, row) * stride;
+        for (int d = 0; d < 2; d++)
+            memcpy(pass->target + row * pass->width + (size_t)d * units,
+                   car_layer_output(layer->direction[d], (int)step_of(stack, row)) + at,
+                   units * sizeof(float));
     }
 }
 
@@ -263,47 +316,50 @@ static void add_rows(const row_pass *pass, size_t begin, size_t end) {
 
 /* ---- Pooling ------------------------------------------------------------------------------------------ */
 
-/* The step whose row `last` takes for unit k: the reverse direction of a `bi` layer ends at step 0. */
-static int last_step_of(const car_model *model, size_t unit, int steps) {
+/* The step whose row `last` takes for unit k of the k-th lane: the reverse direction of a `bi` layer ends at step 0. */
+static size_t last_step_of(const car_stack *stack, size_t rank, size_t unit) {
+    const car_model *model = stack->model;
     int top = model->net->layer_count - 1;
     bool reverse =
         model->net->layers[top].bidirectional && unit >= (size_t)model->layers[top].size.units;
-    return reverse ? 0 : steps - 1;
+    return reverse ? 0 : (size_t)stack->rows.length[rank] - 1;
 }
 
 static void pool_rows(const row_pass *pass, size_t begin, size_t end) {
-    const car_model *model = pass->stack->model;
-    size_t batch = (size_t)pass->stack->shape.batch, depth = (size_t)model->head_depth;
-    const float *source = pass->source;
+    const car_stack *stack = pass->stack;
+    size_t depth = (size_t)stack->model->head_depth;
+    const int *first = stack->rows.first;
     for (size_t lane = begin; lane < end; lane++) {
         float *target = pass->target + lane * pass->width;
+        const float *source = (const float *)pass->source + lane * pass->width;
+        size_t steps = (size_t)stack->rows.length[lane];
         for (size_t k = 0; k < depth; k++) {
-            if (model->net->pool == CAR_POOL_LAST) {
-                size_t step = (size_t)last_step_of(model, k, pass->steps);
-                target[k] = source[(step * batch + lane) * pass->width + k];
+            if (stack->model->net->pool == CAR_POOL_LAST) {
+                size_t step = last_step_of(stack, lane, k);
+                target[k] = source[(size_t)first[step] * pass->width + k];
                 continue;
             }
             float sum = 0;
-            for (size_t step = 0; step < (size_t)pass->steps; step++)
-                sum += source[(step * batch + lane) * pass->width + k];
-            target[k] = sum / (float)pass->steps;
+            for (size_t step = 0; step < steps; step++)
+                sum += source[(size_t)first[step] * pass->width + k];
+            target[k] = sum / (float)steps;
         }
     }
 }
 
-/* dL/d(pooled) [B] -> dL/d(last layer's output) [T][B]. */
+/* dL/d(pooled) [lanes] -> dL/d(last layer's output), all rows. */
 static void spread_rows(const row_pass *pass, size_t begin, size_t end) {
-    const car_model *model = pass->stack->model;
-    size_t batch = (size_t)pass->stack->shape.batch, depth = (size_t)model->head_depth;
+    const car_stack *stack = pass->stack;
+    size_t depth = (size_t)stack->model->head_depth;
     for (size_t row = begin; row < end; row++) {
-        int step = (int)(row / batch);
-        const float *source = (const float *)pass->source + row % batch * pass->width;
+        size_t step = step_of(stack, row), lane = rank_of(stack, row);
+        const float *source = (const float *)pass->source + lane * pass->width;
         float *target = pass->target + row * pass->width;
         memset(target, 0, pass->width * sizeof(float));
         for (size_t k = 0; k < depth; k++) {
-            if (model->net->pool == CAR_POOL_MEAN)
-                target[k] = source[k] / (float)pass->steps;
-            else if (step == last_step_of(model, k, pass->steps))
+            if (stack->model->net->pool == CAR_POOL_MEAN)
+                target[k] = source[k] / (float)stack->rows.length[lane];
+            else if (step == last_step_of(stack, lane, k))
                 target[k] = source[k];
         }
     }
@@ -312,57 +368,59 @@ static void spread_rows(const row_pass *pass, size_t begin, size_t end) {
 /* ---- Forward ------------------------------------------------------------------------------------------ */
 
 typedef struct forward_call {
-    int steps;
-    size_t rows;
     const car_random_key *dropout; /* NULL: none */
-    uint64_t time;
+    uint64_t time;                 /* of step 0 */
 } forward_call;
 
-static const float *read_input(car_stack *stack, const void *input, size_t rows) {
+/* The ids of the rows: the caller's own, or without the padding between them. */
+static const int32_t *row_ids(const car_stack *stack, const int32_t *ids) {
+    return stack->rows.even ? ids : stack->ids;
+}
+
+static const float *read_input(car_stack *stack, const void *input) {
     bool embed = stack->model->net->layers[0].kind == CAR_LAYER_EMBED;
     const car_layer_sizes *size = &stack->model->layers[0].size;
-    row_pass pass = {.source = input,
+    row_pass pass = {.source = embed ? row_ids(stack, input) : input,
                      .target = stack->first,
                      .width = padded(embed ? size->units : size->input),
                      .run = embed ? gather_rows : pad_rows,
-                     .rows = rows};
+                     .rows = row_count(stack)};
     run_rows(stack, &pass);
     return stack->first;
 }
 
-/* The dropped copy of rows that layer `index` (the head: layer_count) reads. `time` is that of the first row. */
+/* The dropped copy of rows that layer `index` (the head: layer_count) reads. */
 static void drop(const car_stack *stack, const forward_call *call, int index, const float *source,
-                 float *target, float *mask, float probability, int size, size_t rows,
-                 uint64_t time) {
+                 float *target, float *mask, float probability, int size) {
+    bool head = index == stack->model->net->layer_count;
     row_pass pass = {.source = source,
                      .target = target,
                      .mask = mask,
                      .width = padded(size),
                      .key = *call->dropout,
-                     .time = time,
+                     .time = call->time,
                      .probability = probability,
+                     .pooled = head && stack->pooled,
                      .run = drop_rows,
-                     .rows = rows};
+                     .rows = head ? head_rows(stack) : row_count(stack)};
     pass.key.layer = (uint32_t)index * 2;
     run_rows(stack, &pass);
 }
 
 /* Both directions, or the one, on what the layer reads; returns the output before `residual`. */
-static const float *run_cell(car_stack *stack, const forward_call *call, int index) {
+static const float *run_cell(car_stack *stack, int index) {
     stack_layer *layer = &stack->layers[index];
     const car_model_layer *place = &stack->model->layers[index];
     for (int d = 0; d < place->directions; d++)
-        car_layer_forward(layer->direction[d], call->steps, layer->input,
-                          stack->model->weights + place->weights[d]);
+        car_layer_forward_rows(layer->direction[d], &stack->rows, layer->input,
+                               stack->model->weights + place->weights[d]);
     if (!layer->joined)
-        return car_layer_output(layer->direction[0]);
+        return car_layer_output(layer->direction[0], 0);
     row_pass pass = {.index = index,
-                     .source = car_layer_output(layer->direction[0]),
-                     .other = car_layer_output(layer->direction[1]),
                      .target = layer->joined,
                      .width = padded(place->size.output),
                      .run = join_rows,
-                     .rows = call->rows};
+                     .rows = row_count(stack)};
     run_rows(stack, &pass);
     return layer->joined;
 }
@@ -374,10 +432,10 @@ static void forward_layer(car_stack *stack, const forward_call *call, int index,
     layer->input = below;
     if (call->dropout && layer->mask) {
         drop(stack, call, index, below, layer->dropped, layer->mask,
-             stack->model->net->layers[index].dropout, size->input, call->rows, call->time);
+             stack->model->net->layers[index].dropout, size->input);
         layer->input = layer->dropped;
     }
-    layer->output = run_cell(stack, call, index);
+    layer->output = run_cell(stack, index);
     if (!layer->sum)
         return;
     row_pass pass = {.source = layer->output,
@@ -385,45 +443,64 @@ static void forward_layer(car_stack *stack, const forward_call *call, int index,
                      .target = layer->sum,
                      .width = padded(size->output),
                      .run = add_rows,
-                     .rows = call->rows};
+                     .rows = row_count(stack)};
     run_rows(stack, &pass);
     layer->output = layer->sum;
 }
 
 static void forward_head(car_stack *stack, const forward_call *call, const float *top) {
     const struct car_net *net = stack->model->net;
-    size_t rows = call->rows, batch = (size_t)stack->shape.batch;
-    uint64_t time = call->time;
     stack->head_input = top;
     if (stack->pooled) {
         row_pass pass = {.source = top,
                          .target = stack->pooled,
                          .width = padded(stack->model->head_depth),
-                         .steps = call->steps,
                          .run = pool_rows,
-                         .rows = batch};
+                         .rows = head_rows(stack)};
         run_rows(stack, &pass);
         stack->head_input = stack->pooled;
-        rows = batch;
-        time += (uint64_t)call->steps - 1;
     }
     if (call->dropout && stack->head_mask) {
         drop(stack, call, net->layer_count, stack->head_input, stack->head_dropped,
-             stack->head_mask, net->head_dropout, stack->model->head_depth, rows, time);
+             stack->head_mask, net->head_dropout, stack->model->head_depth);
         stack->head_input = stack->head_dropped;
     }
 }
 
-car_status car_stack_forward(car_stack *stack, int steps, const void *input,
+static car_status check_lengths(const car_stack *stack, int steps, const int *lengths,
+                                car_error *error) {
+    for (int lane = 0; lengths && lane < stack->shape.batch; lane++)
+        if (lengths[lane] < 0 || lengths[lane] > steps)
+            return car_fail(error, CAR_DATA,
+                            "lengths: lane %d is to run %d steps; give 0 to %d, the steps of the "
+                            "batch",
+                            lane, lengths[lane], steps);
+    return CAR_OK;
+}
+
+/* Fills rows, place and ids. */
+static void choose_rows(car_stack *stack, int steps, const int *lengths, const int32_t *ids) {
+    car_rows *rows = &stack->rows;
+    car_rows_set(rows, steps, lengths);
+    for (int t = 0; !rows->even && t < rows->steps; t++)
+        for (int row = rows->first[t], k = 0; row < rows->first[t + 1]; row++, k++) {
+            stack->place[row] = t * rows->batch + rows->lane[k];
+            if (ids)
+                stack->ids[row] = ids[stack->place[row]];
+        }
+}
+
+car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, const void *input,
                              const car_random_key *dropout, uint64_t time, car_error *error) {
     const struct car_net *net = stack->model->net;
-    const forward_call call = {.steps = steps,
-                               .rows = (size_t)steps * (size_t)stack->shape.batch,
-                               .dropout = dropout,
-                               .time = time};
-    if (net->layers[0].kind == CAR_LAYER_EMBED)
-        CAR_TRY(car_embed_check(stack->model, input, call.rows, stack->shape.batch, error));
-    const float *below = read_input(stack, input, call.rows);
+    const forward_call call = {.dropout = dropout, .time = time};
+    bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
+    CAR_TRY(check_lengths(stack, steps, lengths, error));
+    choose_rows(stack, steps, lengths, embed ? input : NULL);
+    if (embed)
+        CAR_TRY(car_embed_check(stack->model, row_ids(stack, input), row_count(stack),
+                                stack->shape.batch, stack->rows.even ? NULL : stack->place, error));
+    const float *below = read_input(stack, input);
     for (int i = 0; i < net->layer_count; i++) {
         if (net->layers[i].kind == CAR_LAYER_EMBED)
             continue;
@@ -435,20 +512,18 @@ car_status car_stack_forward(car_stack *stack, int steps, const void *input,
     return CAR_OK;
 }
 
-static int head_rows(const car_stack *stack, int steps) {
-    return stack->pooled ? stack->shape.batch : steps * stack->shape.batch;
+void car_stack_outputs(car_stack *stack, float *output) {
+    car_head_outputs(&stack->head, stack->head_input, (int)head_rows(stack), head_places(stack),
+                     output);
 }
 
-void car_stack_outputs(car_stack *stack, int steps, float *output) {
-    car_head_outputs(&stack->head, stack->head_input, head_rows(stack, steps), output);
-}
-
-car_status car_stack_loss(car_stack *stack, int steps, const void *target, float *gradient,
-                          double *loss_sum, int64_t *counted, car_error *error) {
-    int rows = head_rows(stack, steps);
-    CAR_TRY(car_head_count(&stack->head, rows, target, counted, error));
+car_status car_stack_loss(car_stack *stack, const void *target, float *gradient, double *loss_sum,
+                          int64_t *counted, car_error *error) {
+    int rows = (int)head_rows(stack);
+    const int *places = head_places(stack);
+    CAR_TRY(car_head_count(&stack->head, rows, places, target, counted, error));
     float *input_gradient = stack->pooled ? stack->head_gradient : stack->gradient[0];
-    *loss_sum = car_head_loss(&stack->head, stack->head_input, rows, target, *counted,
+    *loss_sum = car_head_loss(&stack->head, stack->head_input, rows, places, target, *counted,
                               input_gradient, gradient);
     return CAR_OK;
 }
@@ -468,47 +543,46 @@ static void apply_mask(const car_stack *stack, float *rows_of, float *mask, int 
 }
 
 /* From dL/d(head input) to dL/d(last layer's output) in gradient[0]. */
-static void backward_head(car_stack *stack, int steps) {
+static void backward_head(car_stack *stack) {
     int depth = stack->model->head_depth;
     float *from = stack->pooled ? stack->head_gradient : stack->gradient[0];
-    apply_mask(stack, from, stack->head_mask, depth, (size_t)head_rows(stack, steps));
+    apply_mask(stack, from, stack->head_mask, depth, head_rows(stack));
     if (!stack->pooled)
         return;
     row_pass pass = {.source = from,
                      .target = stack->gradient[0],
                      .width = padded(depth),
-                     .steps = steps,
                      .run = spread_rows,
-                     .rows = (size_t)steps * (size_t)stack->shape.batch};
+                     .rows = row_count(stack)};
     run_rows(stack, &pass);
 }
 
-static void backward_direction(car_stack *stack, int steps, int index, int direction,
+static void backward_direction(car_stack *stack, int index, int direction,
                                const float *output_gradient, float *input_gradient,
                                float *gradient) {
     const car_model *model = stack->model;
     const car_model_layer *place = &model->layers[index];
     const stack_layer *layer = &stack->layers[index];
     float *own = gradient + place->weights[direction];
-    car_layer_backward(layer->direction[direction], steps, layer->input,
+    car_layer_backward(layer->direction[direction], layer->input,
                        model->weights + place->weights[direction],
                        model->transposed + place->transposed[direction], output_gradient,
                        input_gradient, own, false);
     car_plan_fold_gradient(place->training_plan, own);
 }
 
-static void backward_bidirectional(car_stack *stack, int steps, int index, const float *output,
-                                   float *input, float *gradient) {
+static void backward_bidirectional(car_stack *stack, int index, const float *output, float *input,
+                                   float *gradient) {
     const car_layer_sizes *size = &stack->model->layers[index].size;
-    size_t rows = (size_t)steps * (size_t)stack->shape.batch;
+    size_t rows = row_count(stack);
     row_pass split = {.index = index,
                       .source = output,
                       .width = padded(size->output),
                       .run = split_rows,
                       .rows = rows};
     run_rows(stack, &split);
-    backward_direction(stack, steps, index, 0, stack->half[0], input, gradient);
-    backward_direction(stack, steps, index, 1, stack->half[1], input ? stack->reverse_input : NULL,
+    backward_direction(stack, index, 0, stack->half[0], input, gradient);
+    backward_direction(stack, index, 1, stack->half[1], input ? stack->reverse_input : NULL,
                        gradient);
     if (!input)
         return;
@@ -521,15 +595,15 @@ static void backward_bidirectional(car_stack *stack, int steps, int index, const
 }
 
 /* output: dL/d(output); input: where dL/d(input) goes, NULL when nobody asks. */
-static void backward_layer(car_stack *stack, int steps, int index, const float *output,
-                           float *input, float *gradient) {
+static void backward_layer(car_stack *stack, int index, const float *output, float *input,
+                           float *gradient) {
     const stack_layer *layer = &stack->layers[index];
     const car_layer_sizes *size = &stack->model->layers[index].size;
-    size_t rows = (size_t)steps * (size_t)stack->shape.batch;
+    size_t rows = row_count(stack);
     if (layer->joined)
-        backward_bidirectional(stack, steps, index, output, input, gradient);
+        backward_bidirectional(stack, index, output, input, gradient);
     else
-        backward_direction(stack, steps, index, 0, output, input, gradient);
+        backward_direction(stack, index, 0, output, input, gradient);
     if (!input)
         return;
     apply_mask(stack, input, layer->mask, size->input, rows);
@@ -561,22 +635,22 @@ static void scatter_task(void *argument, car_team *team, int member, int members
                       call->gradient);
 }
 
-void car_stack_backward(car_stack *stack, int steps, const void *input, float *gradient) {
+void car_stack_backward(car_stack *stack, const void *input, float *gradient) {
     const struct car_net *net = stack->model->net;
     bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
     int lowest = embed ? 1 : 0, at = 0;
-    backward_head(stack, steps);
+    backward_head(stack);
     for (int i = net->layer_count - 1; i >= lowest; i--) {
         bool wanted = i > lowest || embed;
-        backward_layer(stack, steps, i, stack->gradient[at],
-                       wanted ? stack->gradient[1 - at] : NULL, gradient);
+        backward_layer(stack, i, stack->gradient[at], wanted ? stack->gradient[1 - at] : NULL,
+                       gradient);
         at = 1 - at;
     }
     if (!embed)
         return;
     scatter_call call = {.stack = stack,
-                         .ids = input,
-                         .rows = steps * stack->shape.batch,
+                         .ids = row_ids(stack, input),
+                         .rows = (int)row_count(stack),
                          .output_gradient = stack->gradient[at],
                          .gradient = gradient};
     car_team_run(stack->shape.threads, scatter_task, &call);
@@ -595,10 +669,14 @@ void car_stack_reset(car_stack *stack, int lane) {
             car_layer_reset(stack->layers[i].direction[0], lane);
 }
 
-void car_stack_carry(car_stack *stack, int steps) {
+void car_stack_carry(car_stack *stack) {
     for (int i = 0; i < stack->model->net->layer_count; i++)
         if (state_count(stack, i) > 0)
-            car_layer_carry(stack->layers[i].direction[0], steps);
+            car_layer_carry(stack->layers[i].direction[0]);
+}
+
+const car_rows *car_stack_rows(const car_stack *stack) {
+    return &stack->rows;
 }
 
 const car_layer *car_stack_layer(const car_stack *stack, int layer, int direction) {

@@ -27,7 +27,7 @@ typedef enum car_phase {
 typedef enum car_region {
     CAR_REGION_NONE,
     CAR_REGION_INPUT,  /* x                        [T][B][input row] */
-    CAR_REGION_STATE,  /* states                   [T+1][B][padded]; `after`: after the step */
+    CAR_REGION_STATE,  /* states                   [T+1][B][padded]; `after`: after the step (rows: layer.c) */
     CAR_REGION_SUMS,   /* gate `index` of the sums [T][B][blocks][gates][16] */
     CAR_REGION_KEPT,   /* other stored values      [T][B][padded] */
     CAR_REGION_MEAN,   /* means of rows            [T][B] */
@@ -156,12 +156,18 @@ struct car_plan {
     size_t weight_floats, transposed_floats;
 };
 
-/* A place of a layer, bound to memory for one call: time t of it stands at base + t*time_stride. */
+/* A place of a layer, bound to memory for one call. */
 typedef struct car_bound {
     float *base;
-    int64_t time_stride, row_stride, block_stride;
+    const int *first; /* row of step t's first lane; NULL: all steps have the same rows */
+    int64_t row_stride, block_stride;
     int64_t parity_stride; /* state gradients alternate between two arrays from step to step */
 } car_bound;
+/* Where the rows of a step begin. */
+static inline float *car_bound_at(const car_bound *bound, int time, int parity) {
+    int64_t row = bound->first ? bound->first[time] : 0;
+    return bound->base + row * bound->row_stride + parity * bound->parity_stride;
+}
 
 struct car_layer {
     const car_plan *plan;
@@ -178,8 +184,10 @@ struct car_layer {
     float *gradient_panels;        /* panels [T*B][64] of one group */
     car_bound **slots[CAR_PHASES]; /* [stage][slot] */
 
+    car_rows own_rows; /* of calls whose lanes all run every step */
+
     /* of the present call */
-    int steps;
+    const car_rows *rows;
     const float *input, *weights, *transposed, *output_gradient;
     float *input_gradient, *gradient;
 };

@@ -3,6 +3,10 @@
  *
  * One block holds everything; car_layer_size and car_layer_place walk through it in the same way. The buffers are
  * those of inside.h's regions; how a call uses them is in run.c.
+ *
+ * A buffer holds the rows of car_rows, [T][B] when they are even. States have a slot more than there are steps: slot 0
+ * holds active(0) rows, slot t+1 as many as ran at step t. Forward, step t reads slot t and writes slot t+1; reverse it
+ * reads slot t+1 and writes slot t, and a lane's start state waits in the slot above its own last step.
  */
 #include "inside.h"
 #include <math.h>
@@ -116,6 +120,9 @@ static car_layer *arrange_layer(arranger *arrange, const car_plan *plan,
     if (shape->backward)
         take_backward(arrange, plan, shape, layer);
     take_slots(arrange, plan, layer);
+    car_rows counted;
+    car_rows_lay(layer ? &layer->own_rows : &counted, shape->batch, shape->steps, &arrange->layout,
+                 arrange->memory);
     return layer;
 }
 
@@ -157,6 +164,7 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
     layer->plan = plan;
     layer->kernels = kernels;
     layer->shape = *shape;
+    layer->rows = &layer->own_rows;
     choose_split(layer);
     choose_chunk(layer);
     car_layer_reset(layer, -1);
@@ -165,47 +173,56 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
 
 /* ---- Binding places to memory ------------------------------------------------------------------------- */
 
-static car_bound rows_of(float *base, int64_t batch, int64_t row_stride) {
-    return (car_bound){base, batch * row_stride, row_stride, CAR_BLOCK, 0};
+static car_bound rows_of(const car_layer *layer, float *base, int64_t row_stride) {
+    return (car_bound){base, layer->rows->first, row_stride, CAR_BLOCK, 0};
+}
+
+/* Slot t of a state begins at row first[t-1] behind slot 0, slot t+1 at row first[t]. */
+static car_bound states_of(const car_layer *layer, car_place place) {
+    int64_t padded = layer->plan->padded;
+    bool next = place.after != layer->shape.reverse;
+    car_bound bound =
+        rows_of(layer, layer->state[place.index] - layer->rows->first[-1] * padded, padded);
+    bound.first -= next ? 0 : 1;
+    return bound;
 }
 
 car_bound car_layer_bind(const car_layer *layer, car_place place) {
     const car_plan *plan = layer->plan;
-    int64_t batch = layer->shape.batch, padded = plan->padded, step = batch * padded;
-    bool next = place.after != layer->shape.reverse;
+    int64_t padded = plan->padded, step = layer->shape.batch * padded;
     car_bound bound = {0};
     switch (place.region) {
     case CAR_REGION_INPUT: /* only read */
-        return rows_of((float *)layer->input, batch, car_shape_row_stride(plan->input));
+        return rows_of(layer, (float *)layer->input, car_shape_row_stride(plan->input));
     case CAR_REGION_STATE:
-        return rows_of(layer->state[place.index] + (next ? step : 0), batch, padded);
+        return states_of(layer, place);
     case CAR_REGION_SUMS:
         bound =
-            rows_of(layer->sums + (int64_t)place.index * CAR_BLOCK, batch, plan->gates * padded);
+            rows_of(layer, layer->sums + (int64_t)place.index * CAR_BLOCK, plan->gates * padded);
         bound.block_stride = (int64_t)plan->gates * CAR_BLOCK;
         return bound;
     case CAR_REGION_KEPT:
-        return rows_of(layer->kept[place.index], batch, padded);
+        return rows_of(layer, layer->kept[place.index], padded);
     case CAR_REGION_MEAN:
-        return (car_bound){layer->mean[place.index], batch, 1, 0, 0};
+        return (car_bound){layer->mean[place.index], layer->rows->first, 1, 0, 0};
     case CAR_REGION_VECTOR: /* only read */
-        return (car_bound){(float *)layer->weights + plan->vector_offset[place.index], 0, 0,
+        return (car_bound){(float *)layer->weights + plan->vector_offset[place.index], NULL, 0,
                            CAR_BLOCK, 0};
     case CAR_REGION_OUTPUT_GRADIENT: /* only read */
-        return rows_of((float *)layer->output_gradient, batch, padded);
+        return rows_of(layer, (float *)layer->output_gradient, padded);
     case CAR_REGION_STATE_GRADIENT:
-        bound = (car_bound){layer->state_gradient[place.index], 0, padded, CAR_BLOCK, step};
+        bound = (car_bound){layer->state_gradient[place.index], NULL, padded, CAR_BLOCK, step};
         if (!place.after) {
             bound.base += step;
             bound.parity_stride = -step;
         }
         return bound;
     case CAR_REGION_INPUT_GRADIENT:
-        return rows_of(layer->input_gradient, batch, car_shape_row_stride(plan->input));
+        return rows_of(layer, layer->input_gradient, car_shape_row_stride(plan->input));
     case CAR_REGION_WORK:
-        return rows_of(layer->work[place.index], batch, padded);
+        return rows_of(layer, layer->work[place.index], padded);
     case CAR_REGION_WORK_MEAN:
-        return (car_bound){layer->work_mean[place.index], batch, 1, 0, 0};
+        return (car_bound){layer->work_mean[place.index], layer->rows->first, 1, 0, 0};
     case CAR_REGION_NONE:
         break;
     }
@@ -222,8 +239,9 @@ void car_layer_bind_phase(car_layer *layer, car_phase phase) {
 
 /* ---- Accessors ---------------------------------------------------------------------------------------- */
 
-const float *car_layer_output(const car_layer *layer) {
-    return car_layer_bind(layer, layer->plan->output).base;
+const float *car_layer_output(const car_layer *layer, int step) {
+    car_bound bound = car_layer_bind(layer, layer->plan->output);
+    return car_bound_at(&bound, step, 0);
 }
 
 float *car_layer_start(car_layer *layer, int state) {
@@ -240,20 +258,32 @@ void car_layer_reset(car_layer *layer, int lane) {
                     (float)plan->cell->state_init[s].value;
 }
 
-void car_layer_carry(car_layer *layer, int steps) {
-    int64_t step = (int64_t)layer->shape.batch * layer->plan->padded;
-    for (int s = 0; s < layer->plan->cell->state_count; s++)
-        memcpy(layer->start[s], layer->state[s] + (layer->shape.reverse ? 0 : steps * step),
-               (size_t)step * sizeof(float));
+void car_layer_carry(car_layer *layer) {
+    const car_rows *rows = layer->rows;
+    int64_t padded = layer->plan->padded;
+    for (int s = 0; s < layer->plan->cell->state_count; s++) {
+        car_bound after = states_of(layer, (car_place){CAR_REGION_STATE, s, true});
+        if (rows->even) {
+            memcpy(layer->start[s],
+                   car_bound_at(&after, layer->shape.reverse ? 0 : rows->steps - 1, 0),
+                   (size_t)(rows->batch * padded) * sizeof(float));
+            continue;
+        }
+        for (int k = 0; k < rows->batch && rows->length[k] > 0; k++)
+            memcpy(layer->start[s] + rows->lane[k] * padded,
+                   car_bound_at(&after, layer->shape.reverse ? 0 : rows->length[k] - 1, 0) +
+                       k * padded,
+                   (size_t)padded * sizeof(float));
+    }
 }
 
 float *car_layer_state_gradient(car_layer *layer, int state) {
     return layer->state_gradient[state];
 }
 
-car_vector_slot car_layer_tap(const car_layer *layer, int tap) {
+car_vector_slot car_layer_tap(const car_layer *layer, int tap, int step) {
     car_bound bound = car_layer_bind(layer, layer->plan->taps[tap]);
-    return (car_vector_slot){bound.base, bound.row_stride, bound.block_stride};
+    return (car_vector_slot){car_bound_at(&bound, step, 0), bound.row_stride, bound.block_stride};
 }
 
 /* The nearest value with a name that the sum of a gate goes into. */

@@ -5,11 +5,13 @@
  *   pack.c       where every parameter stands in the packed weights; logical <-> packed; transposed copies
  *   program.c    the elementwise nodes of a stage -> a vector program (registers, loads, stores)
  *   plan.c       car_plan_create: the three above, forward and backward; accessors
+ *   rows.c       which lanes run at which step, when sequences differ in length
  *   layer.c      a plan bound to T, B and memory: forward and backward over a sequence
  *   explain.c    the plan as text, FLOPs and bytes (carousel cell explain)
  *
  * A plan is for one cell, input size and hidden size; it knows neither T, B nor threads, and no cell's name.
- * A layer is a plan with buffers for up to `steps` time steps of `batch` lanes. Rows are [T][B].
+ * A layer is a plan with buffers for up to `steps` time steps of `batch` lanes. Rows are [T][B], or, where sequences
+ * differ in length, only the real ones of these (car_rows).
  */
 #ifndef CAR_PLAN_H
 #define CAR_PLAN_H
@@ -104,6 +106,32 @@ void car_plan_refresh(const car_plan *plan, float *weights);
 void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, const float *weights,
                         float *transposed, int member, int members);
 
+/* ---- Rows: real steps alone, no padding --------------------------------------------------------------- */
+
+/* The steps of `batch` lanes as rows without gaps. Lanes stand longest first, so that those that run at step t are
+ * the first active(t) of the order, and row first[t] + k is step t of the k-th:
+ *
+ *   lengths 1 3 2    lane[] = 1 2 0   length[] = 3 2 1     rows:  t=0: 1 2 0   t=1: 1 2   t=2: 1
+ *
+ * Lanes of equal length keep the caller's order; a lane of length 0 has no row. */
+typedef struct car_rows {
+    int batch, steps; /* steps of the longest lane */
+    bool even;        /* every lane runs every step: row t*batch + lane */
+    int *first;       /* [steps+1] rows before step t; first[-1] = -active(0); first[steps]: all rows */
+    int *lane;        /* [batch] */
+    int *length;      /* [batch] of lane[k] */
+} car_rows;
+/* Lays the arrays for up to `steps` steps of `batch` lanes; with base NULL only counts. */
+void car_rows_lay(car_rows *rows, int batch, int steps, car_layout *layout, void *base);
+/* lengths [batch], each 0..steps <= capacity; NULL: all are `steps`. Cost: batch + steps. */
+void car_rows_set(car_rows *rows, int steps, const int *lengths);
+static inline int car_rows_active(const car_rows *rows, int step) {
+    return rows->first[step + 1] - rows->first[step];
+}
+static inline int car_rows_count(const car_rows *rows) {
+    return rows->first[rows->steps];
+}
+
 /* ---- Layers ------------------------------------------------------------------------------------------- */
 
 typedef struct car_layer car_layer;
@@ -122,25 +150,31 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
 /* Runs `steps` <= capacity steps: input rows [steps][batch] -> output rows; states go on from
  * car_layer_start (see below). Opens its own team of `threads`. */
 void car_layer_forward(car_layer *layer, int steps, const float *input, const float *weights);
-/* y of the last forward call: rows [steps][batch], row stride car_padded(units). Valid until the next call. */
-const float *car_layer_output(const car_layer *layer);
-/* After forward over the same steps: output_gradient rows [steps][batch][padded]; adds to `gradient`
+/* The same over rows without padding; input and output rows are those of `rows`, which is borrowed until the next
+ * forward call. A reverse layer begins at each lane's own last step. */
+void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float *input,
+                            const float *weights);
+/* y of the last forward call at a step: a row for each lane that ran then, row stride car_padded(units). Valid until
+ * the next call. The steps lie without gaps one behind the other, but for a reverse layer over uneven rows. */
+const float *car_layer_output(const car_layer *layer, int step);
+/* After forward, over the same rows: output_gradient rows [..][padded]; adds to `gradient`
  * (packed) and writes input_gradient in the input's shape unless NULL. Destroys kept values. State gradients
- * start from 0 at the end of the sequence (truncated BPTT) or from car_layer_state_gradient if
+ * start from 0 at the end of each sequence (truncated BPTT) or from car_layer_state_gradient if
  * `from_state_gradient`. */
-void car_layer_backward(car_layer *layer, int steps, const float *input, const float *weights,
+void car_layer_backward(car_layer *layer, const float *input, const float *weights,
                         const float *transposed, const float *output_gradient,
                         float *input_gradient, float *gradient, bool from_state_gradient);
 /* The state with which the next forward call starts, [batch][padded(units)], to read or write. */
 float *car_layer_start(car_layer *layer, int state);
 /* Sets start states of lane (or all lanes: -1) to the cell's initial values. */
 void car_layer_reset(car_layer *layer, int lane);
-/* Makes the state after the last of `steps` steps the next start state. */
-void car_layer_carry(car_layer *layer, int steps);
+/* Makes each lane's state after its last step of the last forward call its next start state. */
+void car_layer_carry(car_layer *layer);
 /* dL/d(start state) after backward; [batch][padded(units)]. */
 float *car_layer_state_gradient(car_layer *layer, int state);
-/* A tapped value: rows [steps][batch] with the strides given; valid after forward, before backward. */
-car_vector_slot car_layer_tap(const car_layer *layer, int tap);
+/* A tapped value at a step: a row for each lane that ran then, with the strides given, as the output; valid after
+ * forward, before backward. */
+car_vector_slot car_layer_tap(const car_layer *layer, int tap, int step);
 
 /* After backward over `steps` steps: where the gradient of a preactivation (a sum of products) first stopped being
  * finite on its way back through time. `equation`: the named value that the sum goes into, NULL without a name. */

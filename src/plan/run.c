@@ -26,11 +26,31 @@ typedef struct share {
     range lanes, blocks; /* of the loop */
 } share;
 
+/* How many of the lanes, longest first, hold `part` of `parts` of all steps. */
+static int lanes_of(const car_rows *rows, int part, int parts) {
+    int64_t wanted = (int64_t)car_rows_count(rows) * part / parts, sum = 0;
+    int lanes = 0;
+    while (sum < wanted)
+        sum += rows->length[lanes++];
+    return lanes;
+}
+
 static share share_of(const car_layer *layer, car_team *team, int member, int members) {
     share mine = {team, member, members, {0, layer->shape.batch}, {0, layer->plan->blocks}};
-    range *cut = layer->by_units ? &mine.blocks : &mine.lanes;
-    car_team_share(cut->end, 1, member, members, &cut->begin, &cut->end);
+    if (layer->by_units) {
+        car_team_share(mine.blocks.end, 1, member, members, &mine.blocks.begin, &mine.blocks.end);
+    } else if (members > 1) {
+        mine.lanes.begin = lanes_of(layer->rows, member, members);
+        mine.lanes.end = lanes_of(layer->rows, member + 1, members);
+    }
     return mine;
+}
+
+/* The lanes of a range that run at a step. */
+static range active_lanes(const car_layer *layer, range lanes, int time) {
+    int active = car_rows_active(layer->rows, time);
+    return (range){lanes.begin < active ? lanes.begin : active,
+                   lanes.end < active ? lanes.end : active};
 }
 
 /* ---- One stage at one time ---------------------------------------------------------------------------- */
@@ -43,7 +63,7 @@ static void run_group(const car_layer *layer, const car_group *group, int time, 
     int parts = input ? plan->input.parts : 1;
     int64_t row = (int64_t)plan->gates * plan->padded;
     car_product product = {
-        .a = operand.base + time * operand.time_stride,
+        .a = car_bound_at(&operand, time, 0),
         .a_row_stride = operand.row_stride,
         .parts = parts,
         .part_length = group->depth / parts,
@@ -52,7 +72,7 @@ static void run_group(const car_layer *layer, const car_group *group, int time, 
         .blocks = group->blocks,
         .block = group->block,
         .initial = layer->weights,
-        .c = layer->sums + time * layer->shape.batch * row,
+        .c = layer->sums + layer->rows->first[time] * row,
         .c_row_stride = row,
     };
     layer->kernels->product(&product, rows.begin, rows.end, blocks.begin * group->count,
@@ -68,7 +88,7 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
     int64_t row = (int64_t)plan->gates * plan->padded;
     bool whole = group->gate_span == plan->gates;
     car_product product = {
-        .a = layer->sums + time * layer->shape.batch * row + (int64_t)group->gate_first * CAR_BLOCK,
+        .a = layer->sums + layer->rows->first[time] * row + (int64_t)group->gate_first * CAR_BLOCK,
         .a_row_stride = row,
         .parts = whole ? 1 : plan->blocks,
         .part_length = group->gate_span * CAR_BLOCK * (whole ? plan->blocks : 1),
@@ -76,7 +96,7 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
         .panels = layer->transposed + group->transposed,
         .blocks = group->back_blocks,
         .block = group->back_block,
-        .c = target.base + time * target.time_stride + parity * target.parity_stride,
+        .c = car_bound_at(&target, time, parity),
         .c_row_stride = target.row_stride,
     };
     layer->kernels->product(&product, rows.begin, rows.end, blocks.begin, blocks.end);
@@ -86,10 +106,10 @@ static void run_mean(const car_layer *layer, const car_mean *mean, int time, int
                      range rows) {
     car_bound source = car_layer_bind(layer, mean->source),
               target = car_layer_bind(layer, mean->target);
-    car_vector_slot slot = {source.base + time * source.time_stride + parity * source.parity_stride,
-                            source.row_stride, source.block_stride};
+    car_vector_slot slot = {car_bound_at(&source, time, parity), source.row_stride,
+                            source.block_stride};
     layer->kernels->row_mean(slot, layer->plan->units, rows.begin, rows.end,
-                             target.base + time * target.time_stride, target.row_stride);
+                             car_bound_at(&target, time, 0), target.row_stride);
 }
 
 static void run_program(const car_layer *layer, const car_stage *stage, const car_bound *bound,
@@ -98,9 +118,8 @@ static void run_program(const car_layer *layer, const car_stage *stage, const ca
     if (stage->program.count == 0)
         return;
     for (int k = 0; k < stage->slot_count; k++)
-        slots[k] = (car_vector_slot){bound[k].base + time * bound[k].time_stride +
-                                         parity * bound[k].parity_stride,
-                                     bound[k].row_stride, bound[k].block_stride};
+        slots[k] = (car_vector_slot){car_bound_at(&bound[k], time, parity), bound[k].row_stride,
+                                     bound[k].block_stride};
     if (stage->function && layer->kernels->level == layer->plan->emitted->level)
         stage->function(slots, layer->plan->units, rows.begin, rows.end, blocks.begin, blocks.end);
     else
@@ -108,9 +127,9 @@ static void run_program(const car_layer *layer, const car_stage *stage, const ca
                                 blocks.begin, blocks.end);
 }
 
-/* Products, means and program of stage s of a phase for rows of time step `time` on. */
-static void run_stage(const car_layer *layer, car_phase phase, int s, int time, int parity,
-                      range rows, range blocks) {
+/* Products and means of stage s of a phase for rows of time step `time` on. */
+static void run_sums(const car_layer *layer, car_phase phase, int s, int time, int parity,
+                     range rows, range blocks) {
     const car_stage *stage = &layer->plan->stages[phase][s];
     bool back = phase >= CAR_PHASE_BACK_LOOP;
     for (int g = 0; g < stage->group_count; g++) {
@@ -125,7 +144,13 @@ static void run_stage(const car_layer *layer, car_phase phase, int s, int time, 
     }
     for (int m = 0; m < stage->mean_count; m++)
         run_mean(layer, &stage->means[m], time, parity, rows);
-    run_program(layer, stage, layer->slots[phase][s], time, parity, rows, blocks);
+}
+
+static void run_stage(const car_layer *layer, car_phase phase, int s, int time, int parity,
+                      range rows, range blocks) {
+    run_sums(layer, phase, s, time, parity, rows, blocks);
+    run_program(layer, &layer->plan->stages[phase][s], layer->slots[phase][s], time, parity, rows,
+                blocks);
 }
 
 static bool needs_others(const car_layer *layer, car_phase phase, int s) {
@@ -135,7 +160,7 @@ static bool needs_others(const car_layer *layer, car_phase phase, int s) {
 /* ---- Forward ------------------------------------------------------------------------------------------ */
 
 static void run_before(const car_layer *layer, const share *mine, int first, int last) {
-    int rows = (last - first) * layer->shape.batch;
+    int rows = layer->rows->first[last] - layer->rows->first[first];
     range cut = {0, rows};
     if (!layer->by_units)
         car_team_share(rows, 1, mine->member, mine->members, &cut.begin, &cut.end);
@@ -149,19 +174,23 @@ static void run_before(const car_layer *layer, const share *mine, int first, int
 }
 
 static void run_forward_step(const car_layer *layer, const share *mine, int time) {
+    range lanes = active_lanes(layer, mine->lanes, time);
+    if (lanes.begin == lanes.end)
+        return;
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_LOOP]; s++) {
         if (needs_others(layer, CAR_PHASE_LOOP, s))
             car_team_barrier(mine->team, mine->member);
-        run_stage(layer, CAR_PHASE_LOOP, s, time, 0, mine->lanes, mine->blocks);
+        run_stage(layer, CAR_PHASE_LOOP, s, time, 0, lanes, mine->blocks);
     }
 }
 
 static void forward_task(void *argument, car_team *team, int member, int members) {
     const car_layer *layer = argument;
     share mine = share_of(layer, team, member, members);
-    for (int done = 0; done < layer->steps; done += layer->chunk) {
-        int count = layer->steps - done < layer->chunk ? layer->steps - done : layer->chunk;
-        int first = layer->shape.reverse ? layer->steps - done - count : done;
+    int steps = layer->rows->steps;
+    for (int done = 0; done < steps; done += layer->chunk) {
+        int count = steps - done < layer->chunk ? steps - done : layer->chunk;
+        int first = layer->shape.reverse ? steps - done - count : done;
         if (layer->plan->stage_count[CAR_PHASE_BEFORE])
             run_before(layer, &mine, first, first + count);
         for (int k = 0; k < count; k++)
@@ -170,58 +199,118 @@ static void forward_task(void *argument, car_team *team, int member, int members
     }
 }
 
-void car_layer_forward(car_layer *layer, int steps, const float *input, const float *weights) {
-    int64_t step = (int64_t)layer->shape.batch * layer->plan->padded;
-    layer->steps = steps;
+/* Each lane's start state to where its first step reads it. */
+static void place_start(const car_layer *layer, int state) {
+    const car_rows *rows = layer->rows;
+    int64_t padded = layer->plan->padded;
+    car_bound before = car_layer_bind(layer, (car_place){CAR_REGION_STATE, state, false});
+    if (rows->even) {
+        memcpy(car_bound_at(&before, layer->shape.reverse ? rows->steps - 1 : 0, 0),
+               layer->start[state], (size_t)(rows->batch * padded) * sizeof(float));
+        return;
+    }
+    for (int k = 0; k < rows->batch && rows->length[k] > 0; k++)
+        memcpy(car_bound_at(&before, layer->shape.reverse ? rows->length[k] - 1 : 0, 0) +
+                   k * padded,
+               layer->start[state] + rows->lane[k] * padded, (size_t)padded * sizeof(float));
+}
+
+void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float *input,
+                            const float *weights) {
+    layer->rows = rows;
     layer->input = input;
     layer->weights = weights;
     for (int s = 0; s < layer->plan->cell->state_count; s++)
-        memcpy(layer->state[s] + (layer->shape.reverse ? steps * step : 0), layer->start[s],
-               (size_t)step * sizeof(float));
+        place_start(layer, s);
     car_layer_bind_phase(layer, CAR_PHASE_BEFORE);
     car_layer_bind_phase(layer, CAR_PHASE_LOOP);
     car_team_run(layer->shape.threads, forward_task, layer);
 }
 
+void car_layer_forward(car_layer *layer, int steps, const float *input, const float *weights) {
+    car_rows_set(&layer->own_rows, steps, NULL);
+    car_layer_forward_rows(layer, &layer->own_rows, input, weights);
+}
+
 /* ---- Backward ----------------------------------------------------------------------------------------- */
 
 static void run_back_loop(const car_layer *layer, const share *mine) {
-    for (int done = 0; done < layer->steps; done++) {
-        int time = layer->shape.reverse ? done : layer->steps - 1 - done;
+    int steps = layer->rows->steps;
+    for (int done = 0; done < steps; done++) {
+        int time = layer->shape.reverse ? done : steps - 1 - done;
+        range lanes = active_lanes(layer, mine->lanes, time);
+        if (lanes.begin == lanes.end)
+            continue;
         for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_LOOP]; s++) {
             if (needs_others(layer, CAR_PHASE_BACK_LOOP, s))
                 car_team_barrier(mine->team, mine->member);
-            run_stage(layer, CAR_PHASE_BACK_LOOP, s, time, done & 1, mine->lanes, mine->blocks);
+            run_stage(layer, CAR_PHASE_BACK_LOOP, s, time, done & 1, lanes, mine->blocks);
         }
     }
     car_team_barrier(mine->team, mine->member);
 }
 
+/* The end of the steps from `time` on whose rows lie, in every place, as far behind each other as those of `time`. States
+ * of uneven rows break where a lane has ended. */
+static int end_of_run(const car_rows *rows, int time) {
+    int apart = rows->first[time] - rows->first[time - 1];
+    while (++time < rows->steps && rows->first[time] - rows->first[time - 1] == apart) {
+    }
+    return time;
+}
+
+/* The same for one place: only states are not where the other rows are. */
+static int end_of_operand(const car_layer *layer, const car_bound *operand, int time) {
+    const car_rows *rows = layer->rows;
+    return operand->first == rows->first ? rows->steps : end_of_run(rows, time);
+}
+
+/* The program of a stage for rows of all steps. */
+static void run_after_program(const car_layer *layer, int s, range rows) {
+    const int *first = layer->rows->first;
+    for (int time = 0, end; time < layer->rows->steps; time = end) {
+        end = end_of_run(layer->rows, time);
+        int begin_row = rows.begin > first[time] ? rows.begin : first[time];
+        int end_row = rows.end < first[end] ? rows.end : first[end];
+        if (begin_row < end_row)
+            run_program(layer, &layer->plan->stages[CAR_PHASE_BACK_AFTER][s],
+                        layer->slots[CAR_PHASE_BACK_AFTER][s], time, 0,
+                        (range){begin_row - first[time], end_row - first[time]},
+                        (range){0, layer->plan->blocks});
+    }
+}
+
 static void run_back_after(const car_layer *layer, const share *mine) {
-    range rows = {0, layer->steps * layer->shape.batch};
+    range rows = {0, car_rows_count(layer->rows)}, blocks = {0, layer->plan->blocks};
     car_team_share(rows.end, 1, mine->member, mine->members, &rows.begin, &rows.end);
-    for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_AFTER]; s++)
-        run_stage(layer, CAR_PHASE_BACK_AFTER, s, 0, 0, rows, (range){0, layer->plan->blocks});
+    for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_AFTER]; s++) {
+        run_sums(layer, CAR_PHASE_BACK_AFTER, s, 0, 0, rows, blocks);
+        run_after_program(layer, s, rows);
+    }
     car_team_barrier(mine->team, mine->member);
 }
 
 /* The operand's rows [T*B][depth] -> [depth][T*B]; a share of its blocks. */
 static void transpose_operand(const car_layer *layer, const car_group *group, const share *mine) {
     const car_plan *plan = layer->plan;
+    const car_rows *rows = layer->rows;
     car_bound operand = car_layer_bind(layer, group->operand_place);
     bool input = group->operand_place.region == CAR_REGION_INPUT;
     int parts = input ? plan->input.parts : 1, size = group->depth / parts;
-    int part_blocks = car_blocks(size), rows = layer->steps * layer->shape.batch;
+    int part_blocks = car_blocks(size);
     range blocks;
     car_team_share(parts * part_blocks, 1, mine->member, mine->members, &blocks.begin, &blocks.end);
     for (int j = blocks.begin; j < blocks.end; j++) {
         int inside = j % part_blocks * CAR_BLOCK;
         int count = size - inside < CAR_BLOCK ? size - inside : CAR_BLOCK;
         int64_t first = (int64_t)(j / part_blocks) * size + inside;
-        layer->kernels->transpose(operand.base + (int64_t)j * CAR_BLOCK, operand.row_stride, rows,
-                                  count,
-                                  layer->operand_transposed + first * layer->operand_row_stride,
-                                  layer->operand_row_stride);
+        float *out = layer->operand_transposed + first * layer->operand_row_stride;
+        for (int time = 0, end; time < rows->steps; time = end) {
+            end = end_of_operand(layer, &operand, time);
+            layer->kernels->transpose(car_bound_at(&operand, time, 0) + (int64_t)j * CAR_BLOCK,
+                                      operand.row_stride, rows->first[end] - rows->first[time],
+                                      count, out + rows->first[time], layer->operand_row_stride);
+        }
     }
 }
 
@@ -239,26 +328,29 @@ static void gradient_in_place(const car_layer *layer, const car_group *group, co
     range *cut = by_rows ? &depth : &blocks;
     car_team_share(cut->end, by_rows ? 1 : CAR_PANEL_BLOCKS, mine->member, mine->members,
                    &cut->begin, &cut->end);
+    int64_t row = (int64_t)layer->plan->gates * layer->plan->padded;
     car_product product = {
-        .a = operand.base,
         .a_row_stride = 1,
         .a_depth_stride = operand.row_stride,
         .parts = 1,
-        .part_length = layer->steps * layer->shape.batch,
-        .panels = layer->sums,
-        .panel_row_stride = (int64_t)layer->plan->gates * layer->plan->padded,
+        .panel_row_stride = row,
         .blocks = group->blocks,
         .block = group->gradient_block,
         .c = layer->gradient + group->weights,
         .c_row_stride = CAR_PANEL,
     };
-    if (cut->begin < cut->end)
+    for (int time = 0, end; time < layer->rows->steps && cut->begin < cut->end; time = end) {
+        end = end_of_operand(layer, &operand, time);
+        product.a = car_bound_at(&operand, time, 0);
+        product.part_length = layer->rows->first[end] - layer->rows->first[time];
+        product.panels = layer->sums + layer->rows->first[time] * row;
         layer->kernels->product(&product, depth.begin, depth.end, blocks.begin, blocks.end);
+    }
 }
 
 /* Threads share the panels; when there are too few of them, the rows of the gradient. */
 static void group_gradient(const car_layer *layer, const car_group *group, const share *mine) {
-    int rows = layer->steps * layer->shape.batch;
+    int rows = car_rows_count(layer->rows);
     int64_t row = (int64_t)layer->plan->gates * layer->plan->padded;
     range packed, blocks, depth = {0, group->depth};
     bool by_rows = group->blocks < 2 * CAR_PANEL_BLOCKS * mine->members;
@@ -298,8 +390,7 @@ static void vector_gradients(const car_layer *layer, const share *mine) {
         const car_vector_gradient *sum = &plan->vector_gradients[k];
         car_bound place = car_layer_bind(layer, sum->place);
         car_vector_slot slot = {place.base, place.row_stride, place.block_stride};
-        layer->kernels->column_sum(slot, layer->steps * layer->shape.batch, blocks.begin,
-                                   blocks.end,
+        layer->kernels->column_sum(slot, car_rows_count(layer->rows), blocks.begin, blocks.end,
                                    layer->gradient + plan->vector_offset[sum->parameter], false);
     }
 }
@@ -320,21 +411,42 @@ static void backward_task(void *argument, car_team *team, int member, int member
     vector_gradients(layer, &mine);
 }
 
-/* The gradient after an odd number of steps stands in the second array. */
-static void settle_state_gradients(car_layer *layer) {
-    int64_t step = (int64_t)layer->shape.batch * layer->plan->padded;
-    if (layer->steps & 1)
-        for (int s = 0; s < layer->plan->cell->state_count; s++)
-            memcpy(layer->state_gradient[s], layer->state_gradient[s] + step,
-                   (size_t)step * sizeof(float));
+/* dL/d(state) from the caller's order into that of the rows. Both arrays: a lane that joins the loop at its own last step
+ * reads the one whose turn it is. */
+static void enter_state_gradient(const car_layer *layer, int state, bool given) {
+    int64_t padded = layer->plan->padded, step = layer->shape.batch * padded;
+    float *gradient = layer->state_gradient[state];
+    const car_rows *rows = layer->rows;
+    if (!given) {
+        memset(gradient, 0, (size_t)(2 * step) * sizeof(float));
+        return;
+    }
+    for (int k = 0; k < rows->batch; k++)
+        memcpy(gradient + step + k * padded, gradient + rows->lane[k] * padded,
+               (size_t)padded * sizeof(float));
+    memcpy(gradient, gradient + step, (size_t)step * sizeof(float));
 }
 
-void car_layer_backward(car_layer *layer, int steps, const float *input, const float *weights,
+/* And back: a lane's gradient stands in the second array after an odd number of steps. */
+static void settle_state_gradient(const car_layer *layer, int state) {
+    int64_t padded = layer->plan->padded, step = layer->shape.batch * padded;
+    float *gradient = layer->state_gradient[state];
+    const car_rows *rows = layer->rows;
+    for (int k = 0; k < rows->batch; k++) {
+        int done = layer->shape.reverse ? rows->length[k] : rows->steps;
+        if (!(done & 1))
+            memcpy(gradient + step + k * padded, gradient + k * padded,
+                   (size_t)padded * sizeof(float));
+    }
+    for (int k = 0; k < rows->batch; k++)
+        memcpy(gradient + rows->lane[k] * padded, gradient + step + k * padded,
+               (size_t)padded * sizeof(float));
+}
+
+void car_layer_backward(car_layer *layer, const float *input, const float *weights,
                         const float *transposed, const float *output_gradient,
                         float *input_gradient, float *gradient, bool from_state_gradient) {
     const car_plan *plan = layer->plan;
-    int64_t step = (int64_t)layer->shape.batch * plan->padded;
-    layer->steps = steps;
     layer->input = input;
     layer->weights = weights;
     layer->transposed = transposed;
@@ -343,15 +455,15 @@ void car_layer_backward(car_layer *layer, int steps, const float *input, const f
     if (!input_gradient && plan->input_gradient_stored)
         layer->input_gradient = layer->unasked_input_gradient;
     layer->gradient = gradient;
-    if (!from_state_gradient)
-        for (int s = 0; s < plan->cell->state_count; s++)
-            memset(layer->state_gradient[s], 0, (size_t)step * sizeof(float));
+    for (int s = 0; s < plan->cell->state_count; s++)
+        enter_state_gradient(layer, s, from_state_gradient);
     if (input_gradient && !plan->input_gradient_written)
         memset(input_gradient, 0,
-               (size_t)steps * (size_t)layer->shape.batch *
-                   (size_t)car_shape_row_stride(plan->input) * sizeof(float));
+               (size_t)car_rows_count(layer->rows) * (size_t)car_shape_row_stride(plan->input) *
+                   sizeof(float));
     car_layer_bind_phase(layer, CAR_PHASE_BACK_LOOP);
     car_layer_bind_phase(layer, CAR_PHASE_BACK_AFTER);
     car_team_run(layer->shape.threads, backward_task, layer);
-    settle_state_gradients(layer);
+    for (int s = 0; s < plan->cell->state_count; s++)
+        settle_state_gradient(layer, s);
 }

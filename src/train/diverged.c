@@ -28,12 +28,18 @@ static const char *layer_word(const struct car_model *model, int layer) {
     return net->kind == CAR_LAYER_EMBED ? "embed" : net->cell->name;
 }
 
-/* First value of rows [rows_of_steps * batch][stride] that is not finite, in ascending rows. */
-static bool find_in_rows(const float *values, int steps, int batch, size_t stride, int count,
-                         bad_place *bad) {
+static int length_of(const car_batch *batch, int lane) {
+    return batch->lengths ? batch->lengths[lane] : batch->steps;
+}
+
+/* First value of rows [steps][lanes][stride] that is not finite, in ascending rows, padding apart. */
+static bool find_in_rows(const car_batch *batch, const float *values, int steps, int lanes,
+                         size_t stride, int count, bad_place *bad) {
     for (int step = 0; step < steps; step++)
-        for (int lane = 0; lane < batch; lane++) {
-            const float *row = values + ((size_t)step * (size_t)batch + (size_t)lane) * stride;
+        for (int lane = 0; lane < lanes; lane++) {
+            if (step >= length_of(batch, lane))
+                continue;
+            const float *row = values + ((size_t)step * (size_t)lanes + (size_t)lane) * stride;
             for (int unit = 0; unit < count; unit++)
                 if (!isfinite(row[unit])) {
                     *bad = (bad_place){step, lane, unit, row[unit]};
@@ -140,16 +146,17 @@ static bool begin_replay(replay *again, const car_trainer *trainer, const car_ba
     return again->stack != NULL;
 }
 
-/* One tapped value at one step, all lanes. */
-static bool find_in_step(car_vector_slot slot, int step, int batch, int units, bad_place *bad) {
-    for (int lane = 0; lane < batch; lane++) {
-        const float *row = slot.base + (int64_t)(step * batch + lane) * slot.row_stride;
+/* One tapped value at one step, all lanes that ran. */
+static bool find_in_step(car_vector_slot slot, const car_rows *rows, int step, int units,
+                         bad_place *bad) {
+    for (int k = 0; k < car_rows_active(rows, step); k++) {
+        const float *row = slot.base + k * slot.row_stride;
         for (int unit = 0; unit < units; unit++) {
             float value = slot.block_stride == 0
                               ? row[0]
                               : row[unit / CAR_BLOCK * slot.block_stride + unit % CAR_BLOCK];
             if (!isfinite(value)) {
-                *bad = (bad_place){step, lane, unit, value};
+                *bad = (bad_place){step, rows->lane[k], unit, value};
                 return true;
             }
         }
@@ -161,13 +168,14 @@ static bool find_in_step(car_vector_slot slot, int step, int batch, int units, b
 static bool find_in_direction(const replay *again, int layer, int direction, int *tap,
                               bad_place *bad) {
     const car_layer *ran = car_stack_layer(again->stack, layer, direction);
-    int steps = again->batch->steps, batch = again->trainer->options.batch;
+    const car_rows *rows = car_stack_rows(again->stack);
     int units = again->model.layers[layer].size.units;
-    for (int k = 0; k < steps; k++)
+    for (int k = 0; k < rows->steps; k++) {
+        int step = direction ? rows->steps - 1 - k : k;
         for (*tap = 0; *tap < again->name_counts[layer]; ++*tap)
-            if (find_in_step(car_layer_tap(ran, *tap), direction ? steps - 1 - k : k, batch, units,
-                             bad))
+            if (find_in_step(car_layer_tap(ran, *tap, step), rows, step, units, bad))
                 return true;
+    }
     return false;
 }
 
@@ -214,14 +222,14 @@ static bool find_in_head(const replay *again, double loss, car_status *status, c
                                  (size_t)outputs * sizeof(float));
     if (!output)
         return false;
-    car_stack_outputs(again->stack, again->batch->steps, output);
-    bool found = find_in_rows(output, steps, batch, (size_t)outputs, outputs, &bad);
+    car_stack_outputs(again->stack, output);
+    bool found = find_in_rows(again->batch, output, steps, batch, (size_t)outputs, outputs, &bad);
     if (!found)
         bad = largest(output, steps, batch, outputs);
     car_release(trainer->allocator, output);
     if (trainer->model->net->pool !=
         CAR_POOL_EACH) /* the one output of a sequence comes at its end */
-        bad.step = again->batch->steps - 1;
+        bad.step = length_of(again->batch, bad.lane) - 1;
     if (found)
         *status = fail_at(trainer, again->batch, "head", "output", &bad, ADVICE, error);
     else if (!isfinite(loss))
@@ -239,14 +247,17 @@ static bool find_in_head(const replay *again, double loss, car_status *status, c
 static bool find_in_embedding(const car_trainer *trainer, const car_batch *batch,
                               car_status *status, car_error *error) {
     const struct car_model *model = trainer->model;
-    int rows = batch->steps * trainer->options.batch, units = model->layers[0].size.units;
+    int lanes = trainer->options.batch, rows = batch->steps * lanes;
+    int units = model->layers[0].size.units;
     bad_place bad;
     size_t stride = (size_t)car_padded(units);
     float *out = car_allocate(trainer->allocator, (size_t)rows, stride * sizeof(float));
     if (!out)
         return false;
-    car_embed_gather(model, batch->input, 0, rows, out);
-    bool found = find_in_rows(out, batch->steps, trainer->options.batch, stride, units, &bad);
+    for (int row = 0; row < rows; row++)
+        if (row / lanes < length_of(batch, row % lanes))
+            car_embed_gather(model, batch->input, row, row + 1, out);
+    bool found = find_in_rows(batch, out, batch->steps, lanes, stride, units, &bad);
     car_release(trainer->allocator, out);
     if (found)
         *status = fail_at(trainer, batch, "layer 1 (embed)", "weight", &bad,
@@ -264,13 +275,13 @@ static bool find_in_data(const car_trainer *trainer, const car_batch *batch, car
     if (net->layer_count > 0 && net->layers[0].kind == CAR_LAYER_EMBED) {
         if (find_in_embedding(trainer, batch, status, error))
             return true;
-    } else if (find_in_rows(batch->input, batch->steps, lanes, (size_t)model->input_size,
+    } else if (find_in_rows(batch, batch->input, batch->steps, lanes, (size_t)model->input_size,
                             model->input_size, &bad)) {
         *status = fail_at(trainer, batch, "data", "input", &bad, "repair the data", error);
         return true;
     }
     if (net->head != CAR_HEAD_SOFTMAX &&
-        find_in_rows(batch->target, net->pool == CAR_POOL_EACH ? batch->steps : 1, lanes,
+        find_in_rows(batch, batch->target, net->pool == CAR_POOL_EACH ? batch->steps : 1, lanes,
                      (size_t)model->output_size, model->output_size, &bad)) {
         *status = fail_at(trainer, batch, "data", "target", &bad, "repair the data", error);
         return true;
@@ -406,8 +417,8 @@ car_status car_diverged_explain(const car_trainer *trainer, const car_batch *bat
     car_random_key key = car_trainer_dropout_key(trainer);
     bool found = false;
     if (begin_replay(&again, trainer, batch) &&
-        car_stack_forward(again.stack, batch->steps, batch->input, &key, trainer->time, NULL) ==
-            CAR_OK)
+        car_stack_forward(again.stack, batch->steps, batch->lengths, batch->input, &key,
+                          trainer->time, NULL) == CAR_OK)
         found =
             find_in_layers(&again, &status, error) || find_in_head(&again, loss, &status, error);
     end_replay(&again);

@@ -441,14 +441,14 @@ static car_status compute_gradient(car_trainer *trainer, const car_batch *batch,
     sweep norm = {.trainer = trainer, .visit = visit_gradient_norm};
     double loss;
     run_sweep(&zero);
-    CAR_TRY(
-        car_stack_forward(trainer->stack, batch->steps, batch->input, &key, trainer->time, error));
-    CAR_TRY(car_stack_loss(trainer->stack, batch->steps, batch->target, trainer->gradient, &loss,
+    CAR_TRY(car_stack_forward(trainer->stack, batch->steps, batch->lengths, batch->input, &key,
+                              trainer->time, error));
+    CAR_TRY(car_stack_loss(trainer->stack, batch->target, trainer->gradient, &loss,
                            &result->counted, error));
     result->loss = result->counted > 0 ? loss / (double)result->counted : loss;
     if (!isfinite(result->loss))
         return car_diverged_explain(trainer, batch, result->loss, error);
-    car_stack_backward(trainer->stack, batch->steps, batch->input, trainer->gradient);
+    car_stack_backward(trainer->stack, batch->input, trainer->gradient);
     fold_gradient(trainer);
     run_sweep(&norm);
     result->gradient_norm = norm_of_chunks(trainer);
@@ -465,6 +465,12 @@ static car_status check_batch(const car_trainer *trainer, const car_batch *batch
     if (!batch->input || !batch->target)
         return car_fail(error, CAR_USAGE, "trainer: a batch without %s; set batch.%s",
                         batch->input ? "targets" : "inputs", batch->input ? "target" : "input");
+    for (int lane = 0; batch->lengths && lane < trainer->options.batch; lane++)
+        if (batch->lengths[lane] > 0)
+            return CAR_OK;
+    if (batch->lengths)
+        return car_fail(error, CAR_USAGE,
+                        "trainer: a batch without steps; set the length of a lane above 0");
     return CAR_OK;
 }
 
@@ -497,9 +503,9 @@ car_status car_trainer_step(car_trainer *trainer, const car_batch *batch, float 
             copy_state(trainer->stack, trainer, trainer->state, true);
         return status;
     }
-    car_stack_carry(trainer->stack, batch->steps);
+    car_stack_carry(trainer->stack);
     trainer->updates++;
-    trainer->time += (uint64_t)batch->steps;
+    trainer->time += (uint64_t)car_stack_rows(trainer->stack)->steps; /* of the longest lane */
     return CAR_OK;
 }
 
@@ -510,11 +516,11 @@ car_status car_trainer_evaluate(car_trainer *trainer, const car_batch *batch,
     CAR_TRY(check_batch(trainer, batch, error));
     if (batch->reset)
         car_stack_reset(trainer->evaluation, -1);
-    CAR_TRY(car_stack_forward(trainer->evaluation, batch->steps, batch->input, NULL, 0, error));
-    CAR_TRY(car_stack_loss(trainer->evaluation, batch->steps, batch->target, NULL, &loss,
-                           &own.counted, error));
+    CAR_TRY(car_stack_forward(trainer->evaluation, batch->steps, batch->lengths, batch->input, NULL,
+                              0, error));
+    CAR_TRY(car_stack_loss(trainer->evaluation, batch->target, NULL, &loss, &own.counted, error));
     own.loss = own.counted > 0 ? loss / (double)own.counted : loss;
-    car_stack_carry(trainer->evaluation, batch->steps);
+    car_stack_carry(trainer->evaluation);
     if (result)
         *result = own;
     return CAR_OK;
