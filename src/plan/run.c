@@ -318,33 +318,54 @@ static void transpose_operand(const car_layer *layer, const car_group *group, co
 static bool is_read_in_place(const car_layer *layer, const car_group *group) {
     const car_plan *plan = layer->plan;
     bool parts = group->operand_place.region == CAR_REGION_INPUT && plan->input.parts > 1;
-    return group->count == plan->gates && !parts && plan->gates * plan->padded <= MOST_IN_PLACE;
+    return group->gate_span == group->count && !parts &&
+           plan->gates * plan->padded <= MOST_IN_PLACE;
+}
+
+/* All gates lie side by side over the blocks of units; some of them, only within each. */
+static void multiply_in_place(const car_layer *layer, const car_group *group, car_product *product,
+                              range depth, range blocks) {
+    const float *sums = product->panels;
+    if (group->count == layer->plan->gates) {
+        layer->kernels->product(product, depth.begin, depth.end, blocks.begin, blocks.end);
+        return;
+    }
+    product->blocks = group->count;
+    for (int block = blocks.begin; block < blocks.end; block += group->count) {
+        product->block = group->gradient_block + block;
+        product->panels = sums + (int64_t)block / group->count * layer->plan->gates * CAR_BLOCK +
+                          (int64_t)group->gate_first * CAR_BLOCK;
+        layer->kernels->product(product, depth.begin, depth.end, 0, group->count);
+    }
 }
 
 static void gradient_in_place(const car_layer *layer, const car_group *group, const share *mine) {
+    const car_plan *plan = layer->plan;
+    const car_rows *rows = layer->rows;
     car_bound operand = car_layer_bind(layer, group->operand_place);
     range blocks = {0, group->blocks}, depth = {0, group->depth};
-    bool by_rows = group->blocks < CAR_PANEL_BLOCKS * mine->members;
+    const bool by_rows = group->blocks < CAR_PANEL_BLOCKS * mine->members;
+    const int grain = group->count == plan->gates ? CAR_PANEL_BLOCKS : group->count;
     range *cut = by_rows ? &depth : &blocks;
-    car_team_share(cut->end, by_rows ? 1 : CAR_PANEL_BLOCKS, mine->member, mine->members,
-                   &cut->begin, &cut->end);
-    int64_t row = (int64_t)layer->plan->gates * layer->plan->padded;
-    car_product product = {
-        .a_row_stride = 1,
-        .a_depth_stride = operand.row_stride,
-        .parts = 1,
-        .panel_row_stride = row,
-        .blocks = group->blocks,
-        .block = group->gradient_block,
-        .c = layer->gradient + group->weights,
-        .c_row_stride = CAR_PANEL,
-    };
-    for (int time = 0, end; time < layer->rows->steps && cut->begin < cut->end; time = end) {
+    car_team_share(cut->end, by_rows ? 1 : grain, mine->member, mine->members, &cut->begin,
+                   &cut->end);
+    const int64_t row = (int64_t)plan->gates * plan->padded;
+    for (int time = 0, end; time < rows->steps && cut->begin < cut->end; time = end) {
         end = end_of_operand(layer, &operand, time);
-        product.a = car_bound_at(&operand, time, 0);
-        product.part_length = layer->rows->first[end] - layer->rows->first[time];
-        product.panels = layer->sums + layer->rows->first[time] * row;
-        layer->kernels->product(&product, depth.begin, depth.end, blocks.begin, blocks.end);
+        car_product product = {
+            .a = car_bound_at(&operand, time, 0),
+            .a_row_stride = 1,
+            .a_depth_stride = operand.row_stride,
+            .parts = 1,
+            .part_length = rows->first[end] - rows->first[time],
+            .panels = layer->sums + rows->first[time] * row,
+            .panel_row_stride = row,
+            .blocks = group->blocks,
+            .block = group->gradient_block,
+            .c = layer->gradient + group->weights,
+            .c_row_stride = CAR_PANEL,
+        };
+        multiply_in_place(layer, group, &product, depth, blocks);
     }
 }
 
