@@ -550,6 +550,7 @@ static const struct {
     {"embed 100 | lstm 96 x2 dropout 0.5 | softmax", 300, 1100, 19, 16},
     {"embed 40 | gru 20 x2 bi residual | softmax tie", 70, 70, 30, 12},
     {"lstm 130 bi | layernorm | sigmoid mean", 50, 88, 12, 9},
+    {"gru 33 bi x2 | linear", 20, 3, 14, 2}, /* the two directions side by side */
 };
 
 static void test_threads(void **state) {

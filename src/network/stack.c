@@ -64,6 +64,16 @@ static float *lay_rows(stack_layout *at, size_t rows, int size) {
     return lay(at, rows, padded(size), sizeof(float));
 }
 
+/* Threads of each direction of layer `index`: 1 where two or three have too few lanes to share and weights that one core
+ * keeps in its second-level cache; then the two directions run side by side. */
+static int direction_threads(const car_model *model, const car_stack_shape *shape, int index) {
+    static const double CACHED_ELEMENTS = 192 << 10;
+    const car_model_layer *layer = &model->layers[index];
+    bool pair = layer->directions == 2 && shape->threads < 4 && shape->batch < 2 * shape->threads &&
+                car_plan_matrix_elements(layer->plan).loop <= CACHED_ELEMENTS;
+    return pair ? 1 : shape->threads;
+}
+
 static void lay_direction(stack_layout *at, const car_model *model, const car_stack_shape *shape,
                           int index, int direction, stack_layer *layer) {
     const car_plan *plan =
@@ -72,7 +82,7 @@ static void lay_direction(stack_layout *at, const car_model *model, const car_st
                                          .steps = shape->steps,
                                          .backward = shape->backward,
                                          .reverse = direction == 1,
-                                         .threads = shape->threads};
+                                         .threads = direction_threads(model, shape, index)};
     size_t bytes = car_layer_size(plan, &layer_shape);
     if (bytes == 0)
         at->layout.overflow = true;
@@ -408,12 +418,34 @@ static void drop(const car_stack *stack, const forward_call *call, int index, co
 }
 
 /* Both directions, or the one, on what the layer reads; returns the output before `residual`. */
+static void forward_direction(const car_stack *stack, int index, int direction) {
+    const stack_layer *layer = &stack->layers[index];
+    car_layer_forward_rows(layer->direction[direction], &stack->rows, layer->input,
+                           stack->model->weights + stack->model->layers[index].weights[direction]);
+}
+
+typedef struct forward_pair {
+    const car_stack *stack;
+    int index;
+} forward_pair;
+
+static void forward_pair_task(void *argument, car_team *team, int member, int members) {
+    const forward_pair *pair = argument;
+    (void)team;
+    for (int d = member; d < 2; d += members)
+        forward_direction(pair->stack, pair->index, d);
+}
+
 static const float *run_cell(car_stack *stack, int index) {
     stack_layer *layer = &stack->layers[index];
     const car_model_layer *place = &stack->model->layers[index];
-    for (int d = 0; d < place->directions; d++)
-        car_layer_forward_rows(layer->direction[d], &stack->rows, layer->input,
-                               stack->model->weights + place->weights[d]);
+    forward_pair pair = {stack, index};
+    if (place->directions == 1)
+        forward_direction(stack, index, 0);
+    else if (direction_threads(stack->model, &stack->shape, index) < stack->shape.threads)
+        car_team_run(2, forward_pair_task, &pair);
+    else
+        forward_pair_task(&pair, NULL, 0, 1);
     if (!layer->joined)
         return car_layer_output(layer->direction[0], 0);
     row_pass pass = {.index = index,
@@ -557,7 +589,7 @@ static void backward_head(car_stack *stack) {
     run_rows(stack, &pass);
 }
 
-static void backward_direction(car_stack *stack, int index, int direction,
+static void backward_direction(const car_stack *stack, int index, int direction,
                                const float *output_gradient, float *input_gradient,
                                float *gradient) {
     const car_model *model = stack->model;
@@ -571,6 +603,21 @@ static void backward_direction(car_stack *stack, int index, int direction,
     car_plan_fold_gradient(place->training_plan, own);
 }
 
+typedef struct backward_pair {
+    const car_stack *stack;
+    int index;
+    float *input, *gradient;
+} backward_pair;
+
+static void backward_pair_task(void *argument, car_team *team, int member, int members) {
+    const backward_pair *pair = argument;
+    float *const input[2] = {pair->input, pair->input ? pair->stack->reverse_input : NULL};
+    (void)team;
+    for (int d = member; d < 2; d += members)
+        backward_direction(pair->stack, pair->index, d, pair->stack->half[d], input[d],
+                           pair->gradient);
+}
+
 static void backward_bidirectional(car_stack *stack, int index, const float *output, float *input,
                                    float *gradient) {
     const car_layer_sizes *size = &stack->model->layers[index].size;
@@ -581,9 +628,11 @@ static void backward_bidirectional(car_stack *stack, int index, const float *out
                       .run = split_rows,
                       .rows = rows};
     run_rows(stack, &split);
-    backward_direction(stack, index, 0, stack->half[0], input, gradient);
-    backward_direction(stack, index, 1, stack->half[1], input ? stack->reverse_input : NULL,
-                       gradient);
+    backward_pair pair = {stack, index, input, gradient};
+    if (direction_threads(stack->model, &stack->shape, index) < stack->shape.threads)
+        car_team_run(2, backward_pair_task, &pair);
+    else
+        backward_pair_task(&pair, NULL, 0, 1);
     if (!input)
         return;
     row_pass add = {.other = stack->reverse_input,
