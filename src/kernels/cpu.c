@@ -1,7 +1,7 @@
 /*
  * cpu: which levels this CPU and this operating system allow, and the choice among them.
  *
- * In:  CPUID leaves 1 and 7, XCR0 (XGETBV), the environment variable CAROUSEL_CPU. Out: a level, its table,
+ * In:  CPUID leaves 1 and 7 (subleaves 0 and 1), XCR0 (XGETBV), the environment variable CAROUSEL_CPU. Out: a level, its table,
  * or the reason why a level is not available.
  *
  * An instruction set counts when the CPU has it and the operating system saves its registers: XCR0 bits 1-2
@@ -49,9 +49,20 @@ static const char *why_not(car_cpu_level level) {
         return "the operating system does not save ZMM registers";
     return NULL;
 }
+
+/* Where level avx512 runs: does the CPU multiply pairs of bf16? */
+static bool has_bf16(void) {
+    enum { AVX512_BF16 = 1 << 5 }; /* leaf 7, subleaf 1, EAX */
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return !why_not(CAR_CPU_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
+}
 #else
 static const char *why_not(car_cpu_level level) {
     return level == CAR_CPU_BASELINE ? NULL : "not an x86-64 CPU";
+}
+
+static bool has_bf16(void) {
+    return false;
 }
 #endif
 
@@ -67,7 +78,7 @@ const car_kernels *car_kernels_of(car_cpu_level level) {
         return NULL;
 #if defined(__x86_64__)
     if (level == CAR_CPU_AVX512)
-        return &car_kernels_avx512;
+        return has_bf16() ? &car_kernels_avx512_bf16 : &car_kernels_avx512;
     if (level == CAR_CPU_AVX2)
         return &car_kernels_avx2;
 #endif
@@ -97,4 +108,7 @@ void car_cpu_describe(car_text *text) {
         const char *reason = why_not((car_cpu_level)level);
         car_text_format(text, "%s: %s\n", level_names[level], reason ? reason : "available");
     }
+    car_text_format(text, "bf16: %s\n",
+                    has_bf16() ? "products by AVX512_BF16 at level avx512"
+                               : "widened to f32 at every level");
 }

@@ -2,7 +2,8 @@
  * kernels: everything that is fast, one table of functions per CPU level. Stands on base.
  *
  *   cpu.c             which levels this CPU and operating system allow; the choice
- *   level_*.c         one translation unit a level: sets the vector width, includes the templates below
+ *   level_*.c         one translation unit a level (AVX-512 twice, with and without AVX512_BF16): sets the vector
+ *                     width, includes the templates below
  *   vector.inc        the width-independent vector type, v_fma, loads with a masked tail
  *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
  *   matrix.inc        packed matrix product: register tiles and the loops around them
@@ -15,10 +16,14 @@
  *
  * Layouts. A "block" is 16 units. A row of n units is stored padded to a multiple of 16; padding is 0.
  *   packed matrix: panels of 64 columns (4 blocks), each panel [K][64] row-major, panels one after another.
+ *   packed in bf16: panels [ceil(K/2)][64] of pairs. A pair is 32 bits wide and stands where a float would: value 2j
+ *   of k in the lower half, 2j+1 in the upper one (0 beyond K). The layout suits AVX512_BF16 and AMX alike.
  *
  * The order of summation is the same at every shape: an output of a product is ONE ascending chain of fma
  * over k, starting from what is already in c, from `initial`, or from 0; splitting K, rows or panels between
  * calls or threads never changes a bit. (Baseline has no fma instruction: there v_fma is a*b+c rounded twice.)
+ * In bf16 the chain takes the pairs in ascending order, of each pair the second value first; products and sums are
+ * f32, so that all levels with fma agree to the bit (where subnormals are flushed to 0, as teams do).
  */
 #ifndef CAR_KERNELS_H
 #define CAR_KERNELS_H
@@ -69,6 +74,21 @@ typedef struct car_product {
     float *c;
     int64_t c_row_stride;
 } car_product;
+
+/* Pairs that `depth` values fill. */
+static inline int car_pairs(int depth) {
+    return depth / 2 + depth % 2;
+}
+/* Rows of a that product_bf16 rounds at a time, and the floats of scratch it needs for products of up to `rows` rows. */
+static inline int car_product_group(int depth) {
+    enum { PAIRS = 64 * 1024, LEAST_ROWS = 48 };
+    int fitting = depth > 0 ? PAIRS / car_pairs(depth) : PAIRS;
+    return fitting < LEAST_ROWS ? LEAST_ROWS : fitting;
+}
+static inline size_t car_product_scratch(int rows, int depth) {
+    int group = car_product_group(depth);
+    return (size_t)(rows < group ? rows : group) * (size_t)car_pairs(depth);
+}
 
 /* ---- Vector programs ---------------------------------------------------------------------------------- */
 
@@ -164,6 +184,16 @@ typedef struct car_kernels {
     void (*pack_rows)(const float *source, int64_t source_row_stride, int rows,
                       const car_product_block *block, int blocks, float *panels, int block_begin,
                       int block_end);
+    /* The same product in bf16: panels of pairs; a is rounded to the nearest bf16 (ties to even, NaN stays NaN),
+     * c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats of the caller's. */
+    void (*product_bf16)(const car_product *product, float *scratch, int row_begin, int row_end,
+                         int block_begin, int block_end);
+    /* pack_rows to panels of pairs. */
+    void (*pack_pairs)(const float *source, int64_t source_row_stride, int rows,
+                       const car_product_block *block, int blocks, float *panels, int block_begin,
+                       int block_end);
+    /* count floats as car_pairs(count) pairs of neighbours. */
+    void (*round_pairs)(const float *from, int count, float *pairs);
     /* out[column][row] = a[row][column]: out is [columns][out_row_stride], a is [rows][a_row_stride]. */
     void (*transpose)(const float *a, int64_t a_row_stride, int rows, int columns, float *out,
                       int64_t out_row_stride);

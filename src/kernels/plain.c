@@ -36,6 +36,88 @@ static void plain_product(const car_product *product, int row_begin, int row_end
         }
 }
 
+/* The nearest bf16 as a float: ties to even, NaN kept, subnormals 0. */
+static float plain_bf16(float x) {
+    uint32_t bits;
+    if (fabsf(x) < 0x1p-126f)
+        return copysignf(0.0f, x);
+    memcpy(&bits, &x, sizeof bits);
+    if (isnan(x))
+        bits |= 0x00400000u;
+    else
+        bits += 0x7fffu + (bits >> 16 & 1u);
+    bits &= 0xffff0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Value `half` (0 or 1) of the pair that stands at `pair`. */
+static float plain_half(const float *pair, int half) {
+    uint32_t bits;
+    float x;
+    memcpy(&bits, pair, sizeof bits);
+    bits = half ? bits & 0xffff0000u : bits << 16;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void plain_set_half(float *pair, int half, float x) {
+    uint16_t upper;
+    uint32_t bits;
+    x = plain_bf16(x);
+    memcpy(&bits, &x, sizeof bits);
+    upper = (uint16_t)(bits >> 16);
+    memcpy((char *)pair + 2 * half, &upper, sizeof upper);
+}
+
+static void plain_product_bf16(const car_product *product, float *scratch, int row_begin,
+                               int row_end, int block_begin, int block_end) {
+    (void)scratch;
+    const int depth = product->parts * product->part_length;
+    for (int row = row_begin; row < row_end; row++)
+        for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {
+            const car_product_block *block = &product->block[column / CAR_BLOCK];
+            const int lane = column % CAR_BLOCK;
+            const float *panel = product->panels +
+                                 (int64_t)(column / CAR_PANEL) * car_pairs(depth) * CAR_PANEL +
+                                 column % CAR_PANEL;
+            float *c = product->c + row * product->c_row_stride + block->c + lane;
+            float sum = 0.0f;
+            if (block->initial == CAR_FROM_C)
+                sum = *c;
+            else if (block->initial != CAR_FROM_ZERO)
+                sum = product->initial[block->initial + lane];
+            for (int i = 0; i < 2 * car_pairs(depth); i++) {
+                int k = i ^ 1; /* 1, 0, 3, 2, ... */
+                float a = k < depth ? product->a[row * product->a_row_stride +
+                                                 k / product->part_length * product->part_stride +
+                                                 k % product->part_length]
+                                    : 0.0f;
+                sum = fmaf(plain_bf16(a), plain_half(panel + (int64_t)(k / 2) * CAR_PANEL, k % 2),
+                           sum);
+            }
+            *c = sum;
+        }
+}
+
+static void plain_pack_pairs(const float *source, int64_t source_row_stride, int rows,
+                             const car_product_block *block, int blocks, float *panels,
+                             int block_begin, int block_end) {
+    for (int i = block_begin; i < block_end && i < blocks; i++)
+        for (int k = 0; k < 2 * car_pairs(rows); k++)
+            for (int lane = 0; lane < CAR_BLOCK; lane++)
+                plain_set_half(&panels[((int64_t)(i / CAR_PANEL_BLOCKS) * car_pairs(rows) + k / 2) *
+                                           CAR_PANEL +
+                                       i % CAR_PANEL_BLOCKS * CAR_BLOCK + lane],
+                               k % 2,
+                               k < rows ? source[k * source_row_stride + block[i].c + lane] : 0.0f);
+}
+
+static void plain_round_pairs(const float *from, int count, float *pairs) {
+    for (int k = 0; k < 2 * car_pairs(count); k++)
+        plain_set_half(&pairs[k / 2], k % 2, k < count ? from[k] : 0.0f);
+}
+
 static void plain_pack_rows(const float *source, int64_t source_row_stride, int rows,
                             const car_product_block *block, int blocks, float *panels,
                             int block_begin, int block_end) {
@@ -279,6 +361,9 @@ const car_kernels car_kernels_plain = {.level = CAR_CPU_BASELINE,
                                        .name = "plain",
                                        .product = plain_product,
                                        .pack_rows = plain_pack_rows,
+                                       .product_bf16 = plain_product_bf16,
+                                       .pack_pairs = plain_pack_pairs,
+                                       .round_pairs = plain_round_pairs,
                                        .transpose = plain_transpose,
                                        .program = plain_program,
                                        .row_mean = plain_row_mean,
