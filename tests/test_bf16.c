@@ -1,0 +1,256 @@
+/*
+ * Tests of the products in bf16: every level against plain loops, to the bit where the level has fma; and both
+ * tables of level avx512 against each other.
+ */
+#include "kernel_helpers.h"
+#include "levels.h"
+
+/* ---- Rounding ----------------------------------------------------------------------------------------- */
+
+static float float_of(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static uint32_t bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The tables to test: every level's, and that of avx512 without AVX512_BF16, which another CPU may run. */
+static void each_table(void (*test)(const car_kernels *kernels, stream *numbers)) {
+    each_level(test);
+#if defined(__x86_64__)
+    if (car_kernels_of(CAR_CPU_AVX512)) {
+        stream numbers = {0};
+        test(&car_kernels_avx512, &numbers);
+    }
+#endif
+}
+
+static void rounding_of_one(const car_kernels *kernels, uint32_t from, uint32_t wanted) {
+    float x = float_of(from), pair;
+    kernels->round_pairs(&x, 1, &pair);
+    if (bits_of(pair) != wanted >> 16)
+        fail_msg("%s: %08x became %04x, not %04x", kernels->name, from, bits_of(pair),
+                 wanted >> 16);
+}
+
+static void rounding(const car_kernels *kernels, stream *numbers) {
+    rounding_of_one(kernels, 0x3f808000u, 0x3f800000u); /* a tie goes to the even neighbour */
+    rounding_of_one(kernels, 0x3f818000u, 0x3f820000u);
+    rounding_of_one(kernels, 0x3f808001u, 0x3f810000u);
+    rounding_of_one(kernels, 0x3f807fffu, 0x3f800000u);
+    rounding_of_one(kernels, 0x7f7fffffu, 0x7f800000u); /* beyond the largest: infinity */
+    rounding_of_one(kernels, 0xff800000u, 0xff800000u);
+    rounding_of_one(kernels, 0x7f800001u, 0x7fc00000u); /* NaN stays NaN */
+    rounding_of_one(kernels, 0xffffffffu, 0xffff0000u);
+    rounding_of_one(kernels, 0x80000000u, 0x80000000u);
+    rounding_of_one(kernels, 0x807fffffu, 0x80000000u); /* a subnormal is 0 */
+    rounding_of_one(kernels, 0x00800000u, 0x00800000u);
+    for (int count = 1; count < 200; count += 1 + count / 40) {
+        size_t pairs = (size_t)car_pairs(count);
+        float *from = guarded((size_t)count), *fast = guarded(pairs), *plain = guarded(pairs);
+        for (int k = 0; k < count; k++)
+            from[k] = float_of(next_number(numbers));
+        kernels->round_pairs(from, count, fast);
+        car_kernels_plain.round_pairs(from, count, plain);
+        assert_memory_equal(fast, plain, pairs * sizeof *fast);
+        release(from, (size_t)count);
+        release(fast, pairs);
+        release(plain, pairs);
+    }
+}
+
+static void test_rounding(void **state) {
+    (void)state;
+    each_table(rounding);
+}
+
+static void packing(const car_kernels *kernels, stream *numbers) {
+    for (int blocks = 1; blocks <= 11; blocks++) {
+        const int rows = 1 + next_below(numbers, 50);
+        const int64_t stride = blocks * 2 * CAR_BLOCK + 3;
+        const size_t count = (size_t)((blocks + 3) / 4 * car_pairs(rows) * CAR_PANEL);
+        float *source = guarded_random(numbers, (size_t)(rows * stride), 1.0f);
+        car_product_block block[11];
+        for (int i = 0; i < blocks; i++)
+            block[i] = (car_product_block){next_below(numbers, 2 * blocks - 1) * CAR_BLOCK, 0};
+        float *plain = guarded(count), *fast = guarded(count), *cut = guarded(count);
+        car_kernels_plain.pack_pairs(source, stride, rows, block, blocks, plain, 0, blocks);
+        kernels->pack_pairs(source, stride, rows, block, blocks, fast, 0, blocks);
+        int at = next_below(numbers, blocks + 1);
+        kernels->pack_pairs(source, stride, rows, block, blocks, cut, at, blocks);
+        kernels->pack_pairs(source, stride, rows, block, blocks, cut, 0, at);
+        assert_memory_equal(fast, plain, count * sizeof *fast);
+        assert_memory_equal(cut, plain, count * sizeof *cut);
+        release(plain, count);
+        release(fast, count);
+        release(cut, count);
+        release(source, (size_t)(rows * stride));
+    }
+}
+
+static void test_packing(void **state) {
+    (void)state;
+    each_table(packing);
+}
+
+/* ---- Products ----------------------------------------------------------------------------------------- */
+
+/* A product whose panels are rounded too; `panels` of x keeps the floats. */
+typedef struct pair_case {
+    product_case x;
+    int depth;
+    size_t pair_count, scratch_count;
+    float *pairs, *scratch;
+} pair_case;
+
+static pair_case make_pairs(stream *numbers, int rows, int blocks, int parts, int part_length,
+                            int kind) {
+    pair_case made = {.x = make_product(numbers, rows, blocks, parts, part_length, kind),
+                      .depth = parts * part_length};
+    const int panels = (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS;
+    car_product_block *place = calloc((size_t)panels * CAR_PANEL_BLOCKS, sizeof *place);
+    assert_non_null(place);
+    for (int i = 0; i < panels * CAR_PANEL_BLOCKS; i++)
+        place[i].c =
+            i / CAR_PANEL_BLOCKS * made.depth * CAR_PANEL + i % CAR_PANEL_BLOCKS * CAR_BLOCK;
+    made.pair_count = (size_t)panels * (size_t)car_pairs(made.depth) * CAR_PANEL;
+    made.pairs = guarded(made.pair_count);
+    car_kernels_plain.pack_pairs(made.x.panels, CAR_PANEL, made.depth, place,
+                                 panels * CAR_PANEL_BLOCKS, made.pairs, 0,
+                                 panels * CAR_PANEL_BLOCKS);
+    made.scratch_count = car_product_scratch(rows, made.depth);
+    made.scratch = guarded(made.scratch_count);
+    made.x.product.panels = made.pairs;
+    free(place);
+    return made;
+}
+
+static void free_pairs(pair_case *made) {
+    release(made->pairs, made->pair_count);
+    release(made->scratch, made->scratch_count);
+    free_product(&made->x);
+}
+
+/* The output of one more run on a copy of c; kernels NULL: only the copy. */
+static float *pair_copy(const pair_case *made, const car_kernels *kernels, car_product *product) {
+    float *c = guarded_copy(made->x.c, made->x.c_count);
+    *product = made->x.product;
+    product->c = c;
+    if (kernels)
+        kernels->product_bf16(product, made->scratch, 0, made->x.rows, 0, made->x.blocks);
+    return c;
+}
+
+static void check_pairs(const car_kernels *kernels, stream *numbers, int rows, int blocks,
+                        int parts, int part_length, int kind) {
+    pair_case made = make_pairs(numbers, rows, blocks, parts, part_length, kind);
+    car_product product;
+    float *plain = pair_copy(&made, &car_kernels_plain, &product);
+    float *fast = pair_copy(&made, kernels, &product);
+    if (has_fma(kernels)) {
+        assert_same(fast, plain, made.x.c_count);
+    } else {
+        double depth = made.depth; /* as for f32: two roundings a step */
+        for (size_t i = 0; i < made.x.c_count; i++)
+            assert_near((double)fast[i], (double)plain[i], (depth + 1) * (depth + 1) * 0x1p-23);
+    }
+    release(plain, made.x.c_count);
+    release(fast, made.x.c_count);
+    free_pairs(&made);
+}
+
+static void shapes(const car_kernels *kernels, stream *numbers) {
+    static const int depths[] = {0, 1, 2, 767, 1536, 1537, 3001};
+    static const int parts[][2] = {{2, 1}, {3, 16}, {7, 17}, {40, 16}, {3, 385}, {4, 192}};
+    for (int rows = 1; rows <= 14; rows++)
+        for (int blocks = 1; blocks <= 9; blocks++)
+            check_pairs(kernels, numbers, rows, blocks, 1, 1 + next_below(numbers, 40),
+                        next_below(numbers, 4));
+    for (int i = 0; i < SIZES; i++)
+        check_pairs(kernels, numbers, sizes[i], 1 + next_below(numbers, 13), 1,
+                    sizes[next_below(numbers, SIZES)], i % 4);
+    for (size_t i = 0; i < sizeof depths / sizeof *depths; i++)
+        for (int rows = 1; rows <= 20; rows += 6)
+            check_pairs(kernels, numbers, rows, 5, 1, depths[i], 3);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        for (int rows = 1; rows <= 17; rows += 8)
+            check_pairs(kernels, numbers, rows, 6, parts[i][0], parts[i][1], 3);
+    check_pairs(kernels, numbers, 100, 5, 1, 2800, 3); /* several groups of rows */
+}
+
+/* Against the exact product of the unrounded operands: each operand is off by 2^-9 of itself at most (and their
+ * product by a little more than twice that), each of K sums by 2^-24 of what has been added so far. */
+static void bound(const car_kernels *kernels, stream *numbers) {
+    const int rows = 20, depth = 650;
+    pair_case made = make_pairs(numbers, rows, 5, 1, depth, 0);
+    car_product product;
+    float *fast = pair_copy(&made, kernels, &product);
+    for (int row = 0; row < rows; row++)
+        for (int column = 0; column < 5 * CAR_BLOCK; column++) {
+            double sum = 0.0, size = 0.0;
+            for (int k = 0; k < depth; k++) {
+                double term =
+                    (double)made.x.a[row * product.a_row_stride + k] *
+                    (double)made.x.panels[column / 64 * depth * 64 + k * 64 + column % 64];
+                sum += term;
+                size += fabs(term);
+            }
+            float got =
+                fast[row * product.c_row_stride + made.x.block[column / 16].c + column % 16];
+            double roundings = has_fma(kernels) ? depth : 2 * depth;
+            assert_near((double)got, sum, size * (0x1.01p-8 + roundings * 0x1.02p-24));
+        }
+    release(fast, made.x.c_count);
+    free_pairs(&made);
+}
+
+/* Any cut of rows and blocks, any number of rows in a call: the same bits. */
+static void splits(const car_kernels *kernels, stream *numbers) {
+    for (int run = 0; run < 30; run++) {
+        int rows = 1 + next_below(numbers, 70), blocks = 1 + next_below(numbers, 14);
+        int parts = 1 + next_below(numbers, 3), length = 1 + next_below(numbers, 400);
+        pair_case made = make_pairs(numbers, rows, blocks, parts, length, 3);
+        car_product whole, cut, single;
+        float *once = pair_copy(&made, kernels, &whole);
+        float *pieces = pair_copy(&made, NULL, &cut), *alone = pair_copy(&made, NULL, &single);
+        int row_cut = next_below(numbers, rows + 1), block_cut = next_below(numbers, blocks + 1);
+        kernels->product_bf16(&cut, made.scratch, 0, row_cut, 0, block_cut);
+        kernels->product_bf16(&cut, made.scratch, row_cut, rows, 0, block_cut);
+        kernels->product_bf16(&cut, made.scratch, 0, row_cut, block_cut, blocks);
+        kernels->product_bf16(&cut, made.scratch, row_cut, rows, block_cut, blocks);
+        for (int row = 0; row < rows; row++)
+            kernels->product_bf16(&single, made.scratch, row, row + 1, 0, blocks);
+        assert_same(pieces, once, made.x.c_count);
+        assert_same(alone, once, made.x.c_count);
+        release(once, made.x.c_count);
+        release(pieces, made.x.c_count);
+        release(alone, made.x.c_count);
+        free_pairs(&made);
+    }
+}
+
+static void test_products(void **state) {
+    (void)state;
+    each_table(shapes);
+    each_table(bound);
+}
+
+static void test_splits(void **state) {
+    (void)state;
+    each_table(splits);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_splits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
