@@ -17,13 +17,13 @@
  * Layouts. A "block" is 16 units. A row of n units is stored padded to a multiple of 16; padding is 0.
  *   packed matrix: panels of 64 columns (4 blocks), each panel [K][64] row-major, panels one after another.
  *   packed in bf16: panels [ceil(K/2)][64] of pairs. A pair is 32 bits wide and stands where a float would: value 2j
- *   of k in the lower half, 2j+1 in the upper one (0 beyond K). The layout suits AVX512_BF16 and AMX alike.
+ *   of k in the upper half, 2j+1 in the lower one (0 beyond K). The layout suits AVX512_BF16 and AMX alike.
  *
  * The order of summation is the same at every shape: an output of a product is ONE ascending chain of fma
  * over k, starting from what is already in c, from `initial`, or from 0; splitting K, rows or panels between
  * calls or threads never changes a bit. (Baseline has no fma instruction: there v_fma is a*b+c rounded twice.)
- * In bf16 the chain takes the pairs in ascending order, of each pair the second value first; products and sums are
- * f32, so that all levels with fma agree to the bit (where subnormals are flushed to 0, as teams do).
+ * In bf16 the chain is the same, of operands rounded to bf16, their products and sums in f32: to the bit what the f32
+ * product gives for the rounded operands (where subnormals are flushed to 0, as teams do).
  */
 #ifndef CAR_KERNELS_H
 #define CAR_KERNELS_H

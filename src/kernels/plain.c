@@ -56,18 +56,18 @@ static float plain_half(const float *pair, int half) {
     uint32_t bits;
     float x;
     memcpy(&bits, pair, sizeof bits);
-    bits = half ? bits & 0xffff0000u : bits << 16;
+    bits = half ? bits << 16 : bits & 0xffff0000u;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
 
 static void plain_set_half(float *pair, int half, float x) {
-    uint16_t upper;
-    uint32_t bits;
+    uint32_t bits, other;
     x = plain_bf16(x);
     memcpy(&bits, &x, sizeof bits);
-    upper = (uint16_t)(bits >> 16);
-    memcpy((char *)pair + 2 * half, &upper, sizeof upper);
+    memcpy(&other, pair, sizeof other);
+    bits = half ? (other & 0xffff0000u) | bits >> 16 : (other & 0xffffu) | bits;
+    memcpy(pair, &bits, sizeof bits);
 }
 
 static void plain_product_bf16(const car_product *product, float *scratch, int row_begin,
@@ -87,12 +87,10 @@ static void plain_product_bf16(const car_product *product, float *scratch, int r
                 sum = *c;
             else if (block->initial != CAR_FROM_ZERO)
                 sum = product->initial[block->initial + lane];
-            for (int i = 0; i < 2 * car_pairs(depth); i++) {
-                int k = i ^ 1; /* 1, 0, 3, 2, ... */
-                float a = k < depth ? product->a[row * product->a_row_stride +
-                                                 k / product->part_length * product->part_stride +
-                                                 k % product->part_length]
-                                    : 0.0f;
+            for (int k = 0; k < depth; k++) {
+                float a = product->a[row * product->a_row_stride +
+                                     k / product->part_length * product->part_stride +
+                                     k % product->part_length];
                 sum = fmaf(plain_bf16(a), plain_half(panel + (int64_t)(k / 2) * CAR_PANEL, k % 2),
                            sum);
             }
