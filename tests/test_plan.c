@@ -22,11 +22,17 @@ typedef struct rig {
     void *memory;
     car_layer *layer;
     float *weights, *transposed, *gradient;
+    float *running;      /* what layers run on: in bf16 a rounded copy, else the weights */
     float *x;            /* [T][B][row] */
     float *dy;           /* [T][B][padded] */
     float *dx;           /* [T][B][row] */
     double **parameters; /* logical */
 } rig;
+
+/* What cmocka_unit_test_prestate gives a test; f32 where nothing is given. */
+static car_precision precision_of(void **state) {
+    return *state ? *(car_precision *)*state : CAR_PRECISION_F32;
+}
 
 static void *must(size_t count, size_t size) {
     void *block = car_allocate(NULL, count ? count : 1, size);
@@ -77,10 +83,10 @@ static void place_layer(rig *r, int batch, int steps, bool reverse, int threads,
     r->layer = car_layer_place(r->plan, &shape, r->kernels, r->memory);
 }
 
-static void open_rig(rig *r, struct car_cell *cell, const car_kernels *kernels, car_shape input,
-                     int units, int batch, int steps) {
+static void open_rig(rig *r, car_precision precision, struct car_cell *cell,
+                     const car_kernels *kernels, car_shape input, int units, int batch, int steps) {
     car_error error = {0};
-    car_plan_options options = {.training = true};
+    car_plan_options options = {.training = true, .precision = precision};
     memset(r, 0, sizeof *r);
     r->cell = cell;
     r->kernels = kernels;
@@ -109,6 +115,12 @@ static void open_rig(rig *r, struct car_cell *cell, const car_kernels *kernels, 
         for (int k = 0; k < units; k++)
             r->dy[i * (size_t)r->padded + (size_t)k] = (float)random_number(&seed);
     }
+    r->running = r->weights;
+    if (precision != CAR_PRECISION_F32) {
+        r->running = must(car_plan_running_floats(r->plan), sizeof(float));
+        for (int member = 0; member < 3; member++)
+            car_plan_round(r->plan, kernels, r->weights, r->running, member, 3);
+    }
     car_plan_transpose(r->plan, kernels, r->weights, r->transposed, 0, 1);
     place_layer(r, batch, steps, false, 1, true);
 }
@@ -117,6 +129,8 @@ static void close_rig(rig *r) {
     for (int p = 0; p < r->cell->parameter_count; p++)
         car_release(NULL, r->parameters[p]);
     car_release(NULL, r->parameters);
+    if (r->running != r->weights)
+        car_release(NULL, r->running);
     car_release(NULL, r->weights);
     car_release(NULL, r->gradient);
     car_release(NULL, r->transposed);
@@ -180,7 +194,7 @@ static double forward_error(rig *r) {
             memcpy(before + s * r->batch * r->padded, car_layer_start(r->layer, s),
                    (size_t)(r->batch * r->padded) * sizeof(float));
         car_layer_forward(r->layer, 1, r->x + (size_t)t * (size_t)r->batch * (size_t)r->row,
-                          r->weights);
+                          r->running);
         car_layer_carry(r->layer);
         for (int b = 0; b < r->batch; b++) {
             double *x = lane_input(r, b);
@@ -255,8 +269,8 @@ static double gradient_error(rig *r) {
     double *dx = must((size_t)r->steps * (size_t)r->input.size, sizeof(double));
     memset(r->gradient, 0, car_plan_weight_floats(r->plan) * sizeof(float));
     car_layer_reset(r->layer, -1);
-    car_layer_forward(r->layer, r->steps, r->x, r->weights);
-    car_layer_backward(r->layer, r->x, r->weights, r->transposed, r->dy, r->dx, r->gradient, false);
+    car_layer_forward(r->layer, r->steps, r->x, r->running);
+    car_layer_backward(r->layer, r->x, r->running, r->transposed, r->dy, r->dx, r->gradient, false);
     car_plan_fold_gradient(r->plan, r->gradient);
     for (int b = 0; b < r->batch; b++) {
         oracle_lane(r, b, dx, lane);
@@ -280,13 +294,18 @@ static double gradient_error(rig *r) {
     return relative(d);
 }
 
-/* Rounding of a sum of K products and of a few dozen operations after it, T steps deep backward. */
-static double bound(const rig *r, int steps) {
-    int terms = r->units + r->input.size + 64;
-    return 6e-8 * (double)terms * (double)steps;
+/* Rounding of a sum of K products and of a few dozen operations after it, T steps deep backward. In bf16 each operand
+ * is off by 2^-9 of itself, so each of K terms of at most |w| |x| <= 1/sqrt(n) by 2^-8 of that. */
+static double bound(const rig *r, car_precision precision, int steps) {
+    int terms = r->units + r->input.size;
+    double rounding = 6e-8 * (double)(terms + 64);
+    if (precision == CAR_PRECISION_BF16)
+        rounding += 0x1p-8 * (double)terms / sqrt(r->units);
+    return rounding * (double)steps;
 }
 
-static void check_cell(struct car_cell *cell, const car_kernels *kernels, double *worst) {
+static void check_cell(car_precision precision, struct car_cell *cell, const car_kernels *kernels,
+                       double *worst) {
     static const struct {
         int units, input, parts, batch, steps;
     } cases[] = {{1, 1, 1, 1, 1},   {2, 3, 1, 3, 4},   {15, 7, 1, 2, 3}, {16, 16, 1, 1, 5},
@@ -296,14 +315,15 @@ static void check_cell(struct car_cell *cell, const car_kernels *kernels, double
         car_shape input = {cases[k].input, cases[k].parts};
         if (cell->input_is_hidden)
             input = (car_shape){cases[k].units, 1};
-        open_rig(&r, cell, kernels, input, cases[k].units, cases[k].batch, cases[k].steps);
+        open_rig(&r, precision, cell, kernels, input, cases[k].units, cases[k].batch,
+                 cases[k].steps);
         double forward = forward_error(&r), gradient = gradient_error(&r);
-        if (!(forward <= bound(&r, 1)))
+        if (!(forward <= bound(&r, precision, 1)))
             fail_msg("%s %s n=%d: forward error %.3g > %.3g\n%s", cell->name, kernels->name,
-                     r.units, forward, bound(&r, 1), cell->text);
-        if (!(gradient <= bound(&r, 4 * r.steps * r.batch)))
+                     r.units, forward, bound(&r, precision, 1), cell->text);
+        if (!(gradient <= bound(&r, precision, 4 * r.steps * r.batch)))
             fail_msg("%s %s n=%d: gradient error %.3g > %.3g\n%s", cell->name, kernels->name,
-                     r.units, gradient, bound(&r, 4 * r.steps * r.batch), cell->text);
+                     r.units, gradient, bound(&r, precision, 4 * r.steps * r.batch), cell->text);
         worst[0] = forward > worst[0] ? forward : worst[0];
         worst[1] = gradient > worst[1] ? gradient : worst[1];
         close_rig(&r);
@@ -323,7 +343,7 @@ static void zoo_agrees_with_the_oracle(void **state) {
             double worst[2] = {0, 0};
             if (!kernels)
                 continue;
-            check_cell(cell, kernels, worst);
+            check_cell(precision_of(state), cell, kernels, worst);
             print_message("%-16s %-9s %12.3g %12.3g\n", cell->name, kernels->name, worst[0],
                           worst[1]);
         }
@@ -344,10 +364,10 @@ static bits run_bits(rig *r, bool reverse, int threads) {
                 .gradient_count = car_plan_weight_floats(r->plan)};
     place_layer(r, r->batch, r->steps, reverse, threads, true);
     memset(r->gradient, 0, out.gradient_count * sizeof(float));
-    car_layer_forward(r->layer, r->steps, r->x, r->weights);
+    car_layer_forward(r->layer, r->steps, r->x, r->running);
     out.y = must(out.y_count, sizeof(float));
     memcpy(out.y, car_layer_output(r->layer, 0), out.y_count * sizeof(float));
-    car_layer_backward(r->layer, r->x, r->weights, r->transposed, r->dy, r->dx, r->gradient, false);
+    car_layer_backward(r->layer, r->x, r->running, r->transposed, r->dy, r->dx, r->gradient, false);
     out.dx = must(out.dx_count, sizeof(float));
     out.gradient = must(out.gradient_count, sizeof(float));
     memcpy(out.dx, r->dx, out.dx_count * sizeof(float));
@@ -361,12 +381,12 @@ static void free_bits(bits *b) {
     car_release(NULL, b->gradient);
 }
 
-static void check_threads(const char *text, const char *name, int units, int input, int batch,
-                          int steps) {
+static void check_threads(void **state, const char *text, const char *name, int units, int input,
+                          int batch, int steps) {
     struct car_cell *cell = compile(text, name);
     rig r;
-    open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){input, 1}, units, batch,
-             steps);
+    open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()),
+             (car_shape){input, 1}, units, batch, steps);
     bits one = run_bits(&r, false, 1);
     for (int threads = 2; threads <= 4; threads++) {
         bits many = run_bits(&r, false, threads);
@@ -390,8 +410,8 @@ static void threads_change_no_bit(void **state) {
                  {"rnn", 600, 8, 4, 3},   {"layernorm-lstm", 40, 16, 5, 3},
                  {"dense", 70, 30, 9, 4}, {"lstm", 250, 9, 1, 3}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
-        check_threads(car_zoo_text(cases[k].cell), cases[k].cell, cases[k].units, cases[k].input,
-                      cases[k].batch, cases[k].steps);
+        check_threads(state, car_zoo_text(cases[k].cell), cases[k].cell, cases[k].units,
+                      cases[k].input, cases[k].batch, cases[k].steps);
 }
 
 /* Runs the sequence in pieces of `piece` steps, carrying the state, and compares the outputs. */
@@ -402,13 +422,14 @@ static void chunks_change_no_bit(void **state) {
     for (int i = 0; i < count; i++) {
         struct car_cell *cell = compile(zoo[i].text, zoo[i].name);
         rig r;
-        open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){21, 1}, 21, 3, 7);
+        open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()),
+                 (car_shape){21, 1}, 21, 3, 7);
         bits whole = run_bits(&r, false, 1);
         for (int piece = 1; piece < 7; piece++) {
             place_layer(&r, 3, piece, false, 1, false);
             for (int t = 0; t < 7; t += piece) {
                 int steps = 7 - t < piece ? 7 - t : piece;
-                car_layer_forward(r.layer, steps, r.x + (size_t)t * 3 * (size_t)r.row, r.weights);
+                car_layer_forward(r.layer, steps, r.x + (size_t)t * 3 * (size_t)r.row, r.running);
                 car_layer_carry(r.layer);
                 assert_memory_equal(car_layer_output(r.layer, 0),
                                     whole.y + (size_t)t * 3 * (size_t)r.padded,
@@ -428,14 +449,15 @@ static void lanes_do_not_see_each_other(void **state) {
     for (int i = 0; i < count; i++) {
         struct car_cell *cell = compile(zoo[i].text, zoo[i].name);
         rig r;
-        open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){19, 1}, 19, 5, 3);
+        open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()),
+                 (car_shape){19, 1}, 19, 5, 3);
         bits all = run_bits(&r, false, 1);
         for (int b = 0; b < 5; b++) {
             float x[3][32] = {{0}};
             for (int t = 0; t < 3; t++)
                 memcpy(x[t], r.x + (t * 5 + b) * r.row, (size_t)r.row * sizeof(float));
             place_layer(&r, 1, 3, false, 1, false);
-            car_layer_forward(r.layer, 3, &x[0][0], r.weights);
+            car_layer_forward(r.layer, 3, &x[0][0], r.running);
             for (int t = 0; t < 3; t++)
                 assert_memory_equal(car_layer_output(r.layer, 0) + t * r.padded,
                                     all.y + (t * 5 + b) * r.padded,
@@ -456,7 +478,8 @@ static void reverse_is_forward_on_reversed_time(void **state) {
     (void)state;
     struct car_cell *cell = compile(car_zoo_text("gru-v1"), "gru-v1");
     rig r;
-    open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){9, 1}, 20, 3, 5);
+    open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()), (car_shape){9, 1},
+             20, 3, 5);
     bits backwards = run_bits(&r, true, 2);
     float *x = must(backwards.dx_count, sizeof(float)),
           *dy = must(backwards.y_count, sizeof(float));
@@ -488,7 +511,8 @@ static void padding_stays_zero(void **state) {
     for (int i = 0; i < count; i++) {
         struct car_cell *cell = compile(zoo[i].text, zoo[i].name);
         rig r;
-        open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){5, 1}, 5, 2, 3);
+        open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()),
+                 (car_shape){5, 1}, 5, 2, 3);
         bits out = run_bits(&r, false, 1);
         size_t zeros = 0, logical = 0;
         for (size_t k = 0; k < out.y_count; k++)
@@ -513,14 +537,15 @@ static void taps_show_values_and_change_nothing(void **state) {
     const char *names[] = {"f", "c", "o"};
     car_plan_options options = {.tap_count = 3, .taps = names};
     rig r;
-    open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){6, 1}, 18, 2, 4);
+    open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()), (car_shape){6, 1},
+             18, 2, 4);
     bits plain = run_bits(&r, false, 1);
     car_plan *tapped;
     assert_int_equal(car_plan_create(cell, r.input, 18, &options, NULL, &tapped, NULL), CAR_OK);
     car_plan_free(r.plan);
     r.plan = tapped;
     place_layer(&r, 2, 4, false, 1, false);
-    car_layer_forward(r.layer, 4, r.x, r.weights);
+    car_layer_forward(r.layer, 4, r.x, r.running);
     assert_memory_equal(plain.y, car_layer_output(r.layer, 0), plain.y_count * sizeof(float));
     car_vector_slot f = car_layer_tap(r.layer, 0, 0), c = car_layer_tap(r.layer, 1, 0),
                     o = car_layer_tap(r.layer, 2, 0);
@@ -544,7 +569,8 @@ static void frozen_gate_equals_the_cell_without_it(void **state) {
     car_override override = {"o", 1};
     car_plan_options options = {.override_count = 1, .overrides = &override};
     rig r;
-    open_rig(&r, cell, car_kernels_of(car_cpu_highest()), (car_shape){6, 1}, 18, 2, 4);
+    open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()), (car_shape){6, 1},
+             18, 2, 4);
     car_plan *frozen;
     const char *names[] = {"c"};
     options.tap_count = 1;
@@ -554,7 +580,7 @@ static void frozen_gate_equals_the_cell_without_it(void **state) {
     car_plan_free(r.plan);
     r.plan = frozen;
     place_layer(&r, 2, 4, false, 1, false);
-    car_layer_forward(r.layer, 4, r.x, r.weights);
+    car_layer_forward(r.layer, 4, r.x, r.running);
     car_vector_slot c = car_layer_tap(r.layer, 0, 0);
     for (int row = 0; row < 8; row++)
         for (int u = 0; u < 18; u++)
@@ -589,9 +615,9 @@ static void awkward_cells_agree_with_the_oracle(void **state) {
     for (size_t i = 0; i < sizeof awkward / sizeof *awkward; i++) {
         struct car_cell *cell = compile(awkward[i], "awkward");
         double worst[2] = {0, 0};
-        check_cell(cell, car_kernels_of(car_cpu_highest()), worst);
+        check_cell(precision_of(state), cell, car_kernels_of(car_cpu_highest()), worst);
         car_cell_free(cell);
-        check_threads(awkward[i], "awkward", 340, 12, 3, 3);
+        check_threads(state, awkward[i], "awkward", 340, 12, 3, 3);
     }
 }
 
@@ -662,7 +688,7 @@ static void random_cells_agree_with_the_oracle(void **state) {
         car_text_format(&text, ") + c'\n");
         assert_false(text.failed);
         struct car_cell *cell = compile(text.data, text.data);
-        check_cell(cell, car_kernels_of(car_cpu_highest()), worst);
+        check_cell(precision_of(state), cell, car_kernels_of(car_cpu_highest()), worst);
         car_cell_free(cell);
         car_text_free(&text);
     }
@@ -722,20 +748,33 @@ static void running_out_of_memory_leaks_nothing(void **state) {
     car_cell_free(cell);
 }
 
+/* The same test with all products in bf16. */
+#define in_bf16(test)                                                                              \
+    { #test " in bf16", test, NULL, NULL, &bf16 }
+
 int main(void) {
+    static car_precision bf16 = CAR_PRECISION_BF16;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zoo_agrees_with_the_oracle),
+        in_bf16(zoo_agrees_with_the_oracle),
         cmocka_unit_test(awkward_cells_agree_with_the_oracle),
+        in_bf16(awkward_cells_agree_with_the_oracle),
         cmocka_unit_test(random_cells_agree_with_the_oracle),
         cmocka_unit_test(threads_change_no_bit),
+        in_bf16(threads_change_no_bit),
         cmocka_unit_test(chunks_change_no_bit),
+        in_bf16(chunks_change_no_bit),
         cmocka_unit_test(lanes_do_not_see_each_other),
+        in_bf16(lanes_do_not_see_each_other),
         cmocka_unit_test(reverse_is_forward_on_reversed_time),
+        in_bf16(reverse_is_forward_on_reversed_time),
         cmocka_unit_test(padding_stays_zero),
+        in_bf16(padding_stays_zero),
         cmocka_unit_test(taps_show_values_and_change_nothing),
         cmocka_unit_test(frozen_gate_equals_the_cell_without_it),
         cmocka_unit_test(sizes_that_do_not_fit_are_refused),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),
+        in_bf16(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

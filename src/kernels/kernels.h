@@ -47,6 +47,9 @@ typedef enum car_cpu_level {
     CAR_CPU_LEVELS
 } car_cpu_level;
 
+/* In what the operands of products are held. Sums, states, vectors and programs are f32 always. */
+typedef enum car_precision { CAR_PRECISION_F32, CAR_PRECISION_BF16, CAR_PRECISIONS } car_precision;
+
 /* ---- Packed matrix product ---------------------------------------------------------------------------- */
 
 typedef struct car_product_block {
@@ -171,6 +174,10 @@ typedef struct car_update {
 
 /* ---- The table ---------------------------------------------------------------------------------------- */
 
+typedef void car_pack(const float *source, int64_t source_row_stride, int rows,
+                      const car_product_block *block, int blocks, float *panels, int block_begin,
+                      int block_end);
+
 typedef struct car_kernels {
     car_cpu_level level;
     const char *name; /* "baseline", "avx2", "avx512" */
@@ -181,17 +188,13 @@ typedef struct car_kernels {
     /* Panels from a row-major matrix: panel element [k][column] = source[k*source_row_stride + offset of
      * column's block + column%16] for k < rows and blocks [block_begin,block_end) of `block` (c is the
      * offset). Used for the weight gradient, whose right operand is the gradient of the preactivations. */
-    void (*pack_rows)(const float *source, int64_t source_row_stride, int rows,
-                      const car_product_block *block, int blocks, float *panels, int block_begin,
-                      int block_end);
+    car_pack *pack_rows;
     /* The same product in bf16: panels of pairs; a is rounded to the nearest bf16 (ties to even, NaN stays NaN),
      * c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats of the caller's. */
     void (*product_bf16)(const car_product *product, float *scratch, int row_begin, int row_end,
                          int block_begin, int block_end);
     /* pack_rows to panels of pairs. */
-    void (*pack_pairs)(const float *source, int64_t source_row_stride, int rows,
-                       const car_product_block *block, int blocks, float *panels, int block_begin,
-                       int block_end);
+    car_pack *pack_pairs;
     /* count floats as car_pairs(count) pairs of neighbours. */
     void (*round_pairs)(const float *from, int count, float *pairs);
     /* out[column][row] = a[row][column]: out is [columns][out_row_stride], a is [rows][a_row_stride]. */

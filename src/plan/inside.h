@@ -73,6 +73,7 @@ typedef struct car_group {
     car_when when;
     int rank;                 /* order among the groups of a stage */
     size_t weights;           /* offset of the packed panels in the weights */
+    size_t running;           /* the same in what a layer runs on */
     int blocks;               /* columns / 16 = blocks of units * count */
     car_product_block *block; /* [blocks] forward; c: place in a row of sums */
 
@@ -111,6 +112,7 @@ struct car_plan {
     car_shape input;
     int units, blocks, padded;
     bool training;
+    car_precision precision;
     const car_emitted_table *emitted;
     int override_count;
     const double **override; /* [forward count] NULL: not overridden */
@@ -153,7 +155,7 @@ struct car_plan {
 
     /* pack.c */
     size_t *vector_offset; /* [parameter_count] in the weights; of vectors */
-    size_t weight_floats, transposed_floats;
+    size_t weight_floats, running_floats, transposed_floats;
 };
 
 /* A place of a layer, bound to memory for one call. */
@@ -181,7 +183,9 @@ struct car_layer {
     float *unasked_input_gradient; /* where it goes when the caller passes NULL */
     float *operand_transposed;     /* [depth][rows] of one group */
     int64_t operand_row_stride;
-    float *gradient_panels;        /* panels [T*B][64] of one group */
+    float *gradient_panels;        /* panels [T*B][64] of one group; bf16: of pairs */
+    float *scratch;                /* bf16: [threads][scratch_floats] for product_bf16 */
+    size_t scratch_floats;
     car_bound **slots[CAR_PHASES]; /* [stage][slot] */
 
     car_rows own_rows; /* of calls whose lanes all run every step */

@@ -68,6 +68,22 @@ static size_t operand_row_stride(size_t rows) {
     return stride % 1024 == 0 ? stride + CAR_BLOCK : stride;
 }
 
+/* Floats of scratch that a thread's products in bf16 need, whole cache lines. */
+static size_t scratch_floats(const car_plan *plan, const car_layer_shape *shape) {
+    int rows = shape->steps * shape->batch;
+    size_t most = 0;
+    for (int g = 0; g < plan->group_count && plan->precision == CAR_PRECISION_BF16; g++) {
+        const car_group *group = &plan->groups[g];
+        const size_t sizes[] = {
+            car_product_scratch(rows, group->depth),
+            shape->backward ? car_product_scratch(group->depth, rows) : 0,
+            shape->backward ? car_product_scratch(rows, group->gate_span * plan->padded) : 0};
+        for (int i = 0; i < 3; i++)
+            most = sizes[i] > most ? sizes[i] : most;
+    }
+    return (most + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
+}
+
 static void take_backward(arranger *arrange, const car_plan *plan, const car_layer_shape *shape,
                           car_layer *layer) {
     size_t steps = (size_t)shape->steps, batch = (size_t)shape->batch,
@@ -85,8 +101,11 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     float *operand = take_floats(arrange, depth, stride, 1);
     float *unasked = take_floats(arrange, plan->input_gradient_stored ? steps : 0, batch,
                                  (size_t)car_shape_row_stride(plan->input));
+    size_t panel_rows = plan->precision == CAR_PRECISION_BF16
+                            ? (size_t)car_pairs(shape->steps * shape->batch)
+                            : steps * batch;
     float *panels = take_floats(arrange, (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS,
-                                steps * batch, CAR_PANEL);
+                                panel_rows, CAR_PANEL);
     if (!layer)
         return;
     layer->state_gradient = state_gradient;
@@ -110,12 +129,15 @@ static car_layer *arrange_layer(arranger *arrange, const car_plan *plan,
     float **kept = take_arrays(arrange, plan->kept_count, steps, batch, padded);
     float **mean = take_arrays(arrange, plan->mean_count, steps, batch, 1);
     float *sums = take_floats(arrange, steps, batch, (size_t)plan->gates * padded);
+    float *scratch = take_floats(arrange, (size_t)shape->threads, scratch_floats(plan, shape), 1);
     if (layer) {
         layer->state = state;
         layer->start = start;
         layer->kept = kept;
         layer->mean = mean;
         layer->sums = sums;
+        layer->scratch = scratch;
+        layer->scratch_floats = scratch_floats(plan, shape);
     }
     if (shape->backward)
         take_backward(arrange, plan, shape, layer);

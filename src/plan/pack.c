@@ -8,6 +8,9 @@
  * The transposed copy of a group, for dL/d(operand), has a column for each operand value (padded by parts) and
  * a row for each (block, gate from gate_first on, lane), as the gradients of the sums lie in memory; the rows of
  * gates that the group does not have stay 0. A parameter used in several groups is packed once in each.
+ *
+ * In bf16 a layer runs on a rounded copy: the vectors at the same places, then each group's panels as pairs of rows
+ * (kernels.h); the transposed copy consists of pairs too.
  */
 #include "inside.h"
 #include <string.h>
@@ -27,6 +30,11 @@ static int operand_parts(const car_plan *plan, const car_group *group) {
 
 static int transposed_depth(const car_plan *plan, const car_group *group) {
     return plan->blocks * group->gate_span * CAR_BLOCK;
+}
+
+/* Rows of a panel that holds `depth` of them, as layers read it. */
+static int running_rows(const car_plan *plan, int depth) {
+    return plan->precision == CAR_PRECISION_BF16 ? car_pairs(depth) : depth;
 }
 
 /* Adds count panels of [depth][64] to *floats; false when it grows beyond what block offsets can name. */
@@ -73,13 +81,14 @@ car_status car_plan_lay_out(car_plan *plan, car_error *error) {
         car_arena_allocate(plan->arena, (size_t)cell->parameter_count + 1, sizeof(size_t));
     if (!plan->vector_offset)
         return car_plan_no_memory(error);
-    size_t weights = 0, transposed = 0;
+    size_t weights = 0, running, transposed = 0;
     for (int p = 0; p < cell->parameter_count; p++)
         if (cell->parameters[p].kind != CAR_MATRIX) {
             plan->vector_offset[p] = weights;
             weights += (size_t)plan->padded;
         }
     bool fits = weights < INT32_MAX;
+    running = weights;
     for (int g = 0; g < plan->group_count && fits; g++) {
         car_group *group = &plan->groups[g];
         group->blocks = plan->blocks * group->count;
@@ -87,10 +96,12 @@ car_status car_plan_lay_out(car_plan *plan, car_error *error) {
         group->gate_span = group->gates[group->count - 1] - group->gates[0] + 1;
         group->back_blocks = operand_parts(plan, group) * operand_part_blocks(plan, group);
         group->weights = weights;
+        group->running = running;
         group->transposed = transposed;
-        fits =
-            add_panels(&weights, panels_of(group->blocks), group->depth) &&
-            add_panels(&transposed, panels_of(group->back_blocks), transposed_depth(plan, group));
+        fits = add_panels(&weights, panels_of(group->blocks), group->depth) &&
+               add_panels(&running, panels_of(group->blocks), running_rows(plan, group->depth)) &&
+               add_panels(&transposed, panels_of(group->back_blocks),
+                          running_rows(plan, transposed_depth(plan, group)));
         if (fits)
             CAR_TRY(lay_out_blocks(plan, group, error));
     }
@@ -100,12 +111,17 @@ car_status car_plan_lay_out(car_plan *plan, car_error *error) {
                         "use fewer units",
                         cell->name, plan->units, plan->input.size);
     plan->weight_floats = weights;
+    plan->running_floats = running;
     plan->transposed_floats = transposed;
     return CAR_OK;
 }
 
 size_t car_plan_weight_floats(const car_plan *plan) {
     return plan->weight_floats;
+}
+
+size_t car_plan_running_floats(const car_plan *plan) {
+    return plan->running_floats;
 }
 
 size_t car_plan_transposed_floats(const car_plan *plan) {
@@ -214,6 +230,35 @@ void car_plan_refresh(const car_plan *plan, float *weights) {
     for_copies(plan, weights, copy_to_other);
 }
 
+void car_plan_round(const car_plan *plan, const car_kernels *kernels, const float *weights,
+                    float *running, int member, int members) {
+    size_t vectors = plan->group_count ? plan->groups[0].weights : plan->weight_floats;
+    if (member == 0)
+        memcpy(running, weights, vectors * sizeof(float));
+    for (int g = 0; g < plan->group_count; g++) {
+        const car_group *group = &plan->groups[g];
+        int begin, end;
+        car_team_share(group->blocks, CAR_PANEL_BLOCKS, member, members, &begin, &end);
+        kernels->pack_pairs(weights + group->weights, CAR_PANEL, group->depth,
+                            group->gradient_block, group->blocks, running + group->running, begin,
+                            end);
+    }
+}
+
+/* count rows of 16 units, CAR_PANEL apart -> 16 rows of count values in `panel`; in bf16 8 rows of pairs. */
+static void transpose_units(const car_plan *plan, const car_kernels *kernels, const float *source,
+                            int count, float *panel) {
+    enum { PAIRS = CAR_BLOCK / 2 };
+    float pairs[CAR_BLOCK * PAIRS];
+    if (plan->precision == CAR_PRECISION_F32) {
+        kernels->transpose(source, CAR_PANEL, count, CAR_BLOCK, panel, CAR_PANEL);
+        return;
+    }
+    for (int k = 0; k < count; k++)
+        kernels->round_pairs(source + k * CAR_PANEL, CAR_BLOCK, pairs + k * PAIRS);
+    kernels->transpose(pairs, PAIRS, count, PAIRS, panel, CAR_PANEL);
+}
+
 /* One block of 16 operand values: [count][16 units] of each gate becomes [16 units][count]. */
 static void transpose_block(const car_plan *plan, const car_kernels *kernels,
                             const car_group *group, int column_block, const float *weights,
@@ -225,7 +270,7 @@ static void transpose_block(const car_plan *plan, const car_kernels *kernels,
     int count = part_size - inside < CAR_BLOCK ? part_size - inside : CAR_BLOCK;
     float *panel = transposed + group->transposed +
                    (size_t)(column_block / CAR_PANEL_BLOCKS) *
-                       (size_t)transposed_depth(plan, group) * CAR_PANEL +
+                       (size_t)running_rows(plan, transposed_depth(plan, group)) * CAR_PANEL +
                    (size_t)(column_block % CAR_PANEL_BLOCKS) * CAR_BLOCK;
     for (int unit_block = 0; unit_block < plan->blocks; unit_block++)
         for (int i = 0; i < group->count; i++) {
@@ -233,8 +278,8 @@ static void transpose_block(const car_plan *plan, const car_kernels *kernels,
                 weights + matrix_row(group, i, unit_block * CAR_BLOCK) + (size_t)first * CAR_PANEL;
             int row =
                 (unit_block * group->gate_span + group->gates[i] - group->gate_first) * CAR_BLOCK;
-            kernels->transpose(source, CAR_PANEL, count, CAR_BLOCK, panel + (size_t)row * CAR_PANEL,
-                               CAR_PANEL);
+            transpose_units(plan, kernels, source, count,
+                            panel + (size_t)running_rows(plan, row) * CAR_PANEL);
         }
 }
 

@@ -209,6 +209,7 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
     plan->blocks = car_blocks(units);
     plan->padded = car_padded(units);
     plan->training = options->training;
+    plan->precision = options->precision;
     plan->emitted = options->emitted;
     car_status status = read_overrides(plan, options, error);
     if (status == CAR_OK)

@@ -58,7 +58,8 @@ typedef struct car_emitted_table {
 typedef struct car_plan_options {
     const car_emitted_table
         *emitted;  /* NULL: the interpreter runs everything; borrowed by the plan */
-    bool training; /* keep what the backward pass needs */
+    bool training;           /* keep what the backward pass needs */
+    car_precision precision; /* of the operands of every product, forward and backward */
     int tap_count; /* named values or states to be stored for every step */
     const char *const *taps;
     int override_count;
@@ -92,6 +93,9 @@ void car_plan_explain(const car_plan *plan, car_text *text);
 /* ---- Parameters: one flat float array per plan, packed ------------------------------------------------ */
 
 size_t car_plan_weight_floats(const car_plan *plan); /* a multiple of 16 */
+/* What layers run on: at f32 the packed weights themselves; in bf16 a rounded copy of them, vectors in f32 and
+ * matrices as panels of pairs. */
+size_t car_plan_running_floats(const car_plan *plan);
 size_t
 car_plan_transposed_floats(const car_plan *plan); /* what the backward pass needs beside it */
 /* Logical row-major [n][columns] or [n] <-> its places in `packed` (weights, gradients or moments). */
@@ -102,7 +106,10 @@ int car_plan_columns(const car_plan *plan, int parameter); /* 1 for vectors */
  * after an update copies the first's weights to the second. Without such parameters both do nothing. */
 void car_plan_fold_gradient(const car_plan *plan, float *gradient);
 void car_plan_refresh(const car_plan *plan, float *weights);
-/* Refreshes the transposed copies; the share of one of `members` threads. */
+/* bf16: refreshes the rounded copy; the share of one of `members` threads. */
+void car_plan_round(const car_plan *plan, const car_kernels *kernels, const float *weights,
+                    float *running, int member, int members);
+/* Refreshes the transposed copies, in the plan's precision, from the packed weights; a share of it as well. */
 void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, const float *weights,
                         float *transposed, int member, int members);
 
@@ -147,7 +154,8 @@ size_t car_layer_size(const car_plan *plan, const car_layer_shape *shape);
 car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
                            const car_kernels *kernels, void *memory);
 
-/* Runs `steps` <= capacity steps: input rows [steps][batch] -> output rows; states go on from
+/* `weights` of both calls below: what layers run on (car_plan_running_floats).
+ * Runs `steps` <= capacity steps: input rows [steps][batch] -> output rows; states go on from
  * car_layer_start (see below). Opens its own team of `threads`. */
 void car_layer_forward(car_layer *layer, int steps, const float *input, const float *weights);
 /* The same over rows without padding; input and output rows are those of `rows`, which is borrowed until the next

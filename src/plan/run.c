@@ -53,10 +53,21 @@ static range active_lanes(const car_layer *layer, range lanes, int time) {
                    lanes.end < active ? lanes.end : active};
 }
 
+/* A product in the plan's precision. */
+static void multiply(const car_layer *layer, const car_product *product, int member, range rows,
+                     range blocks) {
+    if (layer->plan->precision == CAR_PRECISION_BF16)
+        layer->kernels->product_bf16(product,
+                                     layer->scratch + (size_t)member * layer->scratch_floats,
+                                     rows.begin, rows.end, blocks.begin, blocks.end);
+    else
+        layer->kernels->product(product, rows.begin, rows.end, blocks.begin, blocks.end);
+}
+
 /* ---- One stage at one time ---------------------------------------------------------------------------- */
 
-static void run_group(const car_layer *layer, const car_group *group, int time, range rows,
-                      range blocks) {
+static void run_group(const car_layer *layer, const car_group *group, int member, int time,
+                      range rows, range blocks) {
     const car_plan *plan = layer->plan;
     car_bound operand = car_layer_bind(layer, group->operand_place);
     bool input = group->operand_place.region == CAR_REGION_INPUT;
@@ -68,19 +79,19 @@ static void run_group(const car_layer *layer, const car_group *group, int time, 
         .parts = parts,
         .part_length = group->depth / parts,
         .part_stride = input ? car_shape_part_stride(plan->input) : 0,
-        .panels = layer->weights + group->weights,
+        .panels = layer->weights + group->running,
         .blocks = group->blocks,
         .block = group->block,
         .initial = layer->weights,
         .c = layer->sums + layer->rows->first[time] * row,
         .c_row_stride = row,
     };
-    layer->kernels->product(&product, rows.begin, rows.end, blocks.begin * group->count,
-                            blocks.end * group->count);
+    multiply(layer, &product, member, rows,
+             (range){blocks.begin * group->count, blocks.end * group->count});
 }
 
-static void run_transposed_group(const car_layer *layer, const car_group *group, int time,
-                                 int parity, range rows, range blocks) {
+static void run_transposed_group(const car_layer *layer, const car_group *group, int member,
+                                 int time, int parity, range rows, range blocks) {
     const car_plan *plan = layer->plan;
     if (group->back_place.region == CAR_REGION_INPUT_GRADIENT && !layer->input_gradient)
         return;
@@ -99,7 +110,7 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
         .c = car_bound_at(&target, time, parity),
         .c_row_stride = target.row_stride,
     };
-    layer->kernels->product(&product, rows.begin, rows.end, blocks.begin, blocks.end);
+    multiply(layer, &product, member, rows, blocks);
 }
 
 static void run_mean(const car_layer *layer, const car_mean *mean, int time, int parity,
@@ -128,27 +139,27 @@ static void run_program(const car_layer *layer, const car_stage *stage, const ca
 }
 
 /* Products and means of stage s of a phase for rows of time step `time` on. */
-static void run_sums(const car_layer *layer, car_phase phase, int s, int time, int parity,
-                     range rows, range blocks) {
+static void run_sums(const car_layer *layer, const share *mine, car_phase phase, int s, int time,
+                     int parity, range rows, range blocks) {
     const car_stage *stage = &layer->plan->stages[phase][s];
     bool back = phase >= CAR_PHASE_BACK_LOOP;
     for (int g = 0; g < stage->group_count; g++) {
         const car_group *group = &layer->plan->groups[stage->groups[g]];
         if (back) {
             bool all = phase == CAR_PHASE_BACK_AFTER;
-            run_transposed_group(layer, group, time, parity, rows,
+            run_transposed_group(layer, group, mine->member, time, parity, rows,
                                  all ? (range){0, group->back_blocks} : blocks);
         } else {
-            run_group(layer, group, time, rows, blocks);
+            run_group(layer, group, mine->member, time, rows, blocks);
         }
     }
     for (int m = 0; m < stage->mean_count; m++)
         run_mean(layer, &stage->means[m], time, parity, rows);
 }
 
-static void run_stage(const car_layer *layer, car_phase phase, int s, int time, int parity,
-                      range rows, range blocks) {
-    run_sums(layer, phase, s, time, parity, rows, blocks);
+static void run_stage(const car_layer *layer, const share *mine, car_phase phase, int s, int time,
+                      int parity, range rows, range blocks) {
+    run_sums(layer, mine, phase, s, time, parity, rows, blocks);
     run_program(layer, &layer->plan->stages[phase][s], layer->slots[phase][s], time, parity, rows,
                 blocks);
 }
@@ -167,7 +178,7 @@ static void run_before(const car_layer *layer, const share *mine, int first, int
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BEFORE]; s++) {
         if (s > 0 && needs_others(layer, CAR_PHASE_BEFORE, s))
             car_team_barrier(mine->team, mine->member);
-        run_stage(layer, CAR_PHASE_BEFORE, s, first, 0, cut, mine->blocks);
+        run_stage(layer, mine, CAR_PHASE_BEFORE, s, first, 0, cut, mine->blocks);
     }
     if (!layer->by_units)
         car_team_barrier(mine->team, mine->member);
@@ -180,7 +191,7 @@ static void run_forward_step(const car_layer *layer, const share *mine, int time
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_LOOP]; s++) {
         if (needs_others(layer, CAR_PHASE_LOOP, s))
             car_team_barrier(mine->team, mine->member);
-        run_stage(layer, CAR_PHASE_LOOP, s, time, 0, lanes, mine->blocks);
+        run_stage(layer, mine, CAR_PHASE_LOOP, s, time, 0, lanes, mine->blocks);
     }
 }
 
@@ -244,7 +255,7 @@ static void run_back_loop(const car_layer *layer, const share *mine) {
         for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_LOOP]; s++) {
             if (needs_others(layer, CAR_PHASE_BACK_LOOP, s))
                 car_team_barrier(mine->team, mine->member);
-            run_stage(layer, CAR_PHASE_BACK_LOOP, s, time, done & 1, lanes, mine->blocks);
+            run_stage(layer, mine, CAR_PHASE_BACK_LOOP, s, time, done & 1, lanes, mine->blocks);
         }
     }
     car_team_barrier(mine->team, mine->member);
@@ -284,7 +295,7 @@ static void run_back_after(const car_layer *layer, const share *mine) {
     range rows = {0, car_rows_count(layer->rows)}, blocks = {0, layer->plan->blocks};
     car_team_share(rows.end, 1, mine->member, mine->members, &rows.begin, &rows.end);
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_AFTER]; s++) {
-        run_sums(layer, CAR_PHASE_BACK_AFTER, s, 0, 0, rows, blocks);
+        run_sums(layer, mine, CAR_PHASE_BACK_AFTER, s, 0, 0, rows, blocks);
         run_after_program(layer, s, rows);
     }
     car_team_barrier(mine->team, mine->member);
@@ -375,12 +386,14 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
     int64_t row = (int64_t)layer->plan->gates * layer->plan->padded;
     range packed, blocks, depth = {0, group->depth};
     bool by_rows = group->blocks < 2 * CAR_PANEL_BLOCKS * mine->members;
+    bool pairs = layer->plan->precision == CAR_PRECISION_BF16;
+    car_pack *pack = pairs ? layer->kernels->pack_pairs : layer->kernels->pack_rows;
     car_team_share(group->blocks, CAR_PANEL_BLOCKS, mine->member, mine->members, &packed.begin,
                    &packed.end);
     blocks = packed;
     if (packed.begin < packed.end)
-        layer->kernels->pack_rows(layer->sums, row, rows, group->block, group->blocks,
-                                  layer->gradient_panels, packed.begin, packed.end);
+        pack(layer->sums, row, rows, group->block, group->blocks, layer->gradient_panels,
+             packed.begin, packed.end);
     transpose_operand(layer, group, mine);
     car_team_barrier(mine->team, mine->member);
     if (by_rows) {
@@ -399,7 +412,7 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
         .c_row_stride = CAR_PANEL,
     };
     if (blocks.begin < blocks.end && depth.begin < depth.end)
-        layer->kernels->product(&product, depth.begin, depth.end, blocks.begin, blocks.end);
+        multiply(layer, &product, mine->member, depth, blocks);
     car_team_barrier(mine->team, mine->member);
 }
 
