@@ -11,7 +11,7 @@
 enum { MOST_SIZE = 1 << 16 };
 
 typedef struct bench_call {
-    const char *grid;
+    const char *grid, *precision;
     cli_list cells;
     int64_t threads, batch, steps, input, hidden, layers, classes;
     double seconds;
@@ -36,10 +36,10 @@ static void add_rates(car_text *text, const char *name, car_bench_rate rate, con
     car_text_format(text, "%-10s %9.1f %11.1f  %s\n", name, rate.one * 1e-9, rate.all * 1e-9, unit);
 }
 
-static void add_machine(car_text *text, const car_bench_machine *machine) {
-    car_text_format(text, "%s%scpu level %s, %d thread%s\n\n", machine->processor,
+static void add_machine(car_text *text, const car_bench_machine *machine, bool bf16) {
+    car_text_format(text, "%s%scpu level %s, %d thread%s%s\n\n", machine->processor,
                     machine->processor[0] ? ", " : "", machine->kernels->name, machine->threads,
-                    machine->threads == 1 ? "" : "s");
+                    machine->threads == 1 ? "" : "s", bf16 ? ", products in bf16" : "");
     car_text_format(text, "%-10s %9s %11s\n", "peak", "one core", "all threads");
     add_rates(text, "fma f32", machine->fma, "GFLOP/s");
     if (machine->dot.one > 0)
@@ -151,8 +151,10 @@ static int print_json(bench_call *call) {
     car_text_start(&text, NULL);
     car_text_format(&text, "{\"version\": \"%s\", \"processor\": ", car_version());
     car_text_json_string(&text, machine->processor, strlen(machine->processor));
-    car_text_format(&text, ", \"cpu_level\": \"%s\", \"threads\": %d,\n \"peak\": {\"fma\": ",
-                    machine->kernels->name, machine->threads);
+    car_text_format(
+        &text,
+        ", \"cpu_level\": \"%s\", \"precision\": \"%s\", \"threads\": %d,\n \"peak\": {\"fma\": ",
+        machine->kernels->name, call->precision, machine->threads);
     json_rate(&text, machine->fma);
     car_text_format(&text, ", \"dot\": ");
     json_rate(&text, machine->dot);
@@ -247,11 +249,12 @@ static int run(bench_call *call) {
     car_error error = {0};
     car_text text;
     if (car_bench_machine_measure((int)call->threads, call->seconds / 20, &call->machine, &error) !=
-        CAR_OK)
+            CAR_OK ||
+        car_precision_read(call->precision, &call->machine.precision, &error) != CAR_OK)
         return cli_fail(&error);
     car_text_start(&text, NULL);
     if (!call->json)
-        add_machine(&text, &call->machine);
+        add_machine(&text, &call->machine, call->machine.precision == CAR_PRECISION_BF16);
     int code = print_now(&text);
     for (int kind = 0; kind < CAR_BENCH_KINDS && code == 0; kind++) {
         const char *name = car_bench_kind_name((car_bench_kind)kind);
@@ -277,7 +280,8 @@ static int check(const bench_call *call, const cli_verb *verb) {
 }
 
 int cli_bench(int argc, char **argv) {
-    bench_call call = {.grid = "all", .batch = 1, .steps = 1, .layers = 1, .seconds = 1};
+    bench_call call = {
+        .grid = "all", .precision = "f32", .batch = 1, .steps = 1, .layers = 1, .seconds = 1};
     cli_option options[] = {
         {.kind = CLI_HEADING, .help = "Options"},
         {.name = "grid",
@@ -292,6 +296,12 @@ int cli_bench(int argc, char **argv) {
          .argument = "NAME|FILE",
          .help = "a cell of the zoo, or yours; may be repeated",
          .default_text = "lstm, gru, rnn"},
+        {.name = "precision",
+         .kind = CLI_CHOICE,
+         .value = &call.precision,
+         .choices = "f32|bf16",
+         .argument = "NAME",
+         .help = "of matrix products: f32 or bf16"},
         {.name = "threads",
          .kind = CLI_INT,
          .value = &call.threads,

@@ -112,9 +112,11 @@ static void make_printable(car_text *text) {
 }
 
 static void model_text(car_text *text, const car_model *model) {
-    car_text_format(text, "net         %s\ninput       %d\noutput      %d\nparameters  %lld\n",
+    car_text_format(text,
+                    "net         %s\ninput       %d\noutput      %d\nparameters  %lld\n"
+                    "precision   %s\n",
                     car_model_net(model), car_model_input_size(model), car_model_output_size(model),
-                    (long long)car_model_parameter_count(model));
+                    (long long)car_model_parameter_count(model), car_model_precision(model));
     for (int i = 0; i < model->net->cell_count; i++)
         car_text_format(text, "cell        %s, fingerprint %s\n",
                         car_cell_name(model->net->cells[i]),
@@ -135,10 +137,11 @@ static void model_json(car_text *text, const car_model *model) {
     const char *net = car_model_net(model);
     car_text_format(text, "{\"net\": ");
     car_text_json_string(text, net, strlen(net));
-    car_text_format(
-        text, ", \"input_size\": %d, \"output_size\": %d, \"parameters\": %lld,\n \"cells\": [",
-        car_model_input_size(model), car_model_output_size(model),
-        (long long)car_model_parameter_count(model));
+    car_text_format(text,
+                    ", \"input_size\": %d, \"output_size\": %d, \"parameters\": %lld, "
+                    "\"precision\": \"%s\",\n \"cells\": [",
+                    car_model_input_size(model), car_model_output_size(model),
+                    (long long)car_model_parameter_count(model), car_model_precision(model));
     for (int i = 0; i < model->net->cell_count; i++) {
         const char *name = car_cell_name(model->net->cells[i]);
         car_text_format(text, "%s{\"name\": ", i ? ", " : "");

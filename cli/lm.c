@@ -424,14 +424,17 @@ static void eval_result(const car_lm_score *score, car_level level, bool json, c
 }
 
 static car_status eval_files(const cli_arguments *arguments, int lanes, int threads,
-                             car_lm_score *score, car_level *level, car_error *error) {
+                             const char *precision, car_lm_score *score, car_level *level,
+                             car_error *error) {
     car_lm lm = {0};
     car_corpus corpus = {0};
     car_tokens tokens = {0};
     CAR_TRY(car_lm_load(arguments->operands[0], NULL, &lm, error));
     *level = lm.vocabulary->level;
-    car_status status = car_corpus_read(arguments->operands + 1, arguments->count - 1, *level, NULL,
-                                        &corpus, error);
+    car_status status = precision ? car_lm_convert(&lm, precision, error) : CAR_OK;
+    if (status == CAR_OK)
+        status = car_corpus_read(arguments->operands + 1, arguments->count - 1, *level, NULL,
+                                 &corpus, error);
     if (status == CAR_OK)
         status = car_vocabulary_encode(lm.vocabulary, corpus.data, corpus.length, true, NULL,
                                        &tokens, error);
@@ -445,6 +448,7 @@ static car_status eval_files(const cli_arguments *arguments, int lanes, int thre
 
 static int eval(int argc, char **argv) {
     int64_t lanes = 1, threads = 0;
+    const char *precision = NULL;
     bool json = false;
     cli_option options[] = {
         {.name = "lanes",
@@ -462,6 +466,13 @@ static int eval(int argc, char **argv) {
          .argument = "N",
          .help = "the result does not depend on it",
          .default_text = "all processors"},
+        {.name = "precision",
+         .kind = CLI_CHOICE,
+         .value = &precision,
+         .choices = "f32|bf16",
+         .argument = "NAME",
+         .help = "of matrix products: f32 or bf16",
+         .default_text = "the model's"},
         {.name = "json", .kind = CLI_FLAG, .value = &json, .help = "the result as JSON"}};
     const cli_verb verb = {
         .name = "lm eval",
@@ -483,8 +494,8 @@ static int eval(int argc, char **argv) {
     car_error error = {0};
     car_lm_score score;
     car_level level;
-    if (eval_files(&arguments, (int)lanes, car_thread_count((int)threads), &score, &level,
-                   &error) == CAR_OK) {
+    if (eval_files(&arguments, (int)lanes, car_thread_count((int)threads), precision, &score,
+                   &level, &error) == CAR_OK) {
         car_text text;
         car_text_start(&text, NULL);
         eval_result(&score, level, json, &text);

@@ -17,6 +17,19 @@ static inline void require(car_status status, const car_error *error) {
         fail_msg("%s (line %d, column %d)", error->message, error->line, error->column);
 }
 
+/* What make_model makes; NULL: f32. Tests run in bf16 too between these two. */
+static const char *model_precision;
+static inline int in_bf16(void **state) {
+    (void)state;
+    model_precision = "bf16";
+    return 0;
+}
+static inline int in_f32(void **state) {
+    (void)state;
+    model_precision = NULL;
+    return 0;
+}
+
 static inline car_model *make_model(const char *text, int input_size, int output_size,
                                     const char *init) {
     car_error error = {0};
@@ -24,7 +37,8 @@ static inline car_model *make_model(const char *text, int input_size, int output
     car_model *model;
     require(car_net_parse(text, NULL, 0, NULL, &net, &error), &error);
     const car_model_options options = {
-        .input_size = input_size, .output_size = output_size, .seed = 7, .init = init};
+        .input_size = input_size, .output_size = output_size, .seed = 7, .init = init,
+        .precision = model_precision};
     require(car_model_create(net, &options, NULL, &model, &error), &error);
     car_net_free(net);
     return model;

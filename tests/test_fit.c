@@ -523,6 +523,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fit_resumes), /* forks: before any thread is started */
         cmocka_unit_test(test_resume_is_exact),
+        cmocka_unit_test_setup_teardown(test_resume_is_exact, in_bf16, in_f32),
         cmocka_unit_test(test_checkpoint_is_a_model_file),
         cmocka_unit_test(test_wrong_checkpoints_are_refused),
         cmocka_unit_test(test_damaged_checkpoints_are_refused),

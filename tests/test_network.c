@@ -387,6 +387,10 @@ static void check_same(const car_model *a, const car_model *b) {
     assert_int_equal(a->weight_floats, b->weight_floats);
     assert_memory_equal(a->weights, b->weights, a->weight_floats * sizeof(float));
     assert_int_equal(car_model_parameter_count(a), car_model_parameter_count(b));
+    assert_string_equal(car_model_precision(a), car_model_precision(b));
+    assert_int_equal(a->rounded_floats, b->rounded_floats);
+    if (a->rounded)
+        assert_memory_equal(a->rounded, b->rounded, a->rounded_floats * sizeof(float));
 }
 
 static void test_round_trip(void **state) {
@@ -417,6 +421,28 @@ static void test_round_trip(void **state) {
         car_model_free(model);
         unlink(path);
     }
+}
+
+/* Converted there and back the weights are the same: they are kept in f32. */
+static void test_convert(void **state) {
+    (void)state;
+    car_error error = {0};
+    car_model *model = make_model("embed 20 | gru 33 bi | lstm 40 | softmax", 21, 130, NULL);
+    car_model *half, *back;
+    require(car_model_set_metadata(model, "note", "kept", &error), &error);
+    require(car_model_convert(model, "bf16", NULL, &half, &error), &error);
+    assert_string_equal(car_model_precision(half), "bf16");
+    assert_string_equal(car_model_metadata(half, "note"), "kept");
+    assert_null(model->rounded);
+    assert_non_null(half->rounded);
+    assert_true(half->rounded_floats < model->weight_floats);
+    require(car_model_convert(half, "f32", NULL, &back, &error), &error);
+    check_same(model, back);
+    car_model_free(back);
+    assert_int_equal(car_model_convert(model, "f16", NULL, &back, &error), CAR_USAGE);
+    assert_non_null(strstr(error.message, "'f16'"));
+    car_model_free(half);
+    car_model_free(model);
 }
 
 static void test_tensor_names(void **state) {
@@ -849,16 +875,29 @@ static void test_session_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),         cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_layers),           cmocka_unit_test(test_own_cells),
-        cmocka_unit_test(test_model_refusals),   cmocka_unit_test(test_uniform),
-        cmocka_unit_test(test_init_by_index),    cmocka_unit_test(test_schemes),
-        cmocka_unit_test(test_precedence),       cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_metadata),         cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_tensor_names),     cmocka_unit_test(test_changed_files),
-        cmocka_unit_test(test_damaged_files),    cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_streaming),        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_own_cells),
+        cmocka_unit_test(test_model_refusals),
+        cmocka_unit_test(test_uniform),
+        cmocka_unit_test(test_init_by_index),
+        cmocka_unit_test(test_schemes),
+        cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_tensor_names),
+        cmocka_unit_test(test_changed_files),
+        cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_streaming),
+        cmocka_unit_test(test_state),
         cmocka_unit_test(test_session_refusals),
+        cmocka_unit_test(test_convert),
+        cmocka_unit_test_setup_teardown(test_round_trip, in_bf16, in_f32),
+        cmocka_unit_test_setup_teardown(test_memory, in_bf16, in_f32),
+        cmocka_unit_test_setup_teardown(test_streaming, in_bf16, in_f32),
     };
     return cmocka_run_group_tests_name("network", tests, NULL, NULL);
 }

@@ -725,10 +725,18 @@ static void test_padding(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference),         cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_threads),           cmocka_unit_test(test_evaluation),
-        cmocka_unit_test(test_dropout_in_pieces), cmocka_unit_test(test_gradient_adds),
-        cmocka_unit_test(test_targets),           cmocka_unit_test(test_padding),
+        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_evaluation),
+        cmocka_unit_test(test_dropout_in_pieces),
+        cmocka_unit_test(test_gradient_adds),
+        cmocka_unit_test_setup_teardown(test_threads, in_bf16, in_f32),
+        cmocka_unit_test_setup_teardown(test_evaluation, in_bf16, in_f32),
+        cmocka_unit_test_setup_teardown(test_dropout_in_pieces, in_bf16, in_f32),
+        cmocka_unit_test_setup_teardown(test_padding, in_bf16, in_f32),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_padding),
     };
     return cmocka_run_group_tests_name("network_gradient", tests, NULL, NULL);
 }

@@ -28,11 +28,25 @@ static inline void assert_near(double value, double expected, double tolerance) 
         fail_msg("%.17g is not within %g of %.17g", value, tolerance, expected);
 }
 
+/* What make_model makes; NULL: f32. Tests run in bf16 too between these two. */
+static const char *model_precision;
+static inline int in_bf16(void **state) {
+    (void)state;
+    model_precision = "bf16";
+    return 0;
+}
+static inline int in_f32(void **state) {
+    (void)state;
+    model_precision = NULL;
+    return 0;
+}
+
 static inline car_model *make_model(const char *text, const car_cell *const *cells, int cell_count,
                                     int inputs, int outputs) {
     car_net *net;
     car_model *model;
-    car_model_options options = {.input_size = inputs, .output_size = outputs, .seed = 5};
+    car_model_options options = {.input_size = inputs, .output_size = outputs, .seed = 5,
+                                 .precision = model_precision};
     ok(car_net_parse(text, cells, cell_count, NULL, &net, fault));
     ok(car_model_create(net, &options, NULL, &model, fault));
     car_net_free(net);

@@ -47,6 +47,7 @@ typedef struct car_bench_machine {
     char processor[64]; /* as the CPU names itself; "" where it does not */
     const car_kernels *kernels;
     int threads;
+    car_precision precision; /* what nets and products are measured in; the caller's to set, f32 before */
     car_bench_rate fma; /* FLOP/s, float32 (multiply and add at baseline) */
     car_bench_rate dot; /* FLOP/s, bf16 products summed in float32; 0: the CPU has no such instruction */
     car_bench_memory memory[CAR_BENCH_MEMORIES];
@@ -57,6 +58,9 @@ car_status car_bench_machine_measure(int threads, double seconds, car_bench_mach
                                      car_error *error) CAR_CHECK_RESULT;
 /* Least seconds in which one core, or all threads together, each its part, can read `bytes` again and again. */
 double car_bench_read_seconds(const car_bench_machine *machine, bool one, double bytes);
+/* The FLOP/s that bound products in the machine's precision, and the bytes of an element of their weights. */
+double car_bench_peak(const car_bench_machine *machine, bool one);
+double car_bench_element_bytes(const car_bench_machine *machine);
 
 /* ---- grid.c ------------------------------------------------------------------------------------------- */
 

@@ -238,6 +238,16 @@ car_status car_bench_machine_measure(int threads, double seconds, car_bench_mach
     return CAR_OK;
 }
 
+double car_bench_peak(const car_bench_machine *machine, bool one) {
+    bool dot = machine->precision == CAR_PRECISION_BF16 && machine->dot.one > 0;
+    const car_bench_rate *rate = dot ? &machine->dot : &machine->fma;
+    return one ? rate->one : rate->all;
+}
+
+double car_bench_element_bytes(const car_bench_machine *machine) {
+    return machine->precision == CAR_PRECISION_BF16 ? 2 : 4;
+}
+
 double car_bench_read_seconds(const car_bench_machine *machine, bool one, double bytes) {
     const int threads = one ? 1 : machine->threads;
     int k = 0;

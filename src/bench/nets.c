@@ -11,7 +11,7 @@
  *
  *   FLOP       forward 2 (m_x + m_h) R; weight gradients as much; input gradients 2 m_h R, and 2 m_x R but in the first
  *              layer of a net that reads values
- *   roofline   sum over the parts of max(FLOP / peak, 4 m_h T / bandwidth of what holds them), where only the
+ *   roofline   sum over the parts of max(FLOP / peak, 4 m_h T / bandwidth of what holds them; 2 in bf16), where only the
  *              products within the loop, forward and backward, read their weights once a step; elementwise maths is free
  */
 #include "bench.h"
@@ -55,7 +55,7 @@ static car_status train(void *context, car_error *error) {
     CAR_TRY(forward(bench, error));
     memcpy(car_stack_top_gradient(bench->stack), bench->top, bench->top_floats * sizeof(float));
     car_stack_backward(bench->stack, bench->input, bench->gradient);
-    car_model_transpose(bench->model, bench->threads);
+    car_model_refresh(bench->model, bench->threads);
     return CAR_OK;
 }
 
@@ -92,7 +92,8 @@ static float *numbers(size_t count) {
     return x;
 }
 
-static car_status make_model(net_bench *bench, const car_cell *cell, int input, car_error *error) {
+static car_status make_model(net_bench *bench, const car_bench_machine *machine,
+                             const car_cell *cell, int input, car_error *error) {
     const car_bench_shape *shape = bench->shape;
     char text[CAR_NET_TEXT_LIMIT / 64], embed[32] = "";
     if (shape->classes)
@@ -102,7 +103,8 @@ static car_status make_model(net_bench *bench, const car_cell *cell, int input, 
              shape->classes ? "softmax" : "linear");
     const car_model_options options = {.input_size = shape->classes ? shape->classes : input,
                                        .output_size = shape->classes ? shape->classes : 1,
-                                       .seed = 1};
+                                       .seed = 1,
+                                       .precision = car_precision_name(machine->precision)};
     car_net *net = NULL;
     CAR_TRY(car_net_parse(text, &cell, 1, NULL, &net, error));
     car_status status = car_model_create(net, &options, NULL, &bench->model, error);
@@ -179,12 +181,13 @@ static void release(net_bench *bench) {
 
 /* ---- Its cost ------------------------------------------------------------------------------------------ */
 
-/* Adds a part that is run `times`: its FLOP, and the bytes of weights that it reads each time. */
+/* Adds a part that is run `times`: its FLOP, and the elements of weights that it reads each time. */
 static void add_part(const car_bench_machine *machine, bool one, double times, double flop,
-                     double bytes, car_bench_result *result) {
-    double compute = flop / (one ? machine->fma.one : machine->fma.all);
+                     double elements, car_bench_result *result) {
+    double compute = flop / car_bench_peak(machine, one);
+    double read = car_bench_read_seconds(machine, one, elements * car_bench_element_bytes(machine));
     result->flop += times * flop;
-    result->roofline += times * fmax(compute, car_bench_read_seconds(machine, one, bytes));
+    result->roofline += times * fmax(compute, read);
 }
 
 static void add_costs(const car_bench_machine *machine, const net_bench *bench,
@@ -205,17 +208,17 @@ static void add_costs(const car_bench_machine *machine, const net_bench *bench,
         if (one)
             continue;
         add_part(machine, false, 1, 2 * before * rows, 0, result);
-        add_part(machine, false, steps, 2 * loop * lanes, 4 * loop, result);
+        add_part(machine, false, steps, 2 * loop * lanes, loop, result);
         if (!back)
             continue;
-        add_part(machine, false, steps, 2 * loop * lanes, 4 * loop, result);
+        add_part(machine, false, steps, 2 * loop * lanes, loop, result);
         add_part(machine, false, 1, 2 * (before + loop) * rows, 0, result);
         if (gradient_below)
             add_part(machine, false, 1, 2 * before * rows, 0, result);
         gradient_below = true;
     }
     if (one)
-        add_part(machine, true, 1, 2 * all * lanes, 4 * all, result);
+        add_part(machine, true, 1, 2 * all * lanes, all, result);
     if (shape->classes)
         add_part(machine, false, 3, 2.0 * shape->classes * bench->model->head_depth * rows, 0,
                  result);
@@ -249,7 +252,7 @@ car_status car_bench_net(const car_bench_machine *machine, const car_cell *cell,
     int input = cell->input_is_hidden ? shape->units : shape->input;
     net_bench bench = {.shape = shape, .threads = machine->threads};
     *result = (car_bench_result){.input = input};
-    car_status status = make_model(&bench, cell, input, error);
+    car_status status = make_model(&bench, machine, cell, input, error);
     if (status == CAR_OK && shape->kind == CAR_BENCH_STREAMING)
         status = make_session(&bench, input, error);
     else if (status == CAR_OK && shape->classes)

@@ -1,7 +1,7 @@
 /*
  * products.c: one packed product on one core.
  *
- * In:  rows M, depth K, columns N. Out: its time, 2 M N K FLOP, and the roofline max(FLOP / peak, 4 N K / bandwidth): its
+ * In:  rows M, depth K, columns N. Out: its time, 2 M N K FLOP, and the roofline max(FLOP / peak, 4 N K / bandwidth; 2 N K in bf16): its
  * weights are read once, from the smallest cache that holds them, or from memory.
  */
 #include "bench.h"
@@ -13,6 +13,8 @@ static const double LEAST_FLOP = 4e6;
 typedef struct product_bench {
     const car_kernels *kernels;
     car_product product;
+    car_precision precision;
+    float *scratch; /* of bf16 */
     int rows, repeats;
 } product_bench;
 
@@ -20,7 +22,11 @@ static car_status run(void *context, car_error *error) {
     const product_bench *bench = context;
     (void)error;
     for (int k = 0; k < bench->repeats; k++)
-        bench->kernels->product(&bench->product, 0, bench->rows, 0, bench->product.blocks);
+        if (bench->precision == CAR_PRECISION_BF16)
+            bench->kernels->product_bf16(&bench->product, bench->scratch, 0, bench->rows, 0,
+                                         bench->product.blocks);
+        else
+            bench->kernels->product(&bench->product, 0, bench->rows, 0, bench->product.blocks);
     return CAR_OK;
 }
 
@@ -39,6 +45,8 @@ car_status car_bench_product(const car_bench_machine *machine, const car_bench_s
     size_t b = car_layout_add(&layout, panels * CAR_PANEL * depth, sizeof(float));
     size_t c = car_layout_add(&layout, (size_t)shape->batch * columns, sizeof(float));
     size_t block = car_layout_add(&layout, (size_t)blocks, sizeof(car_product_block));
+    size_t scratch =
+        car_layout_add(&layout, car_product_scratch(shape->batch, shape->input), sizeof(float));
     char *memory = layout.overflow ? NULL : car_allocate(NULL, layout.size, 1);
     if (!memory)
         return car_fail(error, CAR_MEMORY, "bench: out of memory; take a smaller shape");
@@ -61,6 +69,8 @@ car_status car_bench_product(const car_bench_machine *machine, const car_bench_s
                     .block = at,
                     .c = (float *)(void *)(memory + c),
                     .c_row_stride = (int64_t)columns},
+        .precision = machine->precision,
+        .scratch = (float *)(void *)(memory + scratch),
         .rows = shape->batch,
         .repeats = result->flop < LEAST_FLOP ? (int)ceil(LEAST_FLOP / result->flop) : 1};
     car_bench_times times;
@@ -68,7 +78,8 @@ car_status car_bench_product(const car_bench_machine *machine, const car_bench_s
     car_release(NULL, memory);
     result->seconds = status == CAR_OK ? times.median / bench.repeats : 0;
     result->roofline =
-        fmax(result->flop / machine->fma.one,
-             car_bench_read_seconds(machine, true, 4.0 * shape->units * shape->input));
+        fmax(result->flop / car_bench_peak(machine, true),
+             car_bench_read_seconds(
+                 machine, true, car_bench_element_bytes(machine) * shape->units * shape->input));
     return status;
 }

@@ -28,6 +28,23 @@ static int chunk_rows(const car_model *model, int rows) {
     return chunk < rows ? chunk : rows;
 }
 
+static bool in_pairs(const car_model *model) {
+    return model->precision == CAR_PRECISION_BF16;
+}
+
+/* Floats of scratch that a thread's products in bf16 need, whole cache lines. */
+static size_t rounding_floats(const car_head *head) {
+    const int depth = head->model->head_depth, chunk = head->chunk;
+    const size_t sizes[] = {car_product_scratch(chunk, depth),
+                            head->backward ? car_product_scratch(chunk, head->model->output_size)
+                                           : 0,
+                            head->backward ? car_product_scratch(depth, chunk) : 0};
+    size_t most = 0;
+    for (int i = 0; i < 3 && in_pairs(head->model); i++)
+        most = sizes[i] > most ? sizes[i] : most;
+    return (most + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
+}
+
 static void fill_blocks(const car_head *head) {
     for (int b = 0; b < head->output_padded / CAR_BLOCK; b++) {
         int32_t panel = b / CAR_PANEL_BLOCKS * head->model->head_depth * CAR_PANEL;
@@ -56,12 +73,16 @@ void car_head_lay(car_head *head, const car_model *model, int rows, int threads,
     head->classes = car_layout_take(layout, base, (size_t)rows, 1, sizeof(int32_t));
     head->row_loss = car_layout_take(layout, base, (size_t)rows, 1, sizeof(float));
     head->scratch = car_layout_take(layout, base, (size_t)threads, outputs, sizeof(float));
+    head->rounding_floats = rounding_floats(head);
+    head->rounding =
+        car_layout_take(layout, base, (size_t)threads, head->rounding_floats, sizeof(float));
     if (backward) {
         head->gradient_blocks = car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
         head->input_blocks = car_layout_take(layout, base, (size_t)head->depth_padded / CAR_BLOCK,
                                              1, sizeof(car_product_block));
-        head->packed_gradient =
-            car_layout_take(layout, base, panels * chunk, CAR_PANEL, sizeof(float));
+        head->packed_gradient = car_layout_take(
+            layout, base, panels * (in_pairs(model) ? (size_t)car_pairs(head->chunk) : chunk),
+            CAR_PANEL, sizeof(float));
         head->input_transposed = car_layout_take(layout, base, depth, chunk, sizeof(float));
     }
     if (base)
@@ -97,6 +118,19 @@ static bool shares_rows(const head_share *share) {
     return share->pass->head->output_padded < 4 * CAR_PANEL * share->members;
 }
 
+/* A product in the model's precision. */
+static void multiply(const head_share *share, const car_product *product, int row_begin,
+                     int row_end, int block_begin, int block_end) {
+    const car_head *head = share->pass->head;
+    const car_kernels *kernels = head->model->kernels;
+    if (in_pairs(head->model))
+        kernels->product_bf16(product,
+                              head->rounding + (size_t)share->member * head->rounding_floats,
+                              row_begin, row_end, block_begin, block_end);
+    else
+        kernels->product(product, row_begin, row_end, block_begin, block_end);
+}
+
 static void make_logits(const head_share *share) {
     const car_head *head = share->pass->head;
     const car_model *model = head->model;
@@ -105,16 +139,16 @@ static void make_logits(const head_share *share) {
                                  .a_row_stride = head->depth_padded,
                                  .parts = 1,
                                  .part_length = model->head_depth,
-                                 .panels = model->weights + model->head_weights,
+                                 .panels = car_model_running_head(model),
                                  .blocks = head->output_padded / CAR_BLOCK,
                                  .block = head->output_blocks,
                                  .initial = model->weights + model->head_bias,
                                  .c = head->logits,
                                  .c_row_stride = head->output_padded};
     if (shares_rows(share))
-        model->kernels->product(&product, share->row_begin, share->row_end, 0, product.blocks);
+        multiply(share, &product, share->row_begin, share->row_end, 0, product.blocks);
     else
-        model->kernels->product(&product, 0, share->rows, share->block_begin, share->block_end);
+        multiply(share, &product, 0, share->rows, share->block_begin, share->block_end);
 }
 
 /* The caller's row of a row of the chunk. */
@@ -201,7 +235,7 @@ static void make_input_gradient(const head_share *share) {
                                  .c = share->pass->input_gradient +
                                       (size_t)share->first * (size_t)head->depth_padded,
                                  .c_row_stride = head->depth_padded};
-    model->kernels->product(&product, share->row_begin, share->row_end, 0, product.blocks);
+    multiply(share, &product, share->row_begin, share->row_end, 0, product.blocks);
 }
 
 /* The chunk's input [rows][depth] -> [depth][rows]; a share of the depth. */
@@ -220,8 +254,9 @@ static void make_weight_gradient(const head_share *share) {
     const car_model *model = head->model;
     const car_kernels *kernels = model->kernels;
     int blocks = head->output_padded / CAR_BLOCK, begin, end;
-    kernels->pack_rows(head->logits, head->output_padded, share->rows, head->output_blocks, blocks,
-                       head->packed_gradient, share->block_begin, share->block_end);
+    car_pack *pack = in_pairs(model) ? kernels->pack_pairs : kernels->pack_rows;
+    pack(head->logits, head->output_padded, share->rows, head->output_blocks, blocks,
+         head->packed_gradient, share->block_begin, share->block_end);
     const car_vector_slot rows = {head->logits, head->output_padded, CAR_BLOCK};
     kernels->column_sum(rows, share->rows, share->block_begin, share->block_end,
                         share->pass->gradient + model->head_bias, false);
@@ -235,12 +270,12 @@ static void make_weight_gradient(const head_share *share) {
                                  .c = share->pass->gradient + model->head_weights,
                                  .c_row_stride = CAR_PANEL};
     if (!shares_rows(share)) {
-        kernels->product(&product, 0, model->head_depth, share->block_begin, share->block_end);
+        multiply(share, &product, 0, model->head_depth, share->block_begin, share->block_end);
         return;
     }
     car_team_barrier(share->team, share->member);
     car_team_share(model->head_depth, 1, share->member, share->members, &begin, &end);
-    kernels->product(&product, begin, end, 0, blocks);
+    multiply(share, &product, begin, end, 0, blocks);
 }
 
 /* ---- The pass ----------------------------------------------------------------------------------------- */

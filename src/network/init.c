@@ -330,7 +330,7 @@ static car_status fill_model(car_model *model, const init_request *request, uint
     for (int i = 0; i < model->tensor_count; i++)
         if (model->tensors[i].role != CAR_TENSOR_CELL)
             CAR_TRY(fill_own(model, request, seed, i, values, error));
-    car_model_transpose(model, 1);
+    car_model_refresh(model, 1);
     return CAR_OK;
 }
 

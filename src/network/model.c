@@ -9,6 +9,9 @@
  * gradients use the same offsets. The transposed copies for the backward pass are a second array, which only
  * the models of trainers have: what a layer's plan asks for, then the head as panels of 64 of its inputs, each
  * [output_size][64].
+ *
+ * In bf16 these weights stay the masters; layers and head run on a third array, their copy rounded to bf16, and
+ * the transposed copies are in bf16 too. Both are made anew after every change of the weights.
  */
 #include "network.h"
 #include <string.h>
@@ -20,6 +23,23 @@ static car_status no_memory(car_error *error) {
 static car_status too_large(car_error *error) {
     return car_fail(error, CAR_USAGE,
                     "model: more weights than can be addressed; use smaller layers");
+}
+
+/* ---- Precision ---------------------------------------------------------------------------------------- */
+
+static const char *const precision_names[CAR_PRECISIONS] = {"f32", "bf16"};
+
+const char *car_precision_name(car_precision precision) {
+    return precision_names[precision];
+}
+
+car_status car_precision_read(const char *text, car_precision *precision, car_error *error) {
+    for (int i = 0; i < CAR_PRECISIONS; i++)
+        if (strcmp(text ? text : "f32", precision_names[i]) == 0) {
+            *precision = (car_precision)i;
+            return CAR_OK;
+        }
+    return car_fail(error, CAR_USAGE, "no precision '%.32s'; choose f32 or bf16", text);
 }
 
 /* ---- Outline ------------------------------------------------------------------------------------------ */
@@ -87,8 +107,9 @@ static car_status make_plans(car_model *model, int index, car_error *error) {
     car_model_layer *made = &model->layers[index];
     const car_shape input = {made->size.input, 1};
     const car_emitted_table *emitted = car_emitted_of(model->kernels->level);
-    const car_plan_options run = {.emitted = emitted, .training = false};
-    const car_plan_options train = {.emitted = emitted, .training = true};
+    const car_plan_options run = {.emitted = emitted, .precision = model->precision};
+    const car_plan_options train = {
+        .emitted = emitted, .training = true, .precision = model->precision};
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &run, model->allocator,
                             &made->plan, error));
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &train, model->allocator,
@@ -107,9 +128,17 @@ static size_t add_floats(car_layout *layout, size_t floats) {
     return car_layout_add(layout, floats, sizeof(float)) / sizeof(float);
 }
 
+/* Rows of a panel that holds `depth` of them, as it is run on. */
+static size_t running_rows(const car_model *model, int depth) {
+    return (size_t)(model->precision == CAR_PRECISION_BF16 ? car_pairs(depth) : depth);
+}
+
+static size_t panels_of(int columns) {
+    return ((size_t)columns + CAR_PANEL - 1) / CAR_PANEL;
+}
+
 static size_t head_panel_floats(const car_model *model) {
-    size_t panels = ((size_t)model->output_size + CAR_PANEL - 1) / CAR_PANEL;
-    return panels * (size_t)model->head_depth * CAR_PANEL;
+    return panels_of(model->output_size) * (size_t)model->head_depth * CAR_PANEL;
 }
 
 static void lay_weights(car_model *model, car_layout *layout) {
@@ -134,9 +163,20 @@ static void lay_transposed(car_model *model, car_layout *layout) {
             layer->transposed[direction] =
                 add_floats(layout, car_plan_transposed_floats(layer->training_plan));
     }
-    size_t panels = ((size_t)model->head_depth + CAR_PANEL - 1) / CAR_PANEL;
-    model->head_transposed = add_floats(layout, panels * (size_t)model->output_size * CAR_PANEL);
+    model->head_transposed = add_floats(
+        layout, panels_of(model->head_depth) * running_rows(model, model->output_size) * CAR_PANEL);
     model->transposed_floats = layout->size / sizeof(float);
+}
+
+static void lay_rounded(car_model *model, car_layout *layout) {
+    for (int i = 0; i < model->net->layer_count; i++) {
+        car_model_layer *layer = &model->layers[i];
+        for (int direction = 0; layer->plan && direction < layer->directions; direction++)
+            layer->running[direction] = add_floats(layout, car_plan_running_floats(layer->plan));
+    }
+    model->head_running = add_floats(
+        layout, panels_of(model->output_size) * running_rows(model, model->head_depth) * CAR_PANEL);
+    model->rounded_floats = layout->size / sizeof(float);
 }
 
 car_status car_model_prepare(car_model *model, car_error *error) {
@@ -146,13 +186,17 @@ car_status car_model_prepare(car_model *model, car_error *error) {
     /* Places within the head's gradient are int32 (car_product_block). */
     if (head_panel_floats(model) > INT32_MAX)
         return too_large(error);
-    car_layout weights = {0}, transposed = {0};
+    car_layout weights = {0}, transposed = {0}, rounded = {0};
     lay_weights(model, &weights);
     lay_transposed(model, &transposed);
-    if (weights.overflow || transposed.overflow)
+    lay_rounded(model, &rounded);
+    if (weights.overflow || transposed.overflow || rounded.overflow)
         return too_large(error);
     model->weights = car_allocate(model->allocator, model->weight_floats, sizeof(float));
-    return model->weights ? CAR_OK : no_memory(error);
+    if (model->precision != CAR_PRECISION_F32)
+        model->rounded = car_allocate(model->allocator, model->rounded_floats, sizeof(float));
+    bool complete = model->weights && (model->rounded || model->precision == CAR_PRECISION_F32);
+    return complete ? CAR_OK : no_memory(error);
 }
 
 void car_model_free(car_model *model) {
@@ -169,6 +213,7 @@ void car_model_free(car_model *model) {
     car_release(model->allocator, model->metadata);
     car_release(model->allocator, model->weights);
     car_release(model->allocator, model->transposed);
+    car_release(model->allocator, model->rounded);
     car_net_free(model->net);
     car_arena_free(model->arena);
 }
@@ -186,10 +231,13 @@ car_status car_model_create(const car_net *net, const car_model_options *options
                             const car_allocator *allocator, car_model **model, car_error *error) {
     car_net *own;
     *model = NULL;
+    car_precision precision = CAR_PRECISION_F32;
+    CAR_TRY(car_precision_read(options->precision, &precision, error));
     CAR_TRY(copy_net(net, allocator, &own, error));
     car_model *made;
     CAR_TRY(
         car_model_outline(own, options->input_size, options->output_size, allocator, &made, error));
+    made->precision = precision;
     car_status status = car_model_prepare(made, error);
     if (status == CAR_OK)
         status = car_model_initialize(made, options, error);
@@ -206,17 +254,18 @@ static car_status copy_contents(const car_model *model, car_model *copy, car_err
     for (int i = 0; i < model->metadata_count; i++)
         CAR_TRY(
             car_model_set_metadata(copy, model->metadata[i].key, model->metadata[i].value, error));
-    return car_model_prepare_training(copy, error);
+    return CAR_OK;
 }
 
-car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
-                          car_error *error) {
+static car_status copy_model(const car_model *model, car_precision precision,
+                             const car_allocator *allocator, car_model **copy, car_error *error) {
     car_net *net;
     *copy = NULL;
     CAR_TRY(copy_net(model->net, allocator, &net, error));
     car_model *made;
     CAR_TRY(car_model_outline(net, model->input_size, model->output_size, allocator, &made, error));
     made->kernels = model->kernels;
+    made->precision = precision;
     car_status status = copy_contents(model, made, error);
     if (status == CAR_OK)
         *copy = made;
@@ -225,48 +274,118 @@ car_status car_model_copy(const car_model *model, const car_allocator *allocator
     return status;
 }
 
-/* ---- Transposed copies -------------------------------------------------------------------------------- */
+car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
+                          car_error *error) {
+    CAR_TRY(copy_model(model, model->precision, allocator, copy, error));
+    car_status status = car_model_prepare_training(*copy, error);
+    if (status != CAR_OK) {
+        car_model_free(*copy);
+        *copy = NULL;
+    }
+    return status;
+}
 
-static void refresh(car_model *model) {
+car_status car_model_convert(const car_model *model, const char *precision,
+                             const car_allocator *allocator, car_model **copy, car_error *error) {
+    car_precision wanted = CAR_PRECISION_F32;
+    *copy = NULL;
+    CAR_TRY(car_precision_read(precision, &wanted, error));
+    CAR_TRY(copy_model(model, wanted, allocator, copy, error));
+    car_model_refresh(*copy, 1);
+    return CAR_OK;
+}
+
+/* ---- Copies that follow the weights ------------------------------------------------------------------- */
+
+const float *car_model_running(const car_model *model, int layer, int direction) {
+    const car_model_layer *place = &model->layers[layer];
+    return model->rounded ? model->rounded + place->running[direction]
+                          : model->weights + place->weights[direction];
+}
+
+const float *car_model_running_head(const car_model *model) {
+    return model->rounded ? model->rounded + model->head_running
+                          : model->weights + model->head_weights;
+}
+
+/* Parameters that are packed twice agree again. */
+static void unite(car_model *model) {
     for (int i = 0; i < model->net->layer_count; i++)
         for (int d = 0; model->layers[i].plan && d < model->layers[i].directions; d++)
             car_plan_refresh(model->layers[i].plan, model->weights + model->layers[i].weights[d]);
 }
 
+/* [rows][columns] of a panel -> [columns][rows] of another; in bf16 [pairs of columns][rows]. */
+static void transpose_panel(const car_model *model, const float *panel, int rows, int columns,
+                            float *target) {
+    enum { PAIRS = CAR_PANEL / 2 };
+    float pairs[CAR_PANEL * PAIRS];
+    if (model->precision == CAR_PRECISION_F32) {
+        model->kernels->transpose(panel, CAR_PANEL, rows, columns, target, CAR_PANEL);
+        return;
+    }
+    for (int k = 0; k < rows; k++)
+        model->kernels->round_pairs(panel + k * CAR_PANEL, columns, pairs + k * PAIRS);
+    model->kernels->transpose(pairs, PAIRS, rows, car_pairs(columns), target, CAR_PANEL);
+}
+
 /* The head's panels of 64 outputs -> panels of 64 inputs, by panels of outputs. */
 static void transpose_head(const car_model *model, int member, int members) {
     int depth = model->head_depth, outputs = model->output_size, begin, end;
+    size_t panel_rows = running_rows(model, outputs);
     car_team_share(outputs, CAR_PANEL, member, members, &begin, &end);
     for (int output = begin; output < end; output += CAR_PANEL) {
         const float *panel = model->weights + model->head_weights + (size_t)output * (size_t)depth;
         int columns = outputs - output < CAR_PANEL ? outputs - output : CAR_PANEL;
         for (int k = 0; k < depth; k += CAR_PANEL) {
             int rows = depth - k < CAR_PANEL ? depth - k : CAR_PANEL;
-            float *target = model->transposed + model->head_transposed +
-                            (size_t)k * (size_t)outputs + (size_t)output * CAR_PANEL;
-            model->kernels->transpose(panel + (size_t)k * CAR_PANEL, CAR_PANEL, rows, columns,
-                                      target, CAR_PANEL);
+            transpose_panel(model, panel + (size_t)k * CAR_PANEL, rows, columns,
+                            model->transposed + model->head_transposed + (size_t)k * panel_rows +
+                                running_rows(model, output) * CAR_PANEL);
         }
     }
 }
 
-static void transpose_task(void *argument, car_team *team, int member, int members) {
-    (void)team;
-    const car_model *model = argument;
-    for (int i = 0; i < model->net->layer_count; i++) {
-        const car_model_layer *layer = &model->layers[i];
-        for (int d = 0; layer->training_plan && d < layer->directions; d++)
-            car_plan_transpose(layer->training_plan, model->kernels,
-                               model->weights + layer->weights[d],
-                               model->transposed + layer->transposed[d], member, members);
-    }
-    transpose_head(model, member, members);
+static void round_head(const car_model *model, int member, int members) {
+    static const car_product_block blocks[CAR_PANEL_BLOCKS] = {
+        {0, 0}, {CAR_BLOCK, 0}, {2 * CAR_BLOCK, 0}, {3 * CAR_BLOCK, 0}};
+    int depth = model->head_depth, begin, end;
+    car_team_share(model->output_size, CAR_PANEL, member, members, &begin, &end);
+    for (int output = begin; output < end; output += CAR_PANEL)
+        model->kernels->pack_pairs(
+            model->weights + model->head_weights + (size_t)output * (size_t)depth, CAR_PANEL, depth,
+            blocks, CAR_PANEL_BLOCKS,
+            model->rounded + model->head_running + (size_t)output * running_rows(model, depth), 0,
+            CAR_PANEL_BLOCKS);
 }
 
-void car_model_transpose(car_model *model, int threads) {
-    refresh(model);
+static void refresh_layer(const car_model *model, const car_model_layer *layer, int direction,
+                          int member, int members) {
+    const float *weights = model->weights + layer->weights[direction];
+    if (model->rounded)
+        car_plan_round(layer->plan, model->kernels, weights,
+                       model->rounded + layer->running[direction], member, members);
     if (model->transposed)
-        car_team_run(threads, transpose_task, model);
+        car_plan_transpose(layer->training_plan, model->kernels, weights,
+                           model->transposed + layer->transposed[direction], member, members);
+}
+
+static void refresh_task(void *argument, car_team *team, int member, int members) {
+    (void)team;
+    const car_model *model = argument;
+    for (int i = 0; i < model->net->layer_count; i++)
+        for (int d = 0; model->layers[i].plan && d < model->layers[i].directions; d++)
+            refresh_layer(model, &model->layers[i], d, member, members);
+    if (model->rounded)
+        round_head(model, member, members);
+    if (model->transposed)
+        transpose_head(model, member, members);
+}
+
+void car_model_refresh(car_model *model, int threads) {
+    unite(model);
+    if (model->rounded || model->transposed)
+        car_team_run(threads, refresh_task, model);
 }
 
 car_status car_model_prepare_training(car_model *model, car_error *error) {
@@ -274,11 +393,15 @@ car_status car_model_prepare_training(car_model *model, car_error *error) {
         model->transposed = car_allocate(model->allocator, model->transposed_floats, sizeof(float));
     if (!model->transposed)
         return no_memory(error);
-    car_model_transpose(model, 1);
+    car_model_refresh(model, 1);
     return CAR_OK;
 }
 
 /* ---- What the outside asks ---------------------------------------------------------------------------- */
+
+const char *car_model_precision(const car_model *model) {
+    return car_precision_name(model->precision);
+}
 
 const char *car_model_net(const car_model *model) {
     return model->net->text;
@@ -362,7 +485,7 @@ static car_status append_metadata(car_model *model, const char *key, char *value
 
 bool car_model_is_own_key(const char *key) {
     static const char *const own[] = {"carousel.format", "carousel.net", "carousel.input_size",
-                                      "carousel.output_size"};
+                                      "carousel.output_size", "carousel.precision"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(key, own[i]) == 0)
             return true;

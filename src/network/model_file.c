@@ -3,7 +3,8 @@
  *
  * Out: tensors under the names of tensors.c, F32, row-major; metadata carousel.format ("1"), carousel.net,
  * carousel.cell.NAME (the text of every cell, so that the file needs nothing else), carousel.input_size,
- * carousel.output_size, and the caller's strings under their own keys.
+ * carousel.output_size, carousel.precision (when it is not f32: the weights are f32 masters all the same), and the
+ * caller's strings under their own keys.
  * In:  any file. The container has checked its form; here the net is parsed without touching other files, the
  * tensors it asks for are listed and held against the file's (missing, surplus, dtype, shape), and only then is
  * memory for weights taken: every size is that of a tensor in the file by then.
@@ -49,6 +50,9 @@ static car_status add_metadata(const car_model *model, car_container_builder *bu
     CAR_TRY(add_cells(model, builder, error));
     CAR_TRY(add_number(builder, "carousel.input_size", model->input_size, error));
     CAR_TRY(add_number(builder, "carousel.output_size", model->output_size, error));
+    if (model->precision != CAR_PRECISION_F32)
+        CAR_TRY(car_container_builder_metadata(builder, "carousel.precision",
+                                               car_precision_name(model->precision), error));
     for (int i = 0; i < model->metadata_count; i++)
         CAR_TRY(car_container_builder_metadata(builder, model->metadata[i].key,
                                                model->metadata[i].value, error));
@@ -193,6 +197,9 @@ static car_status read_outline(model_reader *reader, car_model **model) {
     if (status != CAR_OK)
         return blame_file(reader, status, &inner);
     status = car_model_outline(net, input_size, output_size, reader->allocator, model, &inner);
+    if (status == CAR_OK)
+        status = car_precision_read(car_container_metadata(reader->container, "carousel.precision"),
+                                    &(*model)->precision, &inner);
     return status == CAR_OK ? CAR_OK : blame_file(reader, status, &inner);
 }
 
@@ -304,7 +311,7 @@ static car_status read_values(const model_reader *reader, car_model *model) {
     for (int i = 0; i < model->tensor_count; i++)
         if (model->tensors[i].role == CAR_TENSOR_CELL)
             CAR_TRY(read_zero_blocks(reader, model, i));
-    car_model_transpose(model, 1);
+    car_model_refresh(model, 1);
     return CAR_OK;
 }
 

@@ -81,6 +81,7 @@ typedef struct car_model_layer {
     car_layer_sizes size;
     int directions;                   /* 1, or 2 of a `bi` layer */
     size_t weights[2], transposed[2]; /* forward direction, reverse direction */
+    size_t running[2];                /* bf16: in model->rounded */
     size_t weight_floats;             /* of one direction, or of the embedding (0 when tied) */
 } car_model_layer;
 
@@ -91,14 +92,17 @@ struct car_model {
     struct car_net *net;
     int input_size, output_size;
     int head_depth;          /* values that the head's product sums over: the last layer's output */
+    car_precision precision; /* of the operands of all products; weights, bias and embedding stay f32 */
     car_model_layer *layers; /* [net->layer_count] */
     size_t head_weights;     /* panels of 64 outputs, each [head_depth][64] */
     size_t head_bias;        /* [padded output_size] */
-    size_t head_transposed;  /* panels of 64 of the head_depth, each [output_size][64] */
-    size_t weight_floats, transposed_floats;
+    size_t head_transposed;  /* panels of 64 of the head_depth, each [output_size][64]; bf16: of pairs */
+    size_t head_running;     /* bf16: in `rounded`, panels of 64 outputs, each [pairs of head_depth][64] */
+    size_t weight_floats, transposed_floats, rounded_floats;
     float *weights; /* [weight_floats], packed, 64-byte aligned */
     float *
         transposed; /* [transposed_floats], for the backward pass; NULL in a model that is only run */
+    float *rounded; /* [rounded_floats]: bf16: what layers and head run on; NULL at f32 */
     int tensor_count;
     struct car_tensor_place *tensors; /* tensors.c */
     int metadata_count;
@@ -110,15 +114,22 @@ struct car_model {
 car_status car_model_outline(car_net *net, int input_size, int output_size,
                              const car_allocator *allocator, car_model **model,
                              car_error *error) CAR_CHECK_RESULT;
+/* "f32", "bf16"; NULL is "f32". CAR_USAGE for another text. To be set on an outline. */
+car_status car_precision_read(const char *text, car_precision *precision,
+                              car_error *error) CAR_CHECK_RESULT;
+const char *car_precision_name(car_precision precision);
 car_status car_model_prepare(car_model *model, car_error *error) CAR_CHECK_RESULT;
 /* Adds `transposed`, which a stack with backward needs. */
 car_status car_model_prepare_training(car_model *model, car_error *error) CAR_CHECK_RESULT;
 /* A copy with weights and metadata of its own and the transposed copies that the backward pass needs. */
 car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
                           car_error *error) CAR_CHECK_RESULT;
-/* To be called after every change of weights, before a backward pass: makes parameters that are packed twice
- * agree, and refreshes model->transposed (when it is there). */
-void car_model_transpose(car_model *model, int threads);
+/* To be called after every change of weights: makes parameters that are packed twice agree, and refreshes the rounded
+ * and the transposed copies (where they are there). */
+void car_model_refresh(car_model *model, int threads);
+/* What the layer's plan and the head run on: the weights, or the rounded copy. */
+const float *car_model_running(const car_model *model, int layer, int direction);
+const float *car_model_running_head(const car_model *model);
 
 /* Keys that the library writes itself; callers may not set them. */
 bool car_model_is_own_key(const char *key);
@@ -251,6 +262,8 @@ typedef struct car_head {
     int32_t *classes;                   /* [rows] targets of softmax */
     float *row_loss;                    /* [rows] */
     float *scratch;                     /* [threads][output_padded] */
+    float *rounding;                    /* bf16: [threads][rounding_floats] for product_bf16 */
+    size_t rounding_floats;
     float *packed_gradient;             /* panels of the logits' gradient, each [chunk][64] */
     float *input_transposed;            /* [head_depth][chunk] */
 } car_head;

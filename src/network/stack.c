@@ -421,7 +421,7 @@ static void drop(const car_stack *stack, const forward_call *call, int index, co
 static void forward_direction(const car_stack *stack, int index, int direction) {
     const stack_layer *layer = &stack->layers[index];
     car_layer_forward_rows(layer->direction[direction], &stack->rows, layer->input,
-                           stack->model->weights + stack->model->layers[index].weights[direction]);
+                           car_model_running(stack->model, index, direction));
 }
 
 typedef struct forward_pair {
@@ -597,7 +597,7 @@ static void backward_direction(const car_stack *stack, int index, int direction,
     const stack_layer *layer = &stack->layers[index];
     float *own = gradient + place->weights[direction];
     car_layer_backward(layer->direction[direction], layer->input,
-                       model->weights + place->weights[direction],
+                       car_model_running(model, index, direction),
                        model->transposed + place->transposed[direction], output_gradient,
                        input_gradient, own, false);
     car_plan_fold_gradient(place->training_plan, own);

@@ -58,6 +58,14 @@ void car_lm_free(car_lm *lm) {
     *lm = (car_lm){0};
 }
 
+car_status car_lm_convert(car_lm *lm, const char *precision, car_error *error) {
+    car_model *converted;
+    CAR_TRY(car_model_convert(lm->model, precision, lm->allocator, &converted, error));
+    car_model_free(lm->model);
+    lm->model = converted;
+    return CAR_OK;
+}
+
 /* -log softmax(outputs)[target] */
 static double nats_of(const float *outputs, int count, int target) {
     float largest = outputs[0];

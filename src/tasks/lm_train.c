@@ -142,7 +142,8 @@ static car_status new_model(const car_lm_options *options, int symbols,
                                .output_size = symbols,
                                .seed = (uint64_t)options->seed,
                                .init = options->init,
-                               .bias_init = options->bias_init};
+                               .bias_init = options->bias_init,
+                               .precision = options->precision};
     car_status status = car_model_create(net, &sizes, allocator, model, error);
     car_net_free(net);
     return status;
@@ -343,8 +344,10 @@ car_status car_lm_train(const car_lm_options *options, const car_lm_data *data,
     car_status status = CAR_OK;
     if (!load)
         status = new_model(options, data->vocabulary->count, allocator, &made, error);
+    else if (strcmp(options->precision, car_model_precision(load)) != 0)
+        status = car_model_convert(load, options->precision, allocator, &made, error);
     if (status == CAR_OK)
-        status = new_trainer(options, load ? load : made, allocator, &run.trainer, error);
+        status = new_trainer(options, made ? made : load, allocator, &run.trainer, error);
     car_model_free(made);
     if (status == CAR_OK)
         status = go(&run, data, error);

@@ -137,6 +137,8 @@ typedef struct car_lm {
 car_status car_lm_load(const char *path, const car_allocator *allocator, car_lm *lm,
                        car_error *error) CAR_CHECK_RESULT;
 void car_lm_free(car_lm *lm); /* a zeroed one is legal */
+/* Lets it run in another precision (car_model_convert). */
+car_status car_lm_convert(car_lm *lm, const char *precision, car_error *error) CAR_CHECK_RESULT;
 
 /* Nets that cannot be language models: CAR_USAGE with the reason. */
 car_status car_lm_check_net(const struct car_net *net, car_error *error) CAR_CHECK_RESULT;

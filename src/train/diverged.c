@@ -103,8 +103,10 @@ static bool tap_layers(replay *again) {
             if (is_computed(&net->cell->graph, node))
                 names[again->name_counts[i]++] = net->cell->graph.names[node];
         const car_plan *plain = model->layers[i].training_plan;
-        car_plan_options options = {
-            .training = true, .tap_count = again->name_counts[i], .taps = names};
+        car_plan_options options = {.training = true,
+                                    .precision = model->precision,
+                                    .tap_count = again->name_counts[i],
+                                    .taps = names};
         if (car_plan_create(net->cell, car_plan_input(plain), car_plan_units(plain), &options,
                             again->trainer->allocator, &again->plans[i], NULL) != CAR_OK)
             return false;

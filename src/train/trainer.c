@@ -430,7 +430,7 @@ static car_status update_weights(car_trainer *trainer, float rate, car_step_resu
         apply_update(trainer, rate, scale);
     else
         CAR_TRY(try_update(trainer, rate, scale, error));
-    car_model_transpose(trainer->model, trainer->threads);
+    car_model_refresh(trainer->model, trainer->threads);
     return CAR_OK;
 }
 
