@@ -189,8 +189,8 @@ typedef struct car_kernels {
      * column's block + column%16] for k < rows and blocks [block_begin,block_end) of `block` (c is the
      * offset). Used for the weight gradient, whose right operand is the gradient of the preactivations. */
     car_pack *pack_rows;
-    /* The same product in bf16: panels of pairs; a is rounded to the nearest bf16 (ties to even, NaN stays NaN),
-     * c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats of the caller's. */
+    /* The same product in bf16: packed panels of pairs, a_depth_stride 1. a is rounded to the nearest bf16 (ties to
+     * even, NaN stays NaN); c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats. */
     void (*product_bf16)(const car_product *product, float *scratch, int row_begin, int row_end,
                          int block_begin, int block_end);
     /* pack_rows to panels of pairs. */

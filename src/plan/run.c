@@ -329,7 +329,7 @@ static void transpose_operand(const car_layer *layer, const car_group *group, co
 static bool is_read_in_place(const car_layer *layer, const car_group *group) {
     const car_plan *plan = layer->plan;
     bool parts = group->operand_place.region == CAR_REGION_INPUT && plan->input.parts > 1;
-    return group->gate_span == group->count && !parts &&
+    return plan->precision == CAR_PRECISION_F32 && group->gate_span == group->count && !parts &&
            plan->gates * plan->padded <= MOST_IN_PLACE;
 }
 
