@@ -84,6 +84,24 @@ def test_every_cell_trains():
         expect(evaluate()["nats_per_token"] < 20, name)
 
 
+def test_bf16():
+    train(updates=300, options=["--precision", "bf16"])
+    half = evaluate()["nats_per_token"]
+    expect(half < 2.0, f"nothing was learned: {half}")
+    expect(json.loads(ok("info", "m.safetensors", "--json").out)["precision"] == "bf16", "info")
+    matches(r"(?m)^precision +bf16$", ok("info", "m.safetensors").out, "info")
+    full = json.loads(ok("lm", "eval", "m.safetensors", "a.txt", "--json", "--precision", "f32").out)["nats_per_token"]
+    expect(full != half and abs(full - half) < 0.02, f"f32 {full}, bf16 {half}")
+    train(updates=150, output="b.safetensors", options=["--precision", "bf16", "--schedule", "constant"])
+    train(updates=300, output="c.safetensors", options=["--precision", "bf16", "--schedule", "constant"])
+    ok("lm", "train", "--resume", "b.safetensors.last", "--updates", "300")
+    expect(evaluate("b.safetensors")["nats_per_token"] == evaluate("c.safetensors")["nats_per_token"],
+           "resumed differs from uninterrupted")
+    ok("lm", "train", "a.txt", "--load", "m.safetensors", "-o", "d.safetensors", *PACE, "--updates", "5")
+    expect(json.loads(ok("info", "d.safetensors", "--json").out)["precision"] == "f32", "--load takes --precision")
+    refused(2, "--precision", "lm", "train", "a.txt", "-o", "e.safetensors", "--precision", "f16")
+
+
 def test_own_cell():
     write("mine.cell", "cell mine(x) -> h\nstate h\nk = sigmoid(W@x + U@h + b)\nh' = k*h + (1 - k)*tanh(V@x)\n")
     train(options=["--cell", "mine.cell"])
