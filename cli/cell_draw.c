@@ -29,17 +29,6 @@ static draw_format format_of(const char *name) {
     return ends_in(name, ".png") ? DRAW_PNG : ends_in(name, ".pdf") ? DRAW_PDF : DRAW_UNKNOWN;
 }
 
-static car_status write_file(const char *path, const car_text *text, car_error *error) {
-    car_file_writer *writer;
-    CAR_TRY(car_file_writer_open(path, NULL, &writer, error));
-    car_status status = car_file_writer_write(writer, text->data, text->length, error);
-    if (status != CAR_OK) {
-        car_file_writer_abandon(writer);
-        return status;
-    }
-    return car_file_writer_commit(writer, error);
-}
-
 /* The picture of one cell to the output. */
 static car_status write_picture(const draw_call *call, const car_cell *cell,
                                 const car_picture_options *options, car_error *error) {
@@ -56,7 +45,7 @@ static car_status write_picture(const draw_call *call, const car_cell *cell,
     if (status == CAR_OK && !strcmp(call->output, "-"))
         fwrite(text.data, 1, text.length, stdout);
     else if (status == CAR_OK)
-        status = write_file(call->output, &text, error);
+        status = cli_write_file(call->output, &text, error);
     car_text_free(&text);
     car_scene_free(&scene);
     return status;

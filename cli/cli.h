@@ -6,6 +6,7 @@
  *   info.c     a model file, or this machine           config.c    resolved options as JSON
  *   lm*.c      train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
+ *   inspect.c  gates and memory of a model
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
  * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in
@@ -133,6 +134,8 @@ void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Writes a text to stdout and releases it; CAR_MEMORY (said) if it had failed. Returns the exit
  * code. */
 int cli_print(car_text *text);
+/* A whole file at once: it is there complete or not at all. CAR_IO. */
+car_status cli_write_file(const char *path, const car_text *text, car_error *error) CAR_CHECK_RESULT;
 /* Flushes stdout; false when nothing more can be written (disk full, reader gone): stop then, and
  * return. */
 bool cli_flush(void);
@@ -177,6 +180,7 @@ int cli_cell_draw(int argc, char **argv);
 
 int cli_cell(int argc, char **argv);
 int cli_info(int argc, char **argv);
+int cli_inspect(int argc, char **argv);
 int cli_lm(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_bench(int argc, char **argv);

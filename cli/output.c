@@ -55,6 +55,17 @@ int cli_print(car_text *text) {
     return code;
 }
 
+car_status cli_write_file(const char *path, const car_text *text, car_error *error) {
+    car_file_writer *writer;
+    CAR_TRY(car_file_writer_open(path, NULL, &writer, error));
+    car_status status = car_file_writer_write(writer, text->data, text->length, error);
+    if (status != CAR_OK) {
+        car_file_writer_abandon(writer);
+        return status;
+    }
+    return car_file_writer_commit(writer, error);
+}
+
 bool cli_flush(void) {
     return fflush(stdout) == 0 && !ferror(stdout);
 }

@@ -337,12 +337,116 @@ static void test_readings_refused(void **state) {
     assert_refused("embed 8 | lstm 8 | softmax", 1, 11, CAR_DATA);
 }
 
+/* ---- Surveys ------------------------------------------------------------------------------------------- */
+
+static void check_layer(const car_layer_survey *layer, int memories) {
+    assert_int_equal(layer->memory_count, memories);
+    for (int g = 0; g < layer->gate_count; g++) {
+        const car_gate_survey *gate = &layer->gates[g];
+        double shares = 0, mean = 0;
+        for (int bin = 0; bin < CAR_SURVEY_BINS; bin++)
+            shares += gate->shares[bin];
+        for (int unit = 0; unit < layer->units; unit++)
+            mean += gate->unit_mean[unit] / layer->units;
+        assert_true(fabs(shares - 1) < 1e-9);
+        assert_true(fabs(mean - gate->mean) < 1e-9);
+    }
+    for (int m = 0; m < memories; m++)
+        for (int unit = 0; unit < layer->units; unit++)
+            assert_true(layer->memories[m].half_life[unit] > 0);
+}
+
+static void survey_net(const char *net, int gates, int memories) {
+    const int32_t ids[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    car_model *model = make_model(net);
+    car_arena *arena = car_arena_create(NULL);
+    car_survey survey;
+    assert_int_equal(car_model_survey(model, ids, 10, arena, &survey, NULL), CAR_OK);
+    assert_int_equal(survey.layer_count, 1);
+    assert_int_equal(survey.steps, 10);
+    assert_int_equal(survey.layers[0].gate_count, gates);
+    check_layer(&survey.layers[0], memories);
+    car_arena_free(arena);
+    car_model_free(model);
+}
+
+static void test_survey_of_cells(void **state) {
+    (void)state;
+    survey_net("embed 7 | lstm 5 | softmax", 3, 1);
+    survey_net("embed 7 | gru 17 | softmax", 2, 1);
+    survey_net("embed 7 | cifg 5 | softmax", 2, 1);
+    survey_net("embed 7 | mgu 5 | softmax", 1, 1);
+    survey_net("embed 7 | slstm 5 | softmax", 3, 2);
+    survey_net("embed 7 | rnn 5 | softmax", 0, 0);
+}
+
+/* A gate that is g at every step has the half-life ln 2 / -ln g, and a belt without a factor none. */
+static void test_half_life(void **state) {
+    (void)state;
+    static const char keep[] = "cell keep(x) -> h\nstate h, c\ng = sigmoid(0*(W@x) + bg)\n"
+                               "h' = g*h + (1 - g)*tanh(V@x)\nc' = c + h'\ninit bg = 3\n";
+    const int32_t ids[] = {1, 2, 3};
+    const double gate = 1 / (1 + exp(-3.0));
+    car_cell *cell = compile(keep, "keep.cell");
+    const car_cell *cells[] = {cell};
+    car_net *net;
+    car_model *model;
+    car_error error = {0};
+    car_survey survey;
+    car_arena *arena = car_arena_create(NULL);
+    const car_model_options options = {.input_size = 11, .output_size = 11, .seed = 3};
+    if (car_net_parse("embed 4 | keep 6 | softmax", cells, 1, NULL, &net, &error) != CAR_OK ||
+        car_model_create(net, &options, NULL, &model, &error) != CAR_OK ||
+        car_model_survey(model, ids, 3, arena, &survey, &error) != CAR_OK)
+        fail_msg("%s", error.message);
+    const car_layer_survey *layer = &survey.layers[0];
+    assert_int_equal(layer->memory_count, 2);
+    for (int m = 0; m < 2; m++) {
+        double expected = strcmp(layer->memories[m].name, "h") ? INFINITY : log(2) / -log(gate);
+        for (int unit = 0; unit < 6; unit++)
+            assert_true(layer->memories[m].half_life[unit] == expected ||
+                        fabs(layer->memories[m].half_life[unit] / expected - 1) < 1e-4);
+    }
+    assert_true(fabs(layer->gates[0].mean - gate) < 1e-5);
+    assert_true(layer->gates[0].open == 1 && layer->gates[0].closed == 0);
+    car_model_free(model);
+    car_net_free(net);
+    car_cell_free(cell);
+    car_arena_free(arena);
+}
+
+static void test_survey_page(void **state) {
+    (void)state;
+    const int32_t ids[] = {1, 2, 3};
+    car_model *model = make_model("embed 7 | gru 9 | lstm 5 | softmax");
+    car_arena *arena = car_arena_create(NULL);
+    car_survey survey;
+    assert_int_equal(car_model_survey(model, ids, 3, arena, &survey, NULL), CAR_OK);
+    for (int chinese = 0; chinese < 2; chinese++) {
+        const car_survey_words words = {"<model>", "a & b", chinese};
+        car_text html;
+        car_text_start(&html, NULL);
+        assert_int_equal(car_survey_page(&survey, &survey, &words, NULL, &html, NULL), CAR_OK);
+        assert_non_null(strstr(html.data, chinese ? "lang=\"zh-CN\"" : "lang=\"en\""));
+        assert_non_null(strstr(html.data, "&lt;model&gt;"));
+        assert_non_null(strstr(html.data, "a &amp; b"));
+        assert_non_null(strstr(html.data, chinese ? "第 3 层" : "Layer 3: lstm"));
+        assert_null(strstr(html.data, "<model>"));
+        assert_null(strstr(html.data, "nan"));
+        car_text_free(&html);
+    }
+    car_arena_free(arena);
+    car_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wires_of_the_zoo), cmocka_unit_test(test_wires_of_awkward_cells),
         cmocka_unit_test(test_labels),           cmocka_unit_test(test_belts),
         cmocka_unit_test(test_picture),          cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_readings),         cmocka_unit_test(test_readings_refused),
+        cmocka_unit_test(test_survey_of_cells),  cmocka_unit_test(test_half_life),
+        cmocka_unit_test(test_survey_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ static int add_part(car_figure *figure, car_part_kind kind) {
     if (figure->count >= CAR_PART_LIMIT)
         return -1;
     car_part *part = &figure->parts[figure->count];
-    *part = (car_part){.kind = kind, .state = -1, .belt = -1};
+    *part = (car_part){.kind = kind, .state = -1, .node = -1, .belt = -1};
     part->feeds = car_arena_allocate(figure->arena, CAR_FEED_LIMIT, sizeof *part->feeds);
     return part->feeds ? figure->count++ : -1;
 }
@@ -414,6 +414,7 @@ static int part_for(car_figure *figure, int node) {
     if (number < 0)
         return -1;
     car_part *part = &figure->parts[number];
+    part->node = node;
     if (here->op > CAR_OP_VECTOR)
         part->name = figure->cell->graph.names[node];
     for (int g = 0; g < figure->cell->gate_count; g++)

@@ -33,6 +33,7 @@ typedef struct car_feed {
 typedef struct car_part {
     car_part_kind kind;
     int state;                     /* STATE, NEXT */
+    int node;                      /* of the graph, whose value it makes; -1: none */
     const char *name;              /* of the equation; NULL */
     char label[CAR_LABEL_LIMIT];   /* σ, ×, 1−, tanh, ... */
     char inner[CAR_LABEL_LIMIT];   /* LAYER, FUNCTION: what comes before the function: "norm" */

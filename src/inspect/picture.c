@@ -372,7 +372,8 @@ static void say_belt(const car_figure *figure, int belt, car_text *text) {
         car_text_format(text, steps++ ? ", " : ": ");
         plain &= part->kind == CAR_PART_STEP && (unsigned char)part->label[0] != 'm';
         if (part->kind == CAR_PART_FUNCTION) {
-            car_text_format(text, "%s", part->label);
+            bool hole = strncmp(part->label, "·", strlen("·")) == 0;
+            car_text_format(text, "%s", part->label + (hole ? strlen("·") : 0));
             continue;
         }
         int other = part->feeds[0].part == at ? part->feeds[1].part : part->feeds[0].part;
@@ -389,7 +390,7 @@ static void say_bus(const car_figure *figure, car_text *text) {
         for (int b = 0; b < figure->belt_count; b++)
             belt |= figure->belt_state[b] == s;
         if (!belt)
-            car_text_format(text, "%s has no belt: every step makes it anew, through the layers. ",
+            car_text_format(text, "%s has no belt: every step makes it anew. ",
                             figure->cell->state_names[s]);
     }
 }

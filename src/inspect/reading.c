@@ -1,28 +1,37 @@
 /*
- * reading.c: what the values of one layer are at one step of a model's input.
+ * reading.c: the values inside a model while it reads.
  *
- * In: a model whose net starts with embed, token ids. Out: for every equation of the layer's cell its mean, its mean
- * size and the shares near 0 and 1, over the units, after the last id.
+ * In: a model whose net starts with embed, token ids. Out: every named value of every cell, after each id; for one
+ * layer and the last id their means, sizes and shares near 0 and 1 over the units.
  *
- * The layer gets a plan that stores every named value ("taps"); the rest of the model is as it is. One lane, one step
- * at a time, so a text of any length takes the memory of one step.
+ * The layers get plans that store every named value ("taps"); the weights are the model's own. One lane, one step at
+ * a time, so a text of any length takes the memory of one step.
  */
 #include "inspect.h"
 #include <math.h>
+#include <string.h>
 
-typedef struct car_probe {
-    const car_model *model;
-    struct car_model tapped; /* the model, but for `layers` */
+typedef struct car_tapped_layer {
     car_plan *plan;
     const char **names; /* [count] */
-    int layer, count;
+    int count;
+} car_tapped_layer;
+
+struct car_probe {
+    const car_model *model;
+    struct car_model tapped;  /* the model, but for `layers` */
+    car_tapped_layer *layers; /* [layer_count]; no plan where the layer is no cell */
     void *memory;
     car_stack *stack;
-} car_probe;
+    uint64_t time;
+};
 
-static void close_probe(car_probe *probe) {
+void car_probe_close(car_probe *probe) {
+    if (!probe)
+        return;
     car_release(probe->model->allocator, probe->memory);
-    car_plan_free(probe->plan);
+    for (int i = 0; probe->layers && i < probe->model->net->layer_count; i++)
+        car_plan_free(probe->layers[i].plan);
 }
 
 /* The named values that are computed in the step. */
@@ -34,25 +43,38 @@ static int list_names(const car_graph *graph, const char **names) {
     return count;
 }
 
-static car_status open_probe(car_probe *probe, const car_model *model, int layer, car_arena *arena,
-                             car_error *error) {
-    const struct car_cell *cell = model->net->layers[layer].cell;
-    size_t layers = (size_t)model->net->layer_count;
-    *probe = (car_probe){.model = model, .tapped = *model, .layer = layer};
-    car_model_layer *copies = car_arena_allocate(arena, layers, sizeof *copies);
-    probe->names = car_arena_allocate(arena, (size_t)cell->graph.count, sizeof *probe->names);
-    if (!copies || !probe->names)
+static car_status tap_layer(car_probe *probe, int number, car_model_layer *copy, car_arena *arena,
+                            car_error *error) {
+    const car_model *model = probe->model;
+    const struct car_cell *cell = model->net->layers[number].cell;
+    car_tapped_layer *layer = &probe->layers[number];
+    layer->names = car_arena_allocate(arena, (size_t)cell->graph.count, sizeof *layer->names);
+    if (!layer->names)
         return car_fail(error, CAR_MEMORY, "no memory to look into the model");
-    for (size_t i = 0; i < layers; i++)
-        copies[i] = model->layers[i];
-    probe->count = list_names(&cell->graph, probe->names);
-    const car_plan *plain = model->layers[layer].plan;
-    car_plan_options options = {.emitted = car_emitted_of(model->kernels->level),
-                                .tap_count = probe->count,
-                                .taps = probe->names};
+    layer->count = list_names(&cell->graph, layer->names);
+    const car_plan *plain = model->layers[number].plan;
+    car_plan_options options = {.precision = model->precision,
+                                .emitted = car_emitted_of(model->kernels->level),
+                                .tap_count = layer->count,
+                                .taps = layer->names};
     CAR_TRY(car_plan_create(cell, car_plan_input(plain), car_plan_units(plain), &options,
-                            model->allocator, &probe->plan, error));
-    copies[layer].plan = probe->plan;
+                            model->allocator, &layer->plan, error));
+    copy->plan = layer->plan;
+    return CAR_OK;
+}
+
+static car_status tap_layers(car_probe *probe, car_arena *arena, car_error *error) {
+    const car_model *model = probe->model;
+    size_t count = (size_t)model->net->layer_count;
+    car_model_layer *copies = car_arena_allocate(arena, count, sizeof *copies);
+    probe->layers = car_arena_allocate(arena, count, sizeof *probe->layers);
+    if (!copies || !probe->layers)
+        return car_fail(error, CAR_MEMORY, "no memory to look into the model");
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = model->layers[i];
+        if (model->net->layers[i].kind == CAR_LAYER_CELL)
+            CAR_TRY(tap_layer(probe, (int)i, &copies[i], arena, error));
+    }
     probe->tapped.layers = copies;
     car_stack_shape shape = {.batch = 1, .steps = 1, .threads = 1};
     size_t size = car_stack_size(&probe->tapped, &shape);
@@ -64,14 +86,56 @@ static car_status open_probe(car_probe *probe, const car_model *model, int layer
     return CAR_OK;
 }
 
-static car_reading read_tap(const car_probe *probe, int tap) {
-    car_vector_slot slot = car_layer_tap(car_stack_layer(probe->stack, probe->layer, 0), tap, 0);
-    int units = probe->model->layers[probe->layer].size.units;
-    car_reading reading = {.name = probe->names[tap]};
+car_status car_probe_open(const car_model *model, car_arena *arena, car_probe **probe,
+                          car_error *error) {
+    const struct car_net *net = model->net;
+    *probe = NULL;
+    if (net->layer_count == 0 || net->layers[0].kind != CAR_LAYER_EMBED)
+        return car_fail(error, CAR_USAGE,
+                        "%s: a net that reads no text; its first layer is no embed", net->text);
+    if (net->bidirectional)
+        return car_fail(error, CAR_USAGE,
+                        "%s: a `bi` layer reads from both ends; one step has no value of its own",
+                        net->text);
+    car_probe *made = car_arena_allocate(arena, 1, sizeof *made);
+    if (!made)
+        return car_fail(error, CAR_MEMORY, "no memory to look into the model");
+    *made = (car_probe){.model = model, .tapped = *model};
+    car_status status = tap_layers(made, arena, error);
+    if (status == CAR_OK)
+        *probe = made;
+    else
+        car_probe_close(made);
+    return status;
+}
+
+car_status car_probe_step(car_probe *probe, int32_t id, car_error *error) {
+    if (probe->time > 0)
+        car_stack_carry(probe->stack, 1);
+    return car_stack_forward(probe->stack, 1, &id, NULL, probe->time++, error);
+}
+
+int car_probe_find(const car_probe *probe, int layer, const char *name) {
+    for (int i = 0; name && i < probe->layers[layer].count; i++)
+        if (strcmp(probe->layers[layer].names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+double car_probe_value(const car_probe *probe, int layer, int tap, int unit) {
+    car_vector_slot slot = car_layer_tap(car_stack_layer(probe->stack, layer, 0), tap, 0);
+    return slot.block_stride == 0
+               ? slot.base[0]
+               : slot.base[unit / CAR_BLOCK * slot.block_stride + unit % CAR_BLOCK];
+}
+
+/* ---- The values after one step ------------------------------------------------------------------------- */
+
+static car_reading read_tap(const car_probe *probe, int layer, int tap) {
+    int units = probe->model->layers[layer].size.units;
+    car_reading reading = {.name = probe->layers[layer].names[tap]};
     for (int unit = 0; unit < units; unit++) {
-        double value = slot.block_stride == 0
-                           ? slot.base[0]
-                           : slot.base[unit / CAR_BLOCK * slot.block_stride + unit % CAR_BLOCK];
+        double value = car_probe_value(probe, layer, tap, unit);
         reading.mean += value / units;
         reading.size += fabs(value) / units;
         reading.closed += (value < 0.1) / (double)units;
@@ -80,41 +144,27 @@ static car_reading read_tap(const car_probe *probe, int tap) {
     return reading;
 }
 
-static car_status check_model(const car_model *model, int layer, car_error *error) {
-    const struct car_net *net = model->net;
-    if (net->layer_count == 0 || net->layers[0].kind != CAR_LAYER_EMBED)
-        return car_fail(error, CAR_USAGE,
-                        "%s: a net that reads no text; its first layer is no embed", net->text);
-    if (net->bidirectional)
-        return car_fail(error, CAR_USAGE,
-                        "%s: a `bi` layer reads from both ends; one step has no value of its own",
-                        net->text);
-    if (layer < 0 || layer >= net->layer_count || net->layers[layer].kind != CAR_LAYER_CELL)
-        return car_fail(error, CAR_USAGE, "layer %d of %s is no cell", layer + 1, net->text);
-    return CAR_OK;
-}
-
 car_status car_model_read_step(const car_model *model, int layer, const int32_t *ids, size_t count,
                                car_arena *arena, const car_reading **readings, int *reading_count,
                                car_error *error) {
-    car_probe probe;
+    const struct car_net *net = model->net;
+    car_probe *probe;
     *readings = NULL;
     *reading_count = 0;
-    CAR_TRY(check_model(model, layer, error));
-    car_status status = open_probe(&probe, model, layer, arena, error);
-    for (size_t i = 0; i < count && status == CAR_OK; i++) {
-        if (i > 0)
-            car_stack_carry(probe.stack);
-        status = car_stack_forward(probe.stack, 1, NULL, &ids[i], NULL, i, error);
-    }
-    car_reading *made =
-        status == CAR_OK ? car_arena_allocate(arena, (size_t)probe.count + 1, sizeof *made) : NULL;
+    if (layer < 0 || layer >= net->layer_count || net->layers[layer].kind != CAR_LAYER_CELL)
+        return car_fail(error, CAR_USAGE, "layer %d of %s is no cell", layer + 1, net->text);
+    CAR_TRY(car_probe_open(model, arena, &probe, error));
+    car_status status = CAR_OK;
+    for (size_t i = 0; i < count && status == CAR_OK; i++)
+        status = car_probe_step(probe, ids[i], error);
+    int taps = probe->layers[layer].count;
+    car_reading *made = car_arena_allocate(arena, (size_t)taps + 1, sizeof *made);
     if (status == CAR_OK && !made)
         status = car_fail(error, CAR_MEMORY, "no memory to look into the model");
-    for (int tap = 0; status == CAR_OK && tap < probe.count; tap++)
-        made[tap] = read_tap(&probe, tap);
+    for (int tap = 0; status == CAR_OK && tap < taps; tap++)
+        made[tap] = read_tap(probe, layer, tap);
     *readings = made;
-    *reading_count = status == CAR_OK ? probe.count : 0;
-    close_probe(&probe);
+    *reading_count = status == CAR_OK ? taps : 0;
+    car_probe_close(probe);
     return status;
 }

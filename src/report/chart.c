@@ -358,33 +358,48 @@ static void draw_outline(car_frame *frame, const double *shares, int bins, int i
     car_release(NULL, points);
 }
 
-void car_chart_histogram(const car_chart *chart, const car_series *series, int count, int bins,
-                         const car_allocator *allocator, car_scene *scene) {
+void car_chart_steps(const car_chart *chart, const car_series *series, int count,
+                     const car_allocator *allocator, car_scene *scene) {
     car_frame frame;
+    double most = 0;
     start(&frame, chart, allocator, scene);
     draw_legend(&frame, series, count, false);
-    bins = bins < 1 ? 1 : bins > 1000 ? 1000 : bins;
-    double low = INFINITY, high = -INFINITY, most = 0;
     for (int s = 0; s < count; s++)
-        widen(series[s].y, series[s].count, false, &low, &high);
-    frame.x = scale_for(&(car_axis){.low = chart->x.low, .high = chart->x.high}, low, high);
-    double *shares =
-        car_allocate(allocator, (size_t)(count ? count : 1) * (size_t)bins, sizeof *shares);
-    if (!shares) {
-        scene->no_memory = true;
-        return;
-    }
-    for (int s = 0; s < count; s++)
-        count_bins(&series[s], frame.x.low, frame.x.high, bins, shares + (size_t)s * (size_t)bins);
-    for (int i = 0; i < count * bins; i++)
-        most = fmax(most, shares[i]);
+        for (int i = 0; i < series[s].count; i++)
+            most = fmax(most, series[s].y[i]);
+    frame.x = scale_for(&chart->x, 0, 1);
     frame.y = scale_for(&(car_axis){.low = chart->y.low, .high = chart->y.high}, 0, most);
     place_frame(&frame);
     draw_y_axis(&frame);
     draw_x_axis(&frame);
     for (int s = 0; s < count; s++)
-        draw_outline(&frame, shares + (size_t)s * (size_t)bins, bins, s);
+        if (series[s].count > 0)
+            draw_outline(&frame, series[s].y, series[s].count, s);
+}
+
+void car_chart_histogram(const car_chart *chart, const car_series *series, int count, int bins,
+                         const car_allocator *allocator, car_scene *scene) {
+    double low = INFINITY, high = -INFINITY;
+    bins = bins < 1 ? 1 : bins > 1000 ? 1000 : bins;
+    for (int s = 0; s < count; s++)
+        widen(series[s].y, series[s].count, false, &low, &high);
+    car_scale range = scale_for(&(car_axis){.low = chart->x.low, .high = chart->x.high}, low, high);
+    size_t kept = (size_t)(count > 0 ? count : 1);
+    double *shares = car_allocate(allocator, kept * (size_t)bins, sizeof *shares);
+    car_series *counted = car_allocate(allocator, kept, sizeof *counted);
+    for (int s = 0; s < count && shares && counted; s++) {
+        double *own = shares + (size_t)s * (size_t)bins;
+        count_bins(&series[s], range.low, range.high, bins, own);
+        counted[s] = (car_series){.name = series[s].name, .count = bins, .y = own};
+    }
+    car_chart ranged = *chart;
+    ranged.x.low = range.low;
+    ranged.x.high = range.high;
+    ranged.x.logarithmic = false;
+    car_chart_steps(&ranged, counted, shares && counted ? count : 0, allocator, scene);
+    scene->no_memory |= !shares || !counted;
     car_release(allocator, shares);
+    car_release(allocator, counted);
 }
 
 /* ---- Heat maps ---------------------------------------------------------------------------------------- */

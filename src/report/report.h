@@ -221,10 +221,14 @@ void car_chart_lines(const car_chart *chart, const car_series *series, int count
 /* One group a label, in it one bar a series (y; its band as a whisker); series[k].count = labels, x unused. */
 void car_chart_bars(const car_chart *chart, const char *const *labels, const car_series *series,
                     int count, const car_allocator *allocator, car_scene *scene);
-/* Counts of `values` in `bins` equal parts of [x.low, x.high], as shares of all; drawn as outlines side by side. */
+/* Shares that are counted already: series[k].y [count], one for each of `count` equal parts of the axis x, which must
+ * have its range; drawn as outlines, x of the series unused. */
+void car_chart_steps(const car_chart *chart, const car_series *series, int count,
+                     const car_allocator *allocator, car_scene *scene);
+/* The same, counted here: y [count] are the values, in `bins` equal parts of [x.low, x.high] (both 0: from them). */
 void car_chart_histogram(const car_chart *chart, const car_series *series, int count, int bins,
                          const car_allocator *allocator, car_scene *scene);
-/* values [rows][columns]; darker is more, from y.low to y.high (both 0: from the values); with at most 16 x 16 cells
+/* values [rows][columns]; a stronger colour is more, from y.low to y.high (both 0: from the values); with at most 16 x 16 cells
  * the numbers stand in them. Labels may be NULL. */
 void car_chart_heat(const car_chart *chart, const double *values, int rows, int columns,
                     const char *const *row_labels, const char *const *column_labels,

@@ -7,7 +7,7 @@ import subprocess
 from harness import CAROUSEL, expect, main, matches, ok, refused, run, write
 
 VERBS = ["cell list", "cell show", "cell check", "cell explain", "cell draw", "info", "lm train", "lm eval", "lm sample",
-         "demo", "bench"]
+         "demo", "bench", "inspect"]
 MY_CELL = """# a cell of one's own
 cell mine(x) -> h
 state h

@@ -1,4 +1,4 @@
-"""`carousel cell draw`: well-formed pictures of every cell, those in docs/ up to date, and what goes wrong."""
+"""`carousel cell draw` and `inspect`: well-formed pictures, those in docs/ up to date, pages, and what goes wrong."""
 import json
 import os
 import pathlib
@@ -140,6 +140,43 @@ def test_numbers_of_a_model():
     refused(2, "has 1 tokens", "cell", "draw", "--model", "m.safetensors", "--text", "a", "--step", "2", "-o", "a.svg")
     refused(2, "has 0 tokens", "cell", "draw", "--model", "m.safetensors", "--text", "", "-o", "a.svg")
     refused(4, "book.txt", "cell", "draw", "--model", "book.txt", "--text", "a", "-o", "a.svg")
+
+
+def test_inspect():
+    write("book.txt", "The cat sat on the mat. The dog saw the cat and ran.\n" * 200)
+    ok("lm", "train", "book.txt", "-o", "m.safetensors", "--hidden", "24", "--layers", "2", "--updates", "3")
+    result = ok("inspect", "m.safetensors", "book.txt", "--tokens", "300", "--report", "r.html",
+                out=r"^layer 2: lstm, 24 units, 300 tokens$")
+    for gate in "ifo":
+        matches(rf"^  {gate} +0\.\d{{3}} +\d+\.\d % +\d+\.\d %  0 ", result.out, "a gate")
+    matches(r"^  c is half gone after \d", result.out, "the memory")
+    page = pathlib.Path("r.html").read_text(encoding="utf-8")
+    expect(len(page) < 2 << 20 and "<script" not in page and "://" not in page.replace("http://www.w3.org", ""),
+           "the page is too large, or not alone")
+    pictures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    expect(len(pictures) == 2 * (1 + 1 + 3 * 2), f"{len(pictures)} pictures")
+    for picture in pictures:
+        tree.fromstring(picture)
+    ok("inspect", "m.safetensors", "book.txt", "--report", "zh.html", "--lang", "zh")
+    expect('lang="zh-CN"' in pathlib.Path("zh.html").read_text(encoding="utf-8"), "not in Chinese")
+    found = json.loads(ok("inspect", "m.safetensors", "book.txt", "--tokens", "300", "--json").out)
+    expect(found["tokens"] == 300 and [layer["layer"] for layer in found["layers"]] == [2, 3], f"{found['tokens']}")
+    for layer in found["layers"]:
+        expect([gate["name"] for gate in layer["gates"]] == ["i", "f", "o"], "gates")
+        expect(all(abs(sum(gate["histogram"]) - 1) < 1e-9 for gate in layer["gates"]), "shares add up to 1")
+        expect(len(layer["memories"][0]["half_life"]) == 24, "a half-life for every unit")
+
+
+def test_inspect_refused():
+    write("book.txt", "The cat sat on the mat. The dog saw the cat and ran.\n" * 200)
+    ok("lm", "train", "book.txt", "-o", "m.safetensors", "--hidden", "8", "--updates", "2")
+    write("empty.txt", "")
+    refused(2, "too few", "inspect", "m.safetensors")
+    refused(3, "empty", "inspect", "m.safetensors", "empty.txt")
+    refused(4, "book.txt", "inspect", "book.txt", "book.txt")
+    refused(5, "nowhere", "inspect", "m.safetensors", "nowhere.txt")
+    refused(5, "nowhere", "inspect", "m.safetensors", "book.txt", "--report", "nowhere/r.html")
+    refused(2, "en, zh|en|zh", "inspect", "m.safetensors", "book.txt", "--lang", "fr")
 
 
 if __name__ == "__main__":
