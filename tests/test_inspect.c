@@ -408,7 +408,7 @@ static void test_half_life(void **state) {
                         fabs(layer->memories[m].half_life[unit] / expected - 1) < 1e-4);
     }
     assert_true(fabs(layer->gates[0].mean - gate) < 1e-5);
-    assert_true(layer->gates[0].open == 1 && layer->gates[0].closed == 0);
+    assert_true(fabs(layer->gates[0].open - 1) < 1e-9 && layer->gates[0].closed == 0);
     car_model_free(model);
     car_net_free(net);
     car_cell_free(cell);

@@ -111,8 +111,8 @@ car_status car_probe_open(const car_model *model, car_arena *arena, car_probe **
 
 car_status car_probe_step(car_probe *probe, int32_t id, car_error *error) {
     if (probe->time > 0)
-        car_stack_carry(probe->stack, 1);
-    return car_stack_forward(probe->stack, 1, &id, NULL, probe->time++, error);
+        car_stack_carry(probe->stack);
+    return car_stack_forward(probe->stack, 1, NULL, &id, NULL, probe->time++, error);
 }
 
 int car_probe_find(const car_probe *probe, int layer, const char *name) {
