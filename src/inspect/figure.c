@@ -323,7 +323,6 @@ static int make_layer(car_figure *figure, int node) {
         for (int t = 0; t < sum.count; t++)
             if (sum.terms[t].value >= 0)
                 value = sum.terms[t].value;
-        inner = value;
         sum = (car_sum){0};
         car_chain before = {.inner = value};
         if (is_hidden(figure, value, 1))
