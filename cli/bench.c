@@ -274,7 +274,7 @@ static int check(const bench_call *call, const cli_verb *verb) {
         return cli_say_fail(CAR_USAGE,
                             "bench: what to measure of this shape? give --grid training, "
                             "inference, streaming or products");
-    if (call->classes && strcmp(call->grid, "training"))
+    if (call->classes && strcmp(call->grid, "training") != 0)
         return cli_say_fail(CAR_USAGE, "bench: --classes is for --grid training");
     return CLI_GO_ON;
 }
