@@ -183,6 +183,13 @@ CAR_API void car_session_free(car_session *session);
  * output: float [lanes][output_size], the head's raw values (logits for softmax). CAR_DATA: an id out of range. */
 CAR_API car_status car_session_step(car_session *session, const void *input, float *output,
                                     car_error *error) CAR_CHECK_RESULT;
+/* The same for those lanes whose `active` [lanes] is true, and only they are paid for. The others keep their state, their
+ * input is not looked at and their output stays as it was. A lane has the bits of a session of its own whatever the
+ * others do, so streams may come and go: car_session_reset seats a new one in a lane, car_session_set_state one that
+ * was elsewhere; a lane that is no longer active is free. */
+CAR_API car_status car_session_step_active(car_session *session, const bool *active,
+                                           const void *input, float *output,
+                                           car_error *error) CAR_CHECK_RESULT;
 /* `steps` steps: input [steps][lanes]..., output [steps][lanes][output_size]. The same bits as steps single ones. */
 CAR_API car_status car_session_run(car_session *session, int steps, const void *input, float *output,
                                    car_error *error) CAR_CHECK_RESULT;

@@ -18,6 +18,7 @@ struct car_session {
     car_stack *step, *run; /* the same when runs use one thread */
     car_stack *present;    /* where the states are */
     float *state;          /* of a lane, on its way from one to the other */
+    int *lengths;          /* [lanes] 1: active in the present step, 0: not */
 };
 
 static car_status check_options(const car_model *model, const car_session_options *options,
@@ -44,7 +45,7 @@ static car_status too_large(car_error *error) {
 }
 
 typedef struct session_places {
-    size_t session, step, run, state;
+    size_t session, step, run, state, lengths;
 } session_places;
 
 static size_t state_floats(const car_model *model) {
@@ -75,6 +76,7 @@ car_status car_session_create(const car_model *model, const car_session_options 
     at.run = car_layout_add(&layout, run_bytes, 1);
     at.step = car_layout_add(&layout, threads > 1 ? step_bytes : 0, 1);
     at.state = car_layout_add(&layout, state_floats(model) + 1, sizeof(float));
+    at.lengths = car_layout_add(&layout, (size_t)lanes, sizeof(int));
     if (run_bytes == 0 || step_bytes == 0 || layout.overflow)
         return too_large(error);
     char *memory = car_allocate(allocator, layout.size, 1);
@@ -86,6 +88,7 @@ car_status car_session_create(const car_model *model, const car_session_options 
     made->step = threads > 1 ? car_stack_place(model, &step, memory + at.step) : made->run;
     made->present = made->step;
     made->state = (float *)(void *)(memory + at.state);
+    made->lengths = (int *)(void *)(memory + at.lengths);
     *session = made;
     return CAR_OK;
 }
@@ -104,13 +107,25 @@ static void move_states(car_session *session, car_stack *to) {
     session->present = to;
 }
 
-car_status car_session_step(car_session *session, const void *input, float *output,
-                            car_error *error) {
+static car_status step_lanes(car_session *session, const int *lengths, const void *input,
+                             float *output, car_error *error) {
     move_states(session, session->step);
-    CAR_TRY(car_stack_forward(session->step, 1, NULL, input, NULL, 0, error));
+    CAR_TRY(car_stack_forward(session->step, 1, lengths, input, NULL, 0, error));
     car_stack_outputs(session->step, output);
     car_stack_carry(session->step);
     return CAR_OK;
+}
+
+car_status car_session_step(car_session *session, const void *input, float *output,
+                            car_error *error) {
+    return step_lanes(session, NULL, input, output, error);
+}
+
+car_status car_session_step_active(car_session *session, const bool *active, const void *input,
+                                   float *output, car_error *error) {
+    for (int lane = 0; lane < session->lanes; lane++)
+        session->lengths[lane] = active[lane];
+    return step_lanes(session, session->lengths, input, output, error);
 }
 
 car_status car_session_run(car_session *session, int steps, const void *input, float *output,
