@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs clang-tidy over the sources of a build: `run_tidy.py BUILD JOBS [PART OF A NAME]`. Exit 1 if it finds anything.
 
-Files that compile the same text for another CPU level (*_avx2.c, *_avx512.c) are left to their *_baseline.c.
+Files that compile the same text for another CPU level (*_avx2.c, *_avx512.c, *_avx512_bf16.c) are left to their *_baseline.c.
 The flags come from compile_commands.json, less those that only gcc knows; tools/analyzer.h stands before every file. The
 omp.h is gcc's, so that clang's OpenMP packages are not needed.
 """
@@ -48,7 +48,8 @@ def main():
     files = {}
     for entry in entries:
         name = entry["file"]
-        if ("../src/" in name or "../cli/" in name) and part in name and not name.endswith(("_avx2.c", "_avx512.c")):
+        again = name.endswith(("_avx2.c", "_avx512.c", "_avx512_bf16.c"))
+        if ("../src/" in name or "../cli/" in name) and part in name and not again:
             files.setdefault(name, entry)
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
