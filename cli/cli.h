@@ -182,6 +182,7 @@ int cli_cell(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_lm(int argc, char **argv);
+int cli_probe(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 

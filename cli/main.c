@@ -12,6 +12,7 @@
 static const cli_command verbs[] = {
     {"demo", "an LSTM learns C from the headers of this machine, in a minute", cli_demo},
     {"lm", "language models: train, eval, sample, score", cli_lm},
+    {"probe", "which cell learns a long lag, and how far it reaches", cli_probe},
     {"cell", "cells, the zoo's and yours: list, show, check, explain, draw", cli_cell},
     {"inspect", "what the gates of a model do, how long it remembers", cli_inspect},
     {"info", "what is in a model file; without one: this machine", cli_info},

@@ -27,12 +27,13 @@ REPORT = BASE | {"report"}
 BENCH = TRAIN | {"bench"}
 TASKS = TRAIN | DATA | {"tasks"}
 INSPECT = TRAIN | REPORT | {"inspect"}
+PROBE = TRAIN | DATA | {"probe"}
 MAY_SEE = {
     "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "emitted": EMITTED,
     "network": NETWORK,
     "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "bench": BENCH, "inspect": INSPECT,
-    "library": {"library"},
-    "cli": TASKS | BENCH | INSPECT | {"cli"}, "examples": {"examples"},
+    "probe": PROBE, "library": {"library"},
+    "cli": TASKS | PROBE | BENCH | INSPECT | {"cli"}, "examples": {"examples"},
 }
 SOURCES = {".c", ".h", ".inc"}
 LONGEST = 1000

@@ -6,6 +6,7 @@
  *   stream.c      ids -> lanes -> batches [steps][lanes]
  *   ngram.c       unigram and interpolated modified Kneser-Ney, the baselines of a language model
  *   demo.c        the C headers of this machine as a corpus
+ *   idx.c         images and labels (MNIST's files)
  *
  *   files --car_corpus_read--> bytes --car_vocabulary_encode--> ids --car_stream_batch--> input,
  * target
@@ -180,5 +181,22 @@ typedef struct car_demo_text {
 car_status car_demo_corpus(const char *root, size_t limit, const car_allocator *allocator,
                            car_demo_text *text, car_error *error) CAR_CHECK_RESULT;
 void car_demo_text_free(car_demo_text *text);
+
+/* ---- idx.c -------------------------------------------------------------------------------------------- */
+
+typedef struct car_images {
+    const car_allocator *allocator;
+    int count, rows, columns, classes; /* classes: greatest label + 1 */
+    const uint8_t *pixels;             /* [count][rows][columns] */
+    const uint8_t *labels;             /* [count] */
+    char *image_file, *label_file;     /* what pixels and labels point into */
+} car_images;
+
+/* CAR_IO: cannot be read. CAR_DATA: no idx file, cut short, too long, not as many labels as images. CAR_USAGE: gzip in a
+ * build without zlib. At most 512 MB a file, 256 pixels a side. */
+car_status car_images_read(const char *images_path, const char *labels_path,
+                           const car_allocator *allocator, car_images *images,
+                           car_error *error) CAR_CHECK_RESULT;
+void car_images_free(car_images *images); /* a zeroed one is legal */
 
 #endif

@@ -57,6 +57,7 @@ typedef struct car_probe_lane {
     float *input;        /* [steps], `input_stride` floats apart, each [inputs] */
     int32_t *classes;    /* softmax: [steps], or [1] with `last`, `class_stride` apart */
     float *values;       /* sigmoid, linear: [steps] or [1], `value_stride` apart, each [outputs] */
+    float *truth;        /* as `classes` or [1]: what the judge must know besides, if the task says so */
     const float *output; /* for judging: as `values`; probabilities of a softmax or sigmoid head */
     size_t input_stride, class_stride, value_stride;
 } car_probe_lane;
@@ -69,7 +70,7 @@ typedef struct car_probe_score {
 double car_probe_accuracy(const car_probe_score *score); /* right / items */
 double car_probe_error(const car_probe_score *score);    /* error / items */
 
-enum { CAR_PROBE_DISTANCES = 16 };
+enum { CAR_PROBE_STREAMS = 10, CAR_PROBE_SEEDS = 1000 };
 
 typedef struct car_probe_task {
     const char *name, *summary;
@@ -84,10 +85,11 @@ typedef struct car_probe_task {
     bool stream; /* endless sequences; states are carried from update to update */
     bool digits; /* needs images */
     /* Defaults of the settings. */
-    int hidden, batch, unroll; /* unroll: of streams */
+    int hidden, batch;
     int64_t updates, check_every;
     double rate, clip;
-    /* The criterion: `check` sequences of which at least this share of the items is right, with a mean error below. */
+    /* The criterion: of `check` sequences at least this share of the items is right, with a mean error below. Streams:
+     * so many steps of CAR_PROBE_STREAMS streams without a wrong one. */
     int check, test;
     double least_accuracy, most_error; /* most_error 0: does not count */
     /* Sizes and constants of a problem. */
@@ -111,8 +113,16 @@ bool car_probe_passes(const car_probe_task *task, const car_probe_score *score);
 
 /* Images for the digit tasks. */
 typedef struct car_probe_digits {
-    car_images train, test;
+    const car_allocator *allocator;
+    car_images train, test; /* test.count 0: none, the held out tenth serves */
+    int *order;             /* [rows * columns] the order of the permuted pixels */
+    char sha256[65];        /* of all pixels and labels */
 } car_probe_digits;
+/* digits.c. The test's paths may be NULL. As car_images_read; CAR_DATA too: fewer than 100 images, unlike ones. */
+car_status car_probe_digits_read(const char *images, const char *labels, const char *test_images,
+                                 const char *test_labels, const car_allocator *allocator,
+                                 car_probe_digits *digits, car_error *error) CAR_CHECK_RESULT;
+void car_probe_digits_free(car_probe_digits *digits); /* a zeroed one is legal */
 
 /* A task at a distance for a seed. */
 typedef struct car_probe_problem {
@@ -122,7 +132,7 @@ typedef struct car_probe_problem {
     const car_probe_digits *digits; /* borrowed; NULL: the task needs none */
     int inputs, outputs, most_steps; /* set by task->shape */
 } car_probe_problem;
-/* CAR_USAGE: distance out of range, or images are missing. CAR_DATA: images that do not fit each other. */
+/* CAR_USAGE: distance out of range, or images are missing. */
 car_status car_probe_problem_make(const car_probe_task *task, int distance, uint64_t seed,
                                   const car_probe_digits *digits, car_probe_problem *problem,
                                   car_error *error) CAR_CHECK_RESULT;
@@ -134,6 +144,7 @@ typedef struct car_probe_batch {
     float *input;        /* [steps][lanes][inputs] */
     int32_t *classes;    /* softmax: [steps][lanes] or [lanes] */
     float *values;       /* sigmoid, linear: [steps][lanes][outputs] or [lanes][outputs] */
+    float *truth;        /* a number a target row */
     float *output;       /* as values */
 } car_probe_batch;
 car_status car_probe_batch_create(const car_probe_problem *problem, int lanes,
@@ -150,17 +161,212 @@ car_probe_lane car_probe_lane_of(const car_probe_problem *problem, const car_pro
 /* Raw outputs of the head, in batch->output -> probabilities where the head has them. */
 void car_probe_activate(const car_probe_problem *problem, car_probe_batch *batch);
 
+/* ---- net.c -------------------------------------------------------------------------------------------- */
+
+/* The net `CELL units | HEAD` for a problem, as a model with first weights; `project units` stands before a cell that
+ * uses its input unit by unit. `init`, `bias_init`: as in car_model_options. */
+car_status car_probe_model_make(const car_probe_problem *problem, const car_cell *cell, int units,
+                                const char *init, const char *bias_init,
+                                const car_allocator *allocator, car_model **model,
+                                car_error *error) CAR_CHECK_RESULT;
+/* The number of units whose weights come nearest to `weights`. */
+car_status car_probe_units_for(const car_probe_problem *problem, const car_cell *cell,
+                               int64_t weights, const car_allocator *allocator, int *units,
+                               car_error *error) CAR_CHECK_RESULT;
+
+/* ---- study.c ------------------------------------------------------------------------------------------ */
+
+/* What is the same for all runs of a study. 0, NULL and clip < 0 stand for the task's default before
+ * car_probe_study_begin. */
+typedef struct car_probe_settings {
+    const char *optimizer, *init, *bias_init; /* NULL: adam; none; none */
+    int64_t hidden, weights;                  /* weights > 0: hidden is chosen for each cell */
+    int64_t batch, check_every, seed;         /* seed of the first run; the next ones count up */
+    double rate, clip, clip_value, momentum, beta1, beta2, epsilon, decay;
+} car_probe_settings;
+
+/* A cell at a distance. */
+typedef struct car_probe_arm {
+    int cell, distance, hidden;
+    int64_t weights;
+    const char *net;
+} car_probe_arm;
+
+/* What is known of a run. */
+typedef struct car_probe_record {
+    int64_t updates;
+    bool solved;   /* a check passed; training ends there */
+    bool diverged; /* training ends there too */
+    bool tested;   /* accuracy, error and loss are of the weights after `updates` updates */
+    double accuracy, error;             /* on the test set */
+    double check_accuracy, check_error; /* of the last check; NaN: none yet */
+    double loss;                        /* running mean of the training loss, nats or squared error */
+    double seconds, cpu_seconds;        /* of training and checks */
+} car_probe_record;
+
+typedef struct car_probe_cell {
+    const char *name;
+    const car_cell *cell; /* borrowed */
+    char sha256[65];      /* of its text */
+} car_probe_cell;
+
+typedef struct car_probe_study {
+    const car_allocator *allocator;
+    car_arena *arena; /* holds what is pointed to */
+    const car_probe_task *task;
+    const car_probe_digits *digits; /* borrowed; NULL: none */
+    car_probe_settings settings;
+    double minutes;  /* the budget that `updates` was fixed from; 0: none */
+    int64_t updates; /* budget of every run; 0: to be measured */
+    int64_t most_updates; /* that measuring may give; 0: any */
+    bool resumed;         /* study->folder held a study */
+    int cell_count, distance_count, seeds;
+    car_probe_cell *cells;
+    int *distances;
+    car_probe_arm *arms;       /* [cell_count][distance_count] */
+    car_probe_record *records; /* [cell_count][distance_count][seeds] */
+    const char *folder;        /* NULL: nothing is stored */
+} car_probe_study;
+
+/* What is asked for; all borrowed. */
+typedef struct car_probe_request {
+    const car_probe_task *task;
+    const car_cell *const *cells;
+    const int *distances; /* NULL: the task's default */
+    int cell_count, distance_count, seeds;
+    car_probe_settings settings;
+    double minutes;  /* both 0: the task's updates; both given: the smaller budget counts */
+    int64_t updates;
+    const car_probe_digits *digits;
+    const char *folder; /* made if it is not there; a study in it is gone on with */
+} car_probe_request;
+
+typedef struct car_probe_progress {
+    int runs, done, solved;  /* of the study */
+    const car_probe_arm *arm; /* of the run that speaks */
+    const char *cell;
+    uint64_t seed;
+    const car_probe_record *record;
+    int64_t updates, updates_done, updates_left; /* a run's budget; of all runs in this call; at most */
+    bool ended;                                  /* the run has just ended */
+} car_probe_progress;
+
+typedef struct car_probe_watch {
+    void *context;
+    void (*measured)(void *context, const car_probe_study *study);      /* minutes -> updates; may be NULL */
+    void (*progress)(void *context, const car_probe_progress *progress); /* by one thread at a time; may be NULL */
+    const volatile sig_atomic_t *stop;                                  /* may be NULL */
+    int threads;               /* runs side by side */
+    double checkpoint_seconds; /* how often a run is stored, besides its end */
+} car_probe_watch;
+
+/* Makes a study, or goes on with the one in request->folder. CAR_USAGE: the folder's study has other settings, a distance
+ * out of range, two cells of one name. CAR_DATA: a cell or the images have changed since. */
+car_status car_probe_study_begin(const car_probe_request *request, const car_allocator *allocator,
+                                 car_probe_study **study, car_error *error) CAR_CHECK_RESULT;
+/* Trains what is not trained yet. *stopped: the signal came; everything is stored then. Results do not depend on the
+ * number of threads nor on interruptions. */
+car_status car_probe_study_run(car_probe_study *study, const car_probe_watch *watch, bool *stopped,
+                               car_error *error) CAR_CHECK_RESULT;
+void car_probe_study_free(car_probe_study *study);
+const car_probe_record *car_probe_record_of(const car_probe_study *study, int arm, int seed);
+
+/* Mean and spread over the seeds of an arm that have been tested. */
+typedef struct car_probe_summary {
+    int runs, solved, diverged;
+    double accuracy, accuracy_spread, error, error_spread; /* spread: standard deviation (n - 1); 0 for one run */
+    double accuracy_low, accuracy_high;                    /* of the runs */
+    double updates; /* median over the solved runs; NaN: none */
+    double seconds; /* mean over all runs */
+} car_probe_summary;
+car_probe_summary car_probe_summarize(const car_probe_study *study, int arm);
+
+/* ---- study_file.c ------------------------------------------------------------------------------------- */
+
+/* A record as one JSON object, and back (from outside: CAR_MODEL when it is not one). */
+void car_probe_record_to_json(const car_probe_record *record, car_text *text);
+car_status car_probe_record_from_json(const char *json, const car_allocator *allocator,
+                                      car_probe_record *record) CAR_CHECK_RESULT;
+/* The study as JSON, with all records; results are under "arms" too. */
+void car_probe_study_to_json(const car_probe_study *study, car_text *text);
+/* study->folder/study.json, atomically. */
+car_status car_probe_study_save(const car_probe_study *study, car_error *error) CAR_CHECK_RESULT;
+/* Takes the records of study->folder/study.json over, if there is one (*found), after comparing all settings. */
+car_status car_probe_study_load(car_probe_study *study, bool *found, car_error *error) CAR_CHECK_RESULT;
+
+/* ---- run.c -------------------------------------------------------------------------------------------- */
+
+/* What a run shares with those beside it. */
+typedef struct car_probe_control {
+    void *context;
+    /* After every update and check; false: store and return. May be NULL. */
+    bool (*tick)(void *context, int64_t updates);
+    const char *path; /* of its checkpoint; NULL: none */
+    bool resume;      /* go on from the checkpoint if it is there */
+    double checkpoint_seconds;
+} car_probe_control;
+/* Trains one run up to study->updates and tests it, unless it was told to stop. */
+car_status car_probe_run(const car_probe_study *study, int arm, int seed,
+                         const car_probe_control *control, car_probe_record *record,
+                         car_error *error) CAR_CHECK_RESULT;
+/* Seconds of an update of this arm, its share of the checks included. */
+car_status car_probe_run_cost(const car_probe_study *study, int arm, double *seconds,
+                              car_error *error) CAR_CHECK_RESULT;
+
+/* ---- reber.c: the endless stream ---------------------------------------------------------------------- */
+
+/* Where a walk through the grammar of strings stands. */
+typedef enum car_walk_place {
+    CAR_WALK_BEGIN,
+    CAR_WALK_KEY,
+    CAR_WALK_INNER,
+    CAR_WALK_SAME_KEY,
+    CAR_WALK_END
+} car_walk_place;
+typedef struct car_probe_walk {
+    car_probe_draws draws;
+    car_walk_place place;
+    int key, state, strings; /* T or P; of the inner grammar; inner strings done */
+    int symbol;              /* streams: the symbol that is read next */
+} car_probe_walk;
+/* Stream i of a set, for walks[lanes]. */
+void car_probe_stream_start(const car_probe_problem *problem, car_probe_set set, int lanes,
+                            car_probe_walk *walks);
+/* The next `steps` steps of every stream. */
+void car_probe_stream_fill(const car_probe_problem *problem, int steps, car_probe_walk *walks,
+                           car_probe_batch *batch);
+/* Steps of the lane before the first wrong one. */
+int car_probe_stream_right(const car_probe_lane *lane);
+
 /* ---- The generators, for the table -------------------------------------------------------------------- */
 
-/* A triple of functions, as in car_probe_task. */
-#define CAR_PROBE_GENERATOR(name)                                                                  \
-    void car_probe_##name##_shape(car_probe_problem *problem);                                     \
-    int car_probe_##name##_length(const car_probe_problem *problem, car_probe_draws *draws);       \
-    void car_probe_##name##_make(const car_probe_problem *problem, car_probe_draws *draws,         \
-                                 const car_probe_lane *lane);                                      \
-    void car_probe_##name##_judge(const car_probe_problem *problem, const car_probe_lane *lane,    \
-                                  car_probe_score *score);
-CAR_PROBE_GENERATOR(adding)
-CAR_PROBE_GENERATOR(multiplication)
+/* A word of the agreement task; NULL beyond the last. */
+const char *car_probe_agreement_word(int index);
+/* The largest difference between a probability and its target, 1 for `class` and 0 else. */
+double car_probe_worst_probability(const float *output, int outputs, int class);
+
+typedef void car_probe_shape(car_probe_problem *problem);
+typedef int car_probe_length(const car_probe_problem *problem, car_probe_draws *draws);
+typedef void car_probe_make(const car_probe_problem *problem, car_probe_draws *draws,
+                            const car_probe_lane *lane);
+typedef void car_probe_judge(const car_probe_problem *problem, const car_probe_lane *lane,
+                             car_probe_score *score);
+
+car_probe_shape car_probe_adding_shape, car_probe_order2_shape, car_probe_order3_shape,
+    car_probe_order4_shape, car_probe_lag_shape, car_probe_noisy_shape, car_probe_two_sequence_shape,
+    car_probe_reber_shape, car_probe_stream_shape, car_probe_copy_shape, car_probe_memorisation_shape,
+    car_probe_agreement_shape, car_probe_rows_shape, car_probe_permuted_shape;
+car_probe_length car_probe_adding_length, car_probe_order_length, car_probe_lag_length,
+    car_probe_noisy_length, car_probe_two_sequence_length, car_probe_reber_length,
+    car_probe_whole_length;
+car_probe_make car_probe_adding_make, car_probe_multiplication_make, car_probe_order_make,
+    car_probe_noise_free_make, car_probe_local_noise_make, car_probe_noisy_make,
+    car_probe_two_sequence_make, car_probe_noisy_signal_make, car_probe_noisy_target_make,
+    car_probe_reber_make, car_probe_copy_make, car_probe_memorisation_make, car_probe_agreement_make,
+    car_probe_rows_make, car_probe_permuted_make;
+car_probe_judge car_probe_adding_judge, car_probe_order_judge, car_probe_noise_free_judge,
+    car_probe_local_noise_judge, car_probe_noisy_judge, car_probe_two_sequence_judge,
+    car_probe_noisy_target_judge, car_probe_reber_judge, car_probe_recall_judge,
+    car_probe_class_judge;
 
 #endif

@@ -8,30 +8,13 @@
 #include <math.h>
 #include <string.h>
 
-static car_status check_images(const car_probe_task *task, const car_probe_digits *digits,
-                               car_error *error) {
-    if (!task->digits)
-        return CAR_OK;
-    if (!digits || digits->train.count == 0)
-        return car_fail(error, CAR_USAGE,
-                        "%s reads images: give --images FILE --labels FILE (idx files, as MNIST's)",
-                        task->name);
-    if (digits->train.count < 100)
-        return car_fail(error, CAR_DATA, "%s: %d images are too few to learn from; give 100 or more",
-                        task->name, digits->train.count);
-    if (digits->test.count > 0 && (digits->test.rows != digits->train.rows ||
-                                   digits->test.columns != digits->train.columns))
-        return car_fail(error, CAR_DATA,
-                        "%s: images of %dx%d to learn from, of %dx%d to test with; they must be alike",
-                        task->name, digits->train.rows, digits->train.columns, digits->test.rows,
-                        digits->test.columns);
-    return CAR_OK;
-}
-
 car_status car_probe_problem_make(const car_probe_task *task, int distance, uint64_t seed,
                                   const car_probe_digits *digits, car_probe_problem *problem,
                                   car_error *error) {
-    CAR_TRY(check_images(task, digits, error));
+    if (task->digits && !digits)
+        return car_fail(error, CAR_USAGE,
+                        "%s reads images: give --images FILE --labels FILE (idx files, as MNIST's)",
+                        task->name);
     if (task->distance_name &&
         (distance < task->distance_least || distance > task->distance_most))
         return car_fail(error, CAR_USAGE, "--distance %d: %s takes %d to %d (%s)", distance,
@@ -49,37 +32,40 @@ static size_t target_rows(const car_probe_problem *problem, int steps, int lanes
     return (size_t)lanes * (each ? (size_t)steps : 1);
 }
 
-static car_probe_batch *lay_batch(const car_probe_problem *problem, int lanes, car_layout *layout,
-                                  void *base) {
+/* Walks the memory of a batch; with base NULL only sizes are added up. */
+static void lay_batch(const car_probe_problem *problem, int lanes, car_layout *layout, void *base,
+                      car_probe_batch *batch) {
     size_t rows = target_rows(problem, problem->most_steps, lanes);
     size_t input_rows = (size_t)problem->most_steps * (size_t)lanes;
     size_t outputs = (size_t)problem->outputs;
     bool softmax = problem->task->head == CAR_HEAD_SOFTMAX;
-    car_probe_batch counted, *batch = car_layout_take(layout, base, 1, 1, sizeof *batch);
-    if (!base)
-        batch = &counted;
     batch->lanes = lanes;
     batch->lengths = car_layout_take(layout, base, (size_t)lanes, 1, sizeof(int));
-    batch->input = car_layout_take(layout, base, input_rows, (size_t)problem->inputs, sizeof(float));
+    batch->input =
+        car_layout_take(layout, base, input_rows, (size_t)problem->inputs, sizeof(float));
     batch->classes = softmax ? car_layout_take(layout, base, rows, 1, sizeof(int32_t)) : NULL;
     batch->values = softmax ? NULL : car_layout_take(layout, base, rows, outputs, sizeof(float));
+    batch->truth = car_layout_take(layout, base, rows, 1, sizeof(float));
     batch->output = car_layout_take(layout, base, rows, outputs, sizeof(float));
-    return base ? batch : NULL;
 }
 
 car_status car_probe_batch_create(const car_probe_problem *problem, int lanes,
                                   const car_allocator *allocator, car_probe_batch **batch,
                                   car_error *error) {
     car_layout layout = {0, false};
-    lay_batch(problem, lanes, &layout, NULL);
-    void *memory = layout.overflow ? NULL : car_allocate(allocator, layout.size, 1);
+    car_probe_batch counted = {0};
+    car_layout_add(&layout, 1, sizeof counted);
+    lay_batch(problem, lanes, &layout, NULL, &counted);
+    char *memory = layout.overflow ? NULL : car_allocate(allocator, layout.size, 1);
     if (!memory)
         return car_fail(error, CAR_MEMORY,
                         "%s: no memory for %d sequences of %d steps of %d values; take a smaller "
                         "--batch or --distance",
                         problem->task->name, lanes, problem->most_steps, problem->inputs);
     layout = (car_layout){0, false};
-    *batch = lay_batch(problem, lanes, &layout, memory);
+    car_layout_add(&layout, 1, sizeof counted);
+    *batch = (car_probe_batch *)(void *)memory;
+    lay_batch(problem, lanes, &layout, memory, *batch);
     return CAR_OK;
 }
 
@@ -94,6 +80,7 @@ car_probe_lane car_probe_lane_of(const car_probe_problem *problem, const car_pro
         .class_stride = lanes,
         .values = batch->values ? batch->values + at * outputs : NULL,
         .value_stride = lanes * outputs,
+        .truth = batch->truth + at,
         .output = batch->output + at * outputs,
     };
 }
