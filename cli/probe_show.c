@@ -52,10 +52,10 @@ static row make_row(const car_probe_study *study, int arm, const char *sign) {
     car_text_start(&time, NULL);
     if (summary.runs == 0)
         car_text_format(&time, "-");
-    else if (summary.seconds < 60)
-        car_text_format(&time, "%.1fs", summary.seconds);
+    else if (summary.cpu_seconds < 60)
+        car_text_format(&time, "%.1fs", summary.cpu_seconds);
     else
-        car_draw_duration(&time, summary.seconds);
+        car_draw_duration(&time, summary.cpu_seconds);
     snprintf(made.at[8], CELL_LENGTH, "%s", time.failed ? "?" : time.data);
     car_text_free(&time);
     return made;
@@ -141,7 +141,9 @@ static void add_explanation(const car_probe_study *study, const char *sign, car_
                     task->error_name);
     if (study->seeds > 1)
         car_text_format(text, ";\n%s: standard deviation over %d seeds", sign, study->seeds);
-    car_text_format(text, "; updates: until solved (median); time: of a run (mean)\n");
+    car_text_format(text,
+                    "%supdates: until solved (median); time: of the processor, for one run (mean)\n",
+                    study->seeds > 1 ? "; " : "\n");
     for (int i = 0; i < study->cell_count * study->distance_count; i++)
         if (car_probe_summarize(study, i).diverged > 0) {
             car_text_format(text, "!: some runs diverged; a smaller --rate or --clip may help\n");

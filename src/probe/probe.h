@@ -208,6 +208,7 @@ typedef struct car_probe_cell {
     const char *name;
     const car_cell *cell; /* borrowed */
     char sha256[65];      /* of its text */
+    const char *bias_init; /* the entries of the settings' that it has parameters for; NULL: none */
 } car_probe_cell;
 
 typedef struct car_probe_study {
@@ -277,7 +278,7 @@ typedef struct car_probe_summary {
     double accuracy, accuracy_spread, error, error_spread; /* spread: standard deviation (n - 1); 0 for one run */
     double accuracy_low, accuracy_high;                    /* of the runs */
     double updates; /* median over the solved runs; NaN: none */
-    double seconds; /* mean over all runs */
+    double seconds, cpu_seconds; /* mean over all runs; on the clock, of the processor */
 } car_probe_summary;
 car_probe_summary car_probe_summarize(const car_probe_study *study, int arm);
 
@@ -329,9 +330,9 @@ typedef struct car_probe_walk {
     int key, state, strings; /* T or P; of the inner grammar; inner strings done */
     int symbol;              /* streams: the symbol that is read next */
 } car_probe_walk;
-/* Stream i of a set, for walks[lanes]. */
-void car_probe_stream_start(const car_probe_problem *problem, car_probe_set set, int lanes,
-                            car_probe_walk *walks);
+/* Streams first, first + 1 ... of a set, for walks[lanes]. */
+void car_probe_stream_start(const car_probe_problem *problem, car_probe_set set, uint64_t first,
+                            int lanes, car_probe_walk *walks);
 /* The next `steps` steps of every stream. */
 void car_probe_stream_fill(const car_probe_problem *problem, int steps, car_probe_walk *walks,
                            car_probe_batch *batch);

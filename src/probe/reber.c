@@ -180,10 +180,10 @@ void car_probe_stream_shape(car_probe_problem *problem) {
     problem->most_steps = CHUNK;
 }
 
-void car_probe_stream_start(const car_probe_problem *problem, car_probe_set set, int lanes,
-                            car_probe_walk *walks) {
+void car_probe_stream_start(const car_probe_problem *problem, car_probe_set set, uint64_t first,
+                            int lanes, car_probe_walk *walks) {
     for (int i = 0; i < lanes; i++) {
-        walks[i] = (car_probe_walk){.draws = car_probe_draws_of(problem->seed, set, (uint64_t)i)};
+        walks[i] = (car_probe_walk){.draws = car_probe_draws_of(problem->seed, set, first + (uint64_t)i)};
         walks[i].symbol = next_symbol(problem, &walks[i]);
     }
 }

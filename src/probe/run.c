@@ -3,7 +3,8 @@
  *
  * In:  a study, which arm and seed, a checkpoint to go on from. Out: a record, and the checkpoint (also a model file).
  *
- *   every update          batch of sequences update * B .. update * B + B - 1 of the training set (streams: the next steps)
+ *   every update          sequences update * B .. update * B + B - 1 of the training set; of streams the next 100 steps, and
+ *                         new streams from the initial state every STREAM_UPDATES updates
  *   every `check_every`   sequences of the check set: 256 first; while they meet the criterion, the others. All met: solved
  *   at the end            the test set, once
  *
@@ -15,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FIRST_CHECK = 256, LOSS_WINDOW = 100, COST_UPDATES = 8 };
+enum { FIRST_CHECK = 256, LOSS_WINDOW = 100, COST_UPDATES = 8, STREAM_UPDATES = 10 };
 
 typedef struct training {
     const car_probe_study *study;
@@ -54,10 +55,10 @@ static car_status new_trainer(training *run, car_error *error) {
                                          .clip_norm = (float)settings->clip,
                                          .clip_value = (float)settings->clip_value,
                                          .seed = run->problem.seed};
+    const car_probe_cell *cell = &run->study->cells[run->arm->cell];
     car_model *model;
-    CAR_TRY(car_probe_model_make(&run->problem, run->study->cells[run->arm->cell].cell,
-                                 run->arm->hidden, settings->init, settings->bias_init,
-                                 run->allocator, &model, error));
+    CAR_TRY(car_probe_model_make(&run->problem, cell->cell, run->arm->hidden, settings->init,
+                                 cell->bias_init, run->allocator, &model, error));
     car_status status = car_trainer_create(model, &options, run->allocator, &run->trainer, error);
     car_model_free(model);
     return status;
@@ -146,6 +147,16 @@ static car_status load(training *run, car_error *error) {
     return CAR_OK;
 }
 
+/* Where the training streams stand is a function of the updates made. */
+static void seek_streams(training *run) {
+    int64_t updates = run->record->updates;
+    uint64_t lanes = (uint64_t)run->batch->lanes;
+    uint64_t first = (uint64_t)(updates / STREAM_UPDATES) * lanes;
+    car_probe_stream_start(&run->problem, CAR_PROBE_TRAIN, first, run->batch->lanes, run->walks);
+    for (int64_t i = 0; i < updates % STREAM_UPDATES; i++)
+        car_probe_stream_fill(&run->problem, run->problem.most_steps, run->walks, run->batch);
+}
+
 static car_status open_training(training *run, int seed, car_error *error) {
     const car_probe_study *study = run->study;
     CAR_TRY(car_probe_problem_make(study->task, run->arm->distance,
@@ -159,11 +170,8 @@ static car_status open_training(training *run, int seed, car_error *error) {
         CAR_TRY(new_trainer(run, error));
     }
     CAR_TRY(make_buffers(run, error));
-    if (study->task->stream) {
-        car_probe_stream_start(&run->problem, CAR_PROBE_TRAIN, run->batch->lanes, run->walks);
-        for (int64_t i = 0; i < run->record->updates; i++)
-            car_probe_stream_fill(&run->problem, run->problem.most_steps, run->walks, run->batch);
-    }
+    if (study->task->stream)
+        seek_streams(run);
     run->begun = run->saved = clock_of(CLOCK_MONOTONIC);
     run->cpu_begun = clock_of(CLOCK_THREAD_CPUTIME_ID);
     return CAR_OK;
@@ -219,7 +227,7 @@ static car_status judge_streams(training *run, car_probe_set set, int most, car_
     int64_t reached[CAR_PROBE_STREAMS] = {0};
     bool wrong[CAR_PROBE_STREAMS] = {false};
     int running = CAR_PROBE_STREAMS, chunk = run->problem.most_steps;
-    car_probe_stream_start(&run->problem, set, CAR_PROBE_STREAMS, run->judged_walks);
+    car_probe_stream_start(&run->problem, set, 0, CAR_PROBE_STREAMS, run->judged_walks);
     car_stack_reset(run->stack, -1);
     for (int at = 0; at < most && running > 0; at += chunk) {
         if (told_to_stop(run, stopped))
@@ -287,6 +295,9 @@ static car_status update(training *run, car_error *error) {
     car_probe_record *record = run->record;
     car_probe_batch *batch = run->batch;
     bool stream = run->problem.task->stream;
+    bool begins = !stream || record->updates % STREAM_UPDATES == 0;
+    if (stream && begins)
+        seek_streams(run);
     if (stream)
         car_probe_stream_fill(&run->problem, run->problem.most_steps, run->walks, batch);
     else
@@ -294,7 +305,7 @@ static car_status update(training *run, car_error *error) {
                        (uint64_t)record->updates * (uint64_t)batch->lanes, batch);
     const void *target = batch->classes ? (const void *)batch->classes : batch->values;
     const car_batch given = {.steps = batch->steps,
-                             .reset = !stream || record->updates == 0,
+                             .reset = begins,
                              .input = batch->input,
                              .target = target};
     car_step_result result;

@@ -67,6 +67,43 @@ static car_status take_cells(car_probe_study *study, const car_probe_request *re
     return CAR_OK;
 }
 
+static bool has_parameter(const struct car_cell *cell, const char *name, size_t length) {
+    for (int i = 0; i < cell->parameter_count; i++)
+        if (strlen(cell->parameters[i].name) == length &&
+            strncmp(cell->parameters[i].name, name, length) == 0)
+            return true;
+    return false;
+}
+
+/* The entries of --bias-init whose parameter the cell has; an entry that no cell has is an error. */
+static car_status choose_biases(car_probe_study *study, car_error *error) {
+    const char *list = study->settings.bias_init;
+    for (const char *entry = list; entry && *entry;) {
+        size_t length = strcspn(entry, ","), name = strcspn(entry, "= ,");
+        bool used = false;
+        for (int i = 0; i < study->cell_count; i++) {
+            car_probe_cell *cell = &study->cells[i];
+            if (!has_parameter(cell->cell, entry, name))
+                continue;
+            used = true;
+            const char *before = cell->bias_init ? cell->bias_init : "";
+            size_t size = strlen(before) + length + 2;
+            char *joined = car_arena_allocate(study->arena, size, 1);
+            if (!joined)
+                return no_memory(error);
+            snprintf(joined, size, "%s%s%.*s", before, *before ? "," : "", (int)length, entry);
+            cell->bias_init = joined;
+        }
+        if (!used)
+            return car_fail(error, CAR_USAGE,
+                            "--bias-init %.*s: none of the cells has a parameter of that name; see "
+                            "carousel cell check CELL",
+                            (int)(length < 80 ? length : 80), entry);
+        entry += length + (entry[length] == ',');
+    }
+    return CAR_OK;
+}
+
 /* Net, units and weights of a cell at a distance; everything that can be wrong with them shows here. */
 static car_status make_arm(car_probe_study *study, car_probe_arm *arm, car_error *error) {
     const car_probe_settings *settings = &study->settings;
@@ -79,8 +116,9 @@ static car_status make_arm(car_probe_study *study, car_probe_arm *arm, car_error
         CAR_TRY(car_probe_units_for(&problem, cell, settings->weights, study->allocator,
                                     &arm->hidden, error));
     car_model *model;
-    CAR_TRY(car_probe_model_make(&problem, cell, arm->hidden, settings->init, settings->bias_init,
-                                 study->allocator, &model, error));
+    CAR_TRY(car_probe_model_make(&problem, cell, arm->hidden, settings->init,
+                                 study->cells[arm->cell].bias_init, study->allocator, &model,
+                                 error));
     arm->weights = car_model_parameter_count(model);
     arm->net = copy_text(study->arena, car_model_net(model));
     car_model_free(model);
@@ -120,6 +158,7 @@ static car_status fill_study(car_probe_study *study, const car_probe_request *re
     if (!study->cells || !study->distances || !study->arms || !study->records)
         return no_memory(error);
     CAR_TRY(take_cells(study, request, error));
+    CAR_TRY(choose_biases(study, error));
     CAR_TRY(take_distances(study, request, error));
     for (size_t i = 0; i < arms; i++) {
         study->arms[i].cell = (int)i / study->distance_count;
@@ -442,6 +481,7 @@ car_probe_summary car_probe_summarize(const car_probe_study *study, int arm) {
         sum.accuracy += record->accuracy;
         sum.error += record->error;
         sum.seconds += record->seconds;
+        sum.cpu_seconds += record->cpu_seconds;
         accuracy_squares += record->accuracy * record->accuracy;
         error_squares += record->error * record->error;
         sum.accuracy_low = fmin(sum.accuracy_low, record->accuracy);
@@ -451,6 +491,7 @@ car_probe_summary car_probe_summarize(const car_probe_study *study, int arm) {
     sum.accuracy /= runs;
     sum.error /= runs;
     sum.seconds /= runs;
+    sum.cpu_seconds /= runs;
     sum.accuracy_spread = spread_of(accuracy_squares, sum.accuracy, sum.runs);
     sum.error_spread = spread_of(error_squares, sum.error, sum.runs);
     sum.updates = median_updates(study, arm);

@@ -179,6 +179,7 @@ static void add_arm(const car_probe_study *study, int index, car_text *text) {
     add_number(text, "error_spread", summary.error_spread);
     add_number(text, "updates_to_solve", summary.updates);
     add_number(text, "seconds", summary.seconds);
+    add_number(text, "cpu_seconds", summary.cpu_seconds);
     car_text_format(text, ",\n  \"runs\": [");
     for (int seed = 0; seed < study->seeds; seed++) {
         car_text_format(text, "%s\n   {\"seed\": %lld, \"record\": ", seed ? "," : "",
