@@ -156,15 +156,16 @@ static car_status find_task(const char *name, const car_probe_task **task, car_e
     const char *near = cli_nearest(name, names, count < 64 ? count : 64);
     if (near)
         return car_fail(error, CAR_USAGE, "probe: no task %.60s; did you mean %s?", name, near);
-    return car_fail(error, CAR_USAGE, "probe: no task %.60s; carousel probe --help lists them", name);
+    return car_fail(error, CAR_USAGE, "probe: no task %.60s; carousel probe --help lists them",
+                    name);
 }
 
 static car_status read_digits(const probe_call *call, const car_probe_task *task,
                               car_probe_digits *digits, car_error *error) {
     bool given = call->images || call->labels || call->test_images || call->test_labels;
     if (!task->digits)
-        return given ? car_fail(error, CAR_USAGE, "%s reads no images; take --images and its like away",
-                                task->name)
+        return given ? car_fail(error, CAR_USAGE,
+                                "%s reads no images; take --images and its like away", task->name)
                      : CAR_OK;
     if (!call->images || !call->labels)
         return car_fail(error, CAR_USAGE,
@@ -271,7 +272,8 @@ static int probe(probe_call *call, const char *task, int argc, char **argv) {
 
 /* The tasks and their defaults. */
 static void list_tasks(car_text *text) {
-    car_text_format(text, "Tasks (docs/probe.md): defaults of --distance --hidden --batch --rate --updates\n");
+    car_text_format(
+        text, "Tasks (docs/probe.md): defaults of --distance --hidden --batch --rate --updates\n");
     for (int i = 0; i < car_probe_task_count(); i++) {
         const car_probe_task *task = car_probe_task_at(i);
         char distance[16] = "-";
@@ -281,10 +283,11 @@ static void list_tasks(car_text *text) {
                         task->hidden, task->batch, task->rate, (long long)task->updates,
                         task->summary);
     }
-    car_text_format(text,
-                    "\nA run ends when it is solved by its paper's criterion, or at its budget; then it is\n"
-                    "tested once on new sequences. Results depend on the seed alone, not on --threads.\n"
-                    "A longer --updates or more --seeds, cells and distances go on with what is in -o.\n");
+    car_text_format(
+        text,
+        "\nA run ends when it is solved by its paper's criterion, or at its budget; then it is\n"
+        "tested once on new sequences. Results depend on the seed alone, not on --threads.\n"
+        "A longer --updates or more --seeds, cells and distances go on with what is in -o.\n");
 }
 
 int cli_probe(int argc, char **argv) {
@@ -317,7 +320,8 @@ int cli_probe(int argc, char **argv) {
     cli_option options[] = {
         HEADING("What is compared"),
         TEXT("cell", 0, call.cells, "A,B,C", NULL, "cells of the zoo or files"),
-        TEXT("distance", 0, call.distances, "N,N,N", "the task's", "distances, each with runs of its own"),
+        TEXT("distance", 0, call.distances, "N,N,N", "the task's",
+             "distances, each with runs of its own"),
         INT("seeds", call.seeds, 1, CAR_PROBE_SEEDS, NULL, "runs of each cell at each distance"),
         INT("seed", set->seed, 0, 9e15, NULL, "of the first run; the next ones count up"),
         INT("hidden", set->hidden, 1, 8192, "the task's", "units"),
@@ -338,8 +342,10 @@ int cli_probe(int argc, char **argv) {
         NUMBER("beta2", set->beta2, 0, 0.999999, NULL, "adam, adamw, rmsprop"),
         NUMBER("epsilon", set->epsilon, 1e-30, 1, NULL, "adam, adamw, rmsprop"),
         NUMBER("decay", set->decay, 0, 1, NULL, "weight decay"),
-        TEXT("init", 0, set->init, "SCHEME", "none", "uniform, uniform(A), orthogonal, identity*A or walk"),
-        TEXT("bias-init", 0, set->bias_init, "LIST", "none", "how biases of every cell start: bf=1"),
+        TEXT("init", 0, set->init, "SCHEME", "none",
+             "uniform, uniform(A), orthogonal, identity*A or walk"),
+        TEXT("bias-init", 0, set->bias_init, "LIST", "none",
+             "how biases of every cell start: bf=1"),
         HEADING("How long"),
         INT("updates", call.updates, 0, 1e15, "the task's", "most updates of a run"),
         NUMBER("minutes", call.minutes, 0, 1e6, "none",
@@ -347,16 +353,22 @@ int cli_probe(int argc, char **argv) {
         INT("check-every", set->check_every, 1, 1e12, "the task's", "updates between two checks"),
         NUMBER("checkpoint-seconds", call.checkpoint_seconds, 0, 1e9, NULL,
                "how often a run is stored, besides its end"),
-        INT("threads", call.threads, 0, 64, "all processors", "runs side by side; results do not depend on it"),
+        INT("threads", call.threads, 0, 64, "all processors",
+            "runs side by side; results do not depend on it"),
         HEADING("Images (rows, permuted): idx files, plain or .gz"),
-        TEXT("images", 0, call.images, "FILE", "none", "to learn from; the last tenth is for the checks"),
+        TEXT("images", 0, call.images, "FILE", "none",
+             "to learn from; the last tenth is for the checks"),
         TEXT("labels", 0, call.labels, "FILE", "none", "their classes"),
         TEXT("test-images", 0, call.test_images, "FILE", "the last tenth", "to test with"),
         TEXT("test-labels", 0, call.test_labels, "FILE", "none", "their classes"),
         HEADING("Output"),
-        TEXT("output", 'o', call.output, "FOLDER", "none", "study.json and every run, to go on from"),
+        TEXT("output", 'o', call.output, "FOLDER", "none",
+             "study.json and every run, to go on from"),
         TEXT("report", 0, call.report, "FILE", "none", "an HTML page with table and curves"),
-        {.name = "json", .kind = CLI_FLAG, .value = &call.json, .help = "the study as JSON, no progress"},
+        {.name = "json",
+         .kind = CLI_FLAG,
+         .value = &call.json,
+         .help = "the study as JSON, no progress"},
     };
     car_text notes;
     car_text_start(&notes, NULL);
@@ -365,10 +377,11 @@ int cli_probe(int argc, char **argv) {
         .name = "probe",
         .summary = "which cell learns a long lag, and how far it reaches",
         .usage = "[options] TASK",
-        .examples = "carousel probe adding --cell lstm,gru,rnn --distance 100\n"
-                    "carousel probe agreement --cell lstm,rnn --distance 5,10,20,50 --weights 4000\n"
-                    "carousel probe order2 --cell my.cell --seeds 5 -o order --report order.html\n"
-                    "carousel probe rows --images train-images.gz --labels train-labels.gz\n",
+        .examples =
+            "carousel probe adding --cell lstm,gru,rnn --distance 100\n"
+            "carousel probe agreement --cell lstm,rnn --distance 5,10,20,50 --weights 4000\n"
+            "carousel probe order2 --cell my.cell --seeds 5 -o order --report order.html\n"
+            "carousel probe rows --images train-images.gz --labels train-labels.gz\n",
         .notes = notes.failed ? NULL : notes.data,
         .options = options,
         .option_count = sizeof options / sizeof *options,
@@ -377,9 +390,10 @@ int cli_probe(int argc, char **argv) {
     cli_arguments arguments;
     int code = cli_parse(&verb, argc, argv, &arguments);
     if (code == CLI_GO_ON) {
-        code = cli_given(&verb, "hidden") && cli_given(&verb, "weights")
-                   ? cli_say_fail(CAR_USAGE, "probe: --weights chooses the units; take --hidden away")
-                   : probe(&call, arguments.operands[0], argc, argv);
+        code =
+            cli_given(&verb, "hidden") && cli_given(&verb, "weights")
+                ? cli_say_fail(CAR_USAGE, "probe: --weights chooses the units; take --hidden away")
+                : probe(&call, arguments.operands[0], argc, argv);
         cli_arguments_free(&arguments);
     }
     car_text_free(&notes);

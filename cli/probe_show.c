@@ -14,7 +14,7 @@ typedef struct row {
     char at[COLUMNS][CELL_LENGTH];
 } row;
 
-static const char *const heads[COLUMNS] = {"cell",   "distance", "units",   "weights", "solved",
+static const char *const heads[COLUMNS] = {"cell",    "distance", "units",   "weights", "solved",
                                            "right %", "error",    "updates", "time"};
 
 static void write_number(char out[CELL_LENGTH], double value, int decimals, double spread,
@@ -46,7 +46,8 @@ static row make_row(const car_probe_study *study, int arm, const char *sign) {
     snprintf(made.at[4], CELL_LENGTH, "%d/%d%s", summary.solved, summary.runs,
              summary.diverged ? " !" : "");
     write_number(made.at[5], 100 * summary.accuracy, 2, 100 * summary.accuracy_spread, spread);
-    write_number(made.at[6], summary.error, decimals_of(summary.error), summary.error_spread, spread);
+    write_number(made.at[6], summary.error, decimals_of(summary.error), summary.error_spread,
+                 spread);
     write_number(made.at[7], summary.updates, 0, 0, NULL);
     car_text time;
     car_text_start(&time, NULL);
@@ -141,9 +142,9 @@ static void add_explanation(const car_probe_study *study, const char *sign, car_
                     task->error_name);
     if (study->seeds > 1)
         car_text_format(text, ";\n%s: standard deviation over %d seeds", sign, study->seeds);
-    car_text_format(text,
-                    "%supdates: until solved (median); time: of the processor, for one run (mean)\n",
-                    study->seeds > 1 ? "; " : "\n");
+    car_text_format(
+        text, "%supdates: until solved (median); time: of the processor, for one run (mean)\n",
+        study->seeds > 1 ? "; " : "\n");
     for (int i = 0; i < study->cell_count * study->distance_count; i++)
         if (car_probe_summarize(study, i).diverged > 0) {
             car_text_format(text, "!: some runs diverged; a smaller --rate or --clip may help\n");
@@ -159,8 +160,8 @@ static void add_curves(const car_probe_study *study, bool utf8, bool color, int 
         car_text_format(text, "\n%s right (%%) against %s%s\n", study->task->item,
                         study->task->distance_name,
                         study->seeds > 1 ? "; band: worst to best seed" : "");
-        car_draw_curves(text, made.series, made.count, columns > 100 ? 100 : columns - 1, CURVE_ROWS,
-                        utf8, color);
+        car_draw_curves(text, made.series, made.count, columns > 100 ? 100 : columns - 1,
+                        CURVE_ROWS, utf8, color);
     }
     car_arena_free(arena);
 }
@@ -218,9 +219,10 @@ static bool add_page_chart(const car_probe_study *study, car_arena *arena, car_p
         return false;
     const int *last = &study->distances[study->distance_count - 1];
     car_chart chart = {.title = study->task->summary,
-                       .note = study->seeds > 1 ? "A line is the mean over the seeds, its band goes "
-                                                  "from the worst seed to the best."
-                                                : NULL,
+                       .note = study->seeds > 1
+                                   ? "A line is the mean over the seeds, its band goes "
+                                     "from the worst seed to the best."
+                                   : NULL,
                        .x = {.title = study->task->distance_name,
                              .logarithmic = *last >= 10 * study->distances[0]},
                        .y = {.title = "right on the test (%)", .low = 0, .high = 100}};
@@ -242,7 +244,8 @@ static bool add_page_chart(const car_probe_study *study, car_arena *arena, car_p
 static void add_page_text(const car_probe_study *study, car_page *page) {
     car_text text;
     car_text_start(&text, NULL);
-    car_text_format(&text, "Paper: %s. A run is solved when: %s. It is then stopped and tested once.",
+    car_text_format(&text,
+                    "Paper: %s. A run is solved when: %s. It is then stopped and tested once.",
                     study->task->paper, study->task->criterion);
     car_page_paragraph(page, text.failed ? "" : text.data);
     car_text_free(&text);
@@ -270,7 +273,8 @@ car_status cli_probe_report(const car_probe_study *study, const char *command, c
     car_page_start(&page, "en", study->task->name, study->task->summary, NULL);
     car_page_section(&page, "Which cell learns it");
     add_page_text(study, &page);
-    bool whole = arena && add_page_chart(study, arena, &page) && add_page_table(study, arena, &page);
+    bool whole =
+        arena && add_page_chart(study, arena, &page) && add_page_table(study, arena, &page);
     car_page_section(&page, "To repeat it");
     car_page_code(&page, command);
     car_text_start(&text, NULL);

@@ -20,7 +20,8 @@ static uint32_t big_endian(const unsigned char *bytes) {
 
 #ifdef CAR_WITH_ZLIB
 /* Inflates into a buffer that grows up to IDX_LIMIT; false: bad data (or no memory: *data is NULL). */
-static bool inflate_all(z_stream *stream, const car_allocator *allocator, char **data, size_t *length) {
+static bool inflate_all(z_stream *stream, const car_allocator *allocator, char **data,
+                        size_t *length) {
     size_t capacity = 1 << 20;
     *length = 0;
     *data = car_allocate(allocator, capacity, 1);
@@ -67,8 +68,8 @@ static car_status unpack(const char *path, const car_allocator *allocator, char 
                     path);
 #else
     (void)allocator;
-    return car_fail(error, CAR_USAGE, "%.200s: this program was built without zlib; gunzip the file",
-                    path);
+    return car_fail(error, CAR_USAGE,
+                    "%.200s: this program was built without zlib; gunzip the file", path);
 #endif
 }
 
@@ -79,9 +80,10 @@ static car_status check_idx(const char *path, const char *data, size_t length, u
     size_t rank = magic & 0xff, header = 4 + 4 * rank, expected = 1;
     const char *what = rank == 3 ? "images" : "labels";
     if (length < header || big_endian(bytes) != magic)
-        return car_fail(error, CAR_DATA,
-                        "%.200s: no idx file of %s (it must begin with 0x%08x); is it the right one?",
-                        path, what, magic);
+        return car_fail(
+            error, CAR_DATA,
+            "%.200s: no idx file of %s (it must begin with 0x%08x); is it the right one?", path,
+            what, magic);
     for (size_t i = 0; i < rank; i++) {
         sizes[i] = big_endian(bytes + 4 + 4 * i);
         if (sizes[i] == 0 || !car_multiply(expected, sizes[i], &expected))
@@ -91,10 +93,9 @@ static car_status check_idx(const char *path, const char *data, size_t length, u
                             path, sizes[i], SIDE_LIMIT);
     }
     if (length - header != expected)
-        return car_fail(error, CAR_DATA,
-                        "%.200s: %zu bytes of %s, its header says %zu; the file is %s", path,
-                        length - header, what, expected,
-                        length - header < expected ? "cut short" : "too long");
+        return car_fail(
+            error, CAR_DATA, "%.200s: %zu bytes of %s, its header says %zu; the file is %s", path,
+            length - header, what, expected, length - header < expected ? "cut short" : "too long");
     return CAR_OK;
 }
 

@@ -31,11 +31,11 @@ enum {
 enum { CLAUSE = 4, PHRASE = 3 }; /* words of `and saw the dogs`, of `near the dogs` */
 
 static const char *const words[WORDS] = {
-    "the",    "which",  "and",    "cat",     "cats",    "dog",    "dogs",    "bird",    "birds",
-    "boy",    "boys",   "girl",   "girls",   "car",     "cars",   "garden",  "gardens", "house",
-    "houses", "chased", "saw",    "heard",   "liked",   "passed", "found",   "followed", "reached",
-    "near",   "behind", "beside", "under",   "above",   "around", "already", "often",   "quietly",
-    "soon",   "never",  "always",
+    "the",     "which",    "and",     "cat",     "cats",   "dog",    "dogs",   "bird",
+    "birds",   "boy",      "boys",    "girl",    "girls",  "car",    "cars",   "garden",
+    "gardens", "house",    "houses",  "chased",  "saw",    "heard",  "liked",  "passed",
+    "found",   "followed", "reached", "near",    "behind", "beside", "under",  "above",
+    "around",  "already",  "often",   "quietly", "soon",   "never",  "always",
 };
 
 const char *car_probe_agreement_word(int index) {

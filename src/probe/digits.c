@@ -55,7 +55,8 @@ void car_probe_permuted_make(const car_probe_problem *problem, car_probe_draws *
                              const car_probe_lane *lane) {
     const uint8_t *pixels = choose_image(problem, draws, lane);
     for (int t = 0; t < lane->steps; t++)
-        lane->input[(size_t)t * lane->input_stride] = (float)pixels[problem->digits->order[t]] / 255;
+        lane->input[(size_t)t * lane->input_stride] =
+            (float)pixels[problem->digits->order[t]] / 255;
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------------ */
@@ -84,11 +85,11 @@ static car_status complete(car_probe_digits *digits, const car_allocator *alloca
                         train->count);
     if (test->count > 0 && (test->rows != train->rows || test->columns != train->columns ||
                             test->classes > train->classes))
-        return car_fail(error, CAR_DATA,
-                        "images of %dx%d in %d classes to learn from, of %dx%d in %d classes to test "
-                        "with; they must be alike",
-                        train->rows, train->columns, train->classes, test->rows, test->columns,
-                        test->classes);
+        return car_fail(
+            error, CAR_DATA,
+            "images of %dx%d in %d classes to learn from, of %dx%d in %d classes to test "
+            "with; they must be alike",
+            train->rows, train->columns, train->classes, test->rows, test->columns, test->classes);
     int pixels = train->rows * train->columns;
     digits->order = car_allocate(allocator, (size_t)pixels, sizeof *digits->order);
     if (!digits->order)

@@ -8,8 +8,9 @@
 #include <math.h>
 
 car_probe_draws car_probe_draws_of(uint64_t seed, car_probe_set set, uint64_t sequence) {
-    return (car_probe_draws){.key = {.seed = seed, .purpose = CAR_RANDOM_TASK, .layer = (uint32_t)set},
-                             .sequence = sequence};
+    return (car_probe_draws){
+        .key = {.seed = seed, .purpose = CAR_RANDOM_TASK, .layer = (uint32_t)set},
+        .sequence = sequence};
 }
 
 uint32_t car_probe_draw(car_probe_draws *draws) {

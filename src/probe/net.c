@@ -65,8 +65,7 @@ static car_status count_weights(const car_probe_problem *problem, const car_cell
                                 const car_allocator *allocator, int64_t *weights,
                                 car_error *error) {
     car_model *model;
-    CAR_TRY(
-        car_probe_model_make(problem, cell, units, "uniform", NULL, allocator, &model, error));
+    CAR_TRY(car_probe_model_make(problem, cell, units, "uniform", NULL, allocator, &model, error));
     *weights = car_model_parameter_count(model);
     car_model_free(model);
     return CAR_OK;

@@ -42,10 +42,10 @@ typedef struct car_probe_draws {
     uint32_t block[4];
 } car_probe_draws;
 car_probe_draws car_probe_draws_of(uint64_t seed, car_probe_set set, uint64_t sequence);
-uint32_t car_probe_draw(car_probe_draws *draws);              /* 32 bits */
-int car_probe_draw_below(car_probe_draws *draws, int count);  /* 0 .. count-1 */
-float car_probe_draw_uniform(car_probe_draws *draws);         /* [0, 1) */
-float car_probe_draw_normal(car_probe_draws *draws);          /* mean 0, variance 1 */
+uint32_t car_probe_draw(car_probe_draws *draws);             /* 32 bits */
+int car_probe_draw_below(car_probe_draws *draws, int count); /* 0 .. count-1 */
+float car_probe_draw_uniform(car_probe_draws *draws);        /* [0, 1) */
+float car_probe_draw_normal(car_probe_draws *draws);         /* mean 0, variance 1 */
 
 /* ---- tasks.c ------------------------------------------------------------------------------------------ */
 
@@ -54,10 +54,10 @@ struct car_probe_problem;
 /* Where one sequence of a batch stands. Inputs and targets are zeroed before a task writes them, classes are -1. */
 typedef struct car_probe_lane {
     int steps;
-    float *input;        /* [steps], `input_stride` floats apart, each [inputs] */
-    int32_t *classes;    /* softmax: [steps], or [1] with `last`, `class_stride` apart */
-    float *values;       /* sigmoid, linear: [steps] or [1], `value_stride` apart, each [outputs] */
-    float *truth;        /* as `classes` or [1]: what the judge must know besides, if the task says so */
+    float *input;     /* [steps], `input_stride` floats apart, each [inputs] */
+    int32_t *classes; /* softmax: [steps], or [1] with `last`, `class_stride` apart */
+    float *values;    /* sigmoid, linear: [steps] or [1], `value_stride` apart, each [outputs] */
+    float *truth; /* as `classes` or [1]: what the judge must know besides, if the task says so */
     const float *output; /* for judging: as `values`; probabilities of a softmax or sigmoid head */
     size_t input_stride, class_stride, value_stride;
 } car_probe_lane;
@@ -78,7 +78,7 @@ typedef struct car_probe_task {
     const char *criterion; /* of a solved run, in words */
     const char *item;      /* what accuracy counts: "sequences" */
     const char *error_name;
-    const char *distance_name; /* NULL: the task has no distance */
+    const char *distance_name;                   /* NULL: the task has no distance */
     int distance_least, distance_most, distance; /* the last: the default */
     car_head_kind head;
     car_head_pool pool;
@@ -129,7 +129,7 @@ typedef struct car_probe_problem {
     const car_probe_task *task;
     int distance;
     uint64_t seed;
-    const car_probe_digits *digits; /* borrowed; NULL: the task needs none */
+    const car_probe_digits *digits;  /* borrowed; NULL: the task needs none */
     int inputs, outputs, most_steps; /* set by task->shape */
 } car_probe_problem;
 /* CAR_USAGE: distance out of range, or images are missing. */
@@ -139,13 +139,13 @@ car_status car_probe_problem_make(const car_probe_task *task, int distance, uint
 
 /* A batch and its memory, one block. */
 typedef struct car_probe_batch {
-    int lanes, steps;    /* steps: of the batch it holds */
-    int *lengths;        /* [lanes] */
-    float *input;        /* [steps][lanes][inputs] */
-    int32_t *classes;    /* softmax: [steps][lanes] or [lanes] */
-    float *values;       /* sigmoid, linear: [steps][lanes][outputs] or [lanes][outputs] */
-    float *truth;        /* a number a target row */
-    float *output;       /* as values */
+    int lanes, steps; /* steps: of the batch it holds */
+    int *lengths;     /* [lanes] */
+    float *input;     /* [steps][lanes][inputs] */
+    int32_t *classes; /* softmax: [steps][lanes] or [lanes] */
+    float *values;    /* sigmoid, linear: [steps][lanes][outputs] or [lanes][outputs] */
+    float *truth;     /* a number a target row */
+    float *output;    /* as values */
 } car_probe_batch;
 car_status car_probe_batch_create(const car_probe_problem *problem, int lanes,
                                   const car_allocator *allocator, car_probe_batch **batch,
@@ -200,14 +200,14 @@ typedef struct car_probe_record {
     bool tested;   /* accuracy, error and loss are of the weights after `updates` updates */
     double accuracy, error;             /* on the test set */
     double check_accuracy, check_error; /* of the last check; NaN: none yet */
-    double loss;                        /* running mean of the training loss, nats or squared error */
-    double seconds, cpu_seconds;        /* of training and checks */
+    double loss;                 /* running mean of the training loss, nats or squared error */
+    double seconds, cpu_seconds; /* of training and checks */
 } car_probe_record;
 
 typedef struct car_probe_cell {
     const char *name;
-    const car_cell *cell; /* borrowed */
-    char sha256[65];      /* of its text */
+    const car_cell *cell;  /* borrowed */
+    char sha256[65];       /* of its text */
     const char *bias_init; /* the entries of the settings' that it has parameters for; NULL: none */
 } car_probe_cell;
 
@@ -217,8 +217,8 @@ typedef struct car_probe_study {
     const car_probe_task *task;
     const car_probe_digits *digits; /* borrowed; NULL: none */
     car_probe_settings settings;
-    double minutes;  /* the budget that `updates` was fixed from; 0: none */
-    int64_t updates; /* budget of every run; 0: to be measured */
+    double minutes;       /* the budget that `updates` was fixed from; 0: none */
+    int64_t updates;      /* budget of every run; 0: to be measured */
     int64_t most_updates; /* that measuring may give; 0: any */
     bool resumed;         /* study->folder held a study */
     int cell_count, distance_count, seeds;
@@ -236,28 +236,31 @@ typedef struct car_probe_request {
     const int *distances; /* NULL: the task's default */
     int cell_count, distance_count, seeds;
     car_probe_settings settings;
-    double minutes;  /* both 0: the task's updates; both given: the smaller budget counts */
+    double minutes; /* both 0: the task's updates; both given: the smaller budget counts */
     int64_t updates;
     const car_probe_digits *digits;
     const char *folder; /* made if it is not there; a study in it is gone on with */
 } car_probe_request;
 
 typedef struct car_probe_progress {
-    int runs, done, solved;  /* of the study */
+    int runs, done, solved;   /* of the study */
     const car_probe_arm *arm; /* of the run that speaks */
     const char *cell;
     uint64_t seed;
     const car_probe_record *record;
-    int64_t updates, updates_done, updates_left; /* a run's budget; of all runs in this call; at most */
-    bool ended;                                  /* the run has just ended */
+    int64_t updates, updates_done,
+        updates_left; /* a run's budget; of all runs in this call; at most */
+    bool ended;       /* the run has just ended */
 } car_probe_progress;
 
 typedef struct car_probe_watch {
     void *context;
-    void (*measured)(void *context, const car_probe_study *study);      /* minutes -> updates; may be NULL */
-    void (*progress)(void *context, const car_probe_progress *progress); /* by one thread at a time; may be NULL */
-    const volatile sig_atomic_t *stop;                                  /* may be NULL */
-    int threads;               /* runs side by side */
+    void (*measured)(void *context,
+                     const car_probe_study *study); /* minutes -> updates; may be NULL */
+    void (*progress)(void *context,
+                     const car_probe_progress *progress); /* by one thread at a time; may be NULL */
+    const volatile sig_atomic_t *stop;                    /* may be NULL */
+    int threads;                                          /* runs side by side */
     double checkpoint_seconds; /* how often a run is stored, besides its end */
 } car_probe_watch;
 
@@ -275,10 +278,11 @@ const car_probe_record *car_probe_record_of(const car_probe_study *study, int ar
 /* Mean and spread over the seeds of an arm that have been tested. */
 typedef struct car_probe_summary {
     int runs, solved, diverged;
-    double accuracy, accuracy_spread, error, error_spread; /* spread: standard deviation (n - 1); 0 for one run */
-    double accuracy_low, accuracy_high;                    /* of the runs */
-    double updates; /* median over the solved runs; NaN: none */
-    double seconds, cpu_seconds; /* mean over all runs; on the clock, of the processor */
+    double accuracy, accuracy_spread, error,
+        error_spread;                   /* spread: standard deviation (n - 1); 0 for one run */
+    double accuracy_low, accuracy_high; /* of the runs */
+    double updates;                     /* median over the solved runs; NaN: none */
+    double seconds, cpu_seconds;        /* mean over all runs; on the clock, of the processor */
 } car_probe_summary;
 car_probe_summary car_probe_summarize(const car_probe_study *study, int arm);
 
@@ -293,7 +297,8 @@ void car_probe_study_to_json(const car_probe_study *study, car_text *text);
 /* study->folder/study.json, atomically. */
 car_status car_probe_study_save(const car_probe_study *study, car_error *error) CAR_CHECK_RESULT;
 /* Takes the records of study->folder/study.json over, if there is one (*found), after comparing all settings. */
-car_status car_probe_study_load(car_probe_study *study, bool *found, car_error *error) CAR_CHECK_RESULT;
+car_status car_probe_study_load(car_probe_study *study, bool *found,
+                                car_error *error) CAR_CHECK_RESULT;
 
 /* ---- run.c -------------------------------------------------------------------------------------------- */
 
@@ -354,17 +359,18 @@ typedef void car_probe_judge(const car_probe_problem *problem, const car_probe_l
                              car_probe_score *score);
 
 car_probe_shape car_probe_adding_shape, car_probe_order2_shape, car_probe_order3_shape,
-    car_probe_order4_shape, car_probe_lag_shape, car_probe_noisy_shape, car_probe_two_sequence_shape,
-    car_probe_reber_shape, car_probe_stream_shape, car_probe_copy_shape, car_probe_memorisation_shape,
-    car_probe_agreement_shape, car_probe_rows_shape, car_probe_permuted_shape;
+    car_probe_order4_shape, car_probe_lag_shape, car_probe_noisy_shape,
+    car_probe_two_sequence_shape, car_probe_reber_shape, car_probe_stream_shape,
+    car_probe_copy_shape, car_probe_memorisation_shape, car_probe_agreement_shape,
+    car_probe_rows_shape, car_probe_permuted_shape;
 car_probe_length car_probe_adding_length, car_probe_order_length, car_probe_lag_length,
     car_probe_noisy_length, car_probe_two_sequence_length, car_probe_reber_length,
     car_probe_whole_length;
 car_probe_make car_probe_adding_make, car_probe_multiplication_make, car_probe_order_make,
     car_probe_noise_free_make, car_probe_local_noise_make, car_probe_noisy_make,
     car_probe_two_sequence_make, car_probe_noisy_signal_make, car_probe_noisy_target_make,
-    car_probe_reber_make, car_probe_copy_make, car_probe_memorisation_make, car_probe_agreement_make,
-    car_probe_rows_make, car_probe_permuted_make;
+    car_probe_reber_make, car_probe_copy_make, car_probe_memorisation_make,
+    car_probe_agreement_make, car_probe_rows_make, car_probe_permuted_make;
 car_probe_judge car_probe_adding_judge, car_probe_order_judge, car_probe_noise_free_judge,
     car_probe_local_noise_judge, car_probe_noisy_judge, car_probe_two_sequence_judge,
     car_probe_noisy_target_judge, car_probe_reber_judge, car_probe_recall_judge,

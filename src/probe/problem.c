@@ -15,8 +15,7 @@ car_status car_probe_problem_make(const car_probe_task *task, int distance, uint
         return car_fail(error, CAR_USAGE,
                         "%s reads images: give --images FILE --labels FILE (idx files, as MNIST's)",
                         task->name);
-    if (task->distance_name &&
-        (distance < task->distance_least || distance > task->distance_most))
+    if (task->distance_name && (distance < task->distance_least || distance > task->distance_most))
         return car_fail(error, CAR_USAGE, "--distance %d: %s takes %d to %d (%s)", distance,
                         task->name, task->distance_least, task->distance_most, task->distance_name);
     *problem = (car_probe_problem){
@@ -96,16 +95,12 @@ void car_probe_clear(const car_probe_problem *problem, int steps, car_probe_batc
         memset(batch->values, 0, rows * (size_t)problem->outputs * sizeof(float));
 }
 
-/* With `last` all lanes of a batch have the length that its first sequence draws; else each has its own, and the
- * targets behind a shorter one do not count. */
 void car_probe_fill(const car_probe_problem *problem, car_probe_set set, uint64_t first,
                     car_probe_batch *batch) {
     const car_probe_task *task = problem->task;
-    bool common = task->pool == CAR_POOL_LAST;
     int longest = 0;
     for (int i = 0; i < batch->lanes; i++) {
-        car_probe_draws draws =
-            car_probe_draws_of(problem->seed, set, first + (uint64_t)(common ? 0 : i));
+        car_probe_draws draws = car_probe_draws_of(problem->seed, set, first + (uint64_t)i);
         batch->lengths[i] = task->length(problem, &draws);
         longest = batch->lengths[i] > longest ? batch->lengths[i] : longest;
     }

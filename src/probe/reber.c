@@ -24,8 +24,13 @@ typedef struct way {
 } way;
 enum { INNER_END = 7 };
 static const way inner[INNER_END][2] = {
-    {{B, 1}, {B, 1}}, {{T, 2}, {P, 3}}, {{S, 2}, {X, 4}}, {{T, 3}, {V, 5}},
-    {{X, 3}, {S, 6}}, {{P, 4}, {V, 6}}, {{E, INNER_END}, {E, INNER_END}},
+    {{B, 1}, {B, 1}},
+    {{T, 2}, {P, 3}},
+    {{S, 2}, {X, 4}},
+    {{T, 3}, {V, 5}},
+    {{X, 3}, {S, 6}},
+    {{P, 4}, {V, 6}},
+    {{E, INNER_END}, {E, INNER_END}},
 };
 
 static int inner_strings(const car_probe_problem *problem) {
@@ -105,8 +110,8 @@ static car_probe_walk start_string(const car_probe_problem *problem, const car_p
 }
 
 /* Walks one string; a string that is too long for the batch (one in 10^8) is drawn again. */
-static int walk_string(const car_probe_problem *problem, const car_probe_draws *draws,
-                       int *symbols, unsigned *legal) {
+static int walk_string(const car_probe_problem *problem, const car_probe_draws *draws, int *symbols,
+                       unsigned *legal) {
     car_probe_walk walk = start_string(problem, draws);
     for (;;) {
         int count = 0;
@@ -183,7 +188,8 @@ void car_probe_stream_shape(car_probe_problem *problem) {
 void car_probe_stream_start(const car_probe_problem *problem, car_probe_set set, uint64_t first,
                             int lanes, car_probe_walk *walks) {
     for (int i = 0; i < lanes; i++) {
-        walks[i] = (car_probe_walk){.draws = car_probe_draws_of(problem->seed, set, first + (uint64_t)i)};
+        walks[i] =
+            (car_probe_walk){.draws = car_probe_draws_of(problem->seed, set, first + (uint64_t)i)};
         walks[i].symbol = next_symbol(problem, &walks[i]);
     }
 }

@@ -115,9 +115,9 @@ static car_status save(training *run, car_error *error) {
         return CAR_OK;
     car_text_start(&text, run->allocator);
     car_probe_record_to_json(run->record, &text);
-    car_status status = text.failed
-                            ? car_fail(error, CAR_MEMORY, "no memory for the record of a run")
-                            : car_trainer_set_metadata(run->trainer, "probe.record", text.data, error);
+    car_status status =
+        text.failed ? car_fail(error, CAR_MEMORY, "no memory for the record of a run")
+                    : car_trainer_set_metadata(run->trainer, "probe.record", text.data, error);
     car_text_free(&text);
     if (status == CAR_OK)
         status = car_trainer_save(run->trainer, run->control->path, error);
@@ -125,10 +125,11 @@ static car_status save(training *run, car_error *error) {
 }
 
 static car_status wrong_checkpoint(const training *run, car_error *error) {
-    return car_fail(error, CAR_MODEL,
-                    "%.300s: not the checkpoint of this run, or damaged; delete it to begin the run "
-                    "anew",
-                    run->control->path);
+    return car_fail(
+        error, CAR_MODEL,
+        "%.300s: not the checkpoint of this run, or damaged; delete it to begin the run "
+        "anew",
+        run->control->path);
 }
 
 static car_status load(training *run, car_error *error) {
@@ -162,7 +163,8 @@ static car_status open_training(training *run, int seed, car_error *error) {
     CAR_TRY(car_probe_problem_make(study->task, run->arm->distance,
                                    (uint64_t)(study->settings.seed + seed), study->digits,
                                    &run->problem, error));
-    bool there = run->control->resume && run->control->path && access(run->control->path, F_OK) == 0;
+    bool there =
+        run->control->resume && run->control->path && access(run->control->path, F_OK) == 0;
     if (there) {
         CAR_TRY(load(run, error));
     } else {
@@ -180,8 +182,10 @@ static car_status open_training(training *run, int seed, car_error *error) {
 /* ---- Judging ------------------------------------------------------------------------------------------ */
 
 static car_status run_judged(training *run, car_error *error) {
-    CAR_TRY(car_stack_forward(run->stack, run->judged->steps, run->judged->input, NULL, 0, error));
-    car_stack_outputs(run->stack, run->judged->steps, run->judged->output);
+    const car_probe_batch *judged = run->judged;
+    CAR_TRY(car_stack_forward(run->stack, judged->steps, judged->lengths, judged->input, NULL, 0,
+                              error));
+    car_stack_outputs(run->stack, judged->output);
     car_probe_activate(&run->problem, run->judged);
     return CAR_OK;
 }
@@ -221,20 +225,22 @@ static car_status judge_sequences(training *run, car_probe_set set, int count, b
     return CAR_OK;
 }
 
-/* How far CAR_PROBE_STREAMS streams come, `most` steps at most; ends when all have met an error. */
-static car_status judge_streams(training *run, car_probe_set set, int most, car_probe_score *score,
-                                bool *stopped, car_error *error) {
+/* How far CAR_PROBE_STREAMS streams come, `most` steps at most; ends when all have met an error, with `strict` when one
+ * has. */
+static car_status judge_streams(training *run, car_probe_set set, int most, bool strict,
+                                car_probe_score *score, bool *stopped, car_error *error) {
     int64_t reached[CAR_PROBE_STREAMS] = {0};
     bool wrong[CAR_PROBE_STREAMS] = {false};
     int running = CAR_PROBE_STREAMS, chunk = run->problem.most_steps;
     car_probe_stream_start(&run->problem, set, 0, CAR_PROBE_STREAMS, run->judged_walks);
     car_stack_reset(run->stack, -1);
-    for (int at = 0; at < most && running > 0; at += chunk) {
+    int least = strict ? CAR_PROBE_STREAMS : 1;
+    for (int at = 0; at < most && running >= least; at += chunk) {
         if (told_to_stop(run, stopped))
             return CAR_OK;
         car_probe_stream_fill(&run->problem, chunk, run->judged_walks, run->judged);
         CAR_TRY(run_judged(run, error));
-        car_stack_carry(run->stack, chunk);
+        car_stack_carry(run->stack);
         for (int i = 0; i < CAR_PROBE_STREAMS; i++) {
             car_probe_lane lane = car_probe_lane_of(&run->problem, run->judged, i);
             int right = wrong[i] ? 0 : car_probe_stream_right(&lane);
@@ -243,6 +249,8 @@ static car_status judge_streams(training *run, car_probe_set set, int most, car_
             wrong[i] = wrong[i] || right < chunk;
         }
     }
+    if (strict && running < CAR_PROBE_STREAMS)
+        running = 0; /* the others were not run to their ends */
     *score = (car_probe_score){.items = CAR_PROBE_STREAMS, .right = running};
     for (int i = 0; i < CAR_PROBE_STREAMS; i++)
         score->error += (double)reached[i];
@@ -263,9 +271,10 @@ static int judged_count(const car_probe_problem *problem, car_probe_set set) {
 static car_status judge(training *run, car_probe_set set, car_probe_score *score, bool *stopped,
                         car_error *error) {
     int count = judged_count(&run->problem, set);
+    bool strict = set == CAR_PROBE_CHECK;
     if (run->problem.task->stream)
-        return judge_streams(run, set, count, score, stopped, error);
-    return judge_sequences(run, set, count, set == CAR_PROBE_CHECK, score, stopped, error);
+        return judge_streams(run, set, count, strict, score, stopped, error);
+    return judge_sequences(run, set, count, strict, score, stopped, error);
 }
 
 /* Is it solved? */
@@ -307,10 +316,11 @@ static car_status update(training *run, car_error *error) {
     const car_batch given = {.steps = batch->steps,
                              .reset = begins,
                              .input = batch->input,
+                             .lengths = batch->lengths,
                              .target = target};
     car_step_result result;
-    CAR_TRY(car_trainer_step(run->trainer, &given, (float)run->study->settings.rate, &result,
-                             error));
+    CAR_TRY(
+        car_trainer_step(run->trainer, &given, (float)run->study->settings.rate, &result, error));
     record->updates++;
     record->tested = false;
     record->loss += (result.loss - record->loss) /

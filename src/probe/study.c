@@ -277,18 +277,18 @@ static void tell(const member_run *run, bool ended) {
     const car_probe_arm *arm = &study->arms[run->arm];
     if (!crew->watch->progress)
         return;
-    const car_probe_progress progress = {
-        .runs = study->cell_count * study->distance_count * study->seeds,
-        .done = crew->done,
-        .solved = crew->solved,
-        .arm = arm,
-        .cell = study->cells[arm->cell].name,
-        .seed = (uint64_t)(study->settings.seed + run->seed),
-        .record = run->record,
-        .updates = study->updates,
-        .updates_done = crew->updates_done,
-        .updates_left = crew->updates_left,
-        .ended = ended};
+    const car_probe_progress progress = {.runs = study->cell_count * study->distance_count *
+                                                 study->seeds,
+                                         .done = crew->done,
+                                         .solved = crew->solved,
+                                         .arm = arm,
+                                         .cell = study->cells[arm->cell].name,
+                                         .seed = (uint64_t)(study->settings.seed + run->seed),
+                                         .record = run->record,
+                                         .updates = study->updates,
+                                         .updates_done = crew->updates_done,
+                                         .updates_left = crew->updates_left,
+                                         .ended = ended};
     crew->watch->progress(crew->watch->context, &progress);
 }
 

@@ -24,8 +24,8 @@ typedef struct number_field {
 #define RECORD(name, gap)                                                                          \
     { #name, offsetof(car_probe_record, name), gap }
 static const number_field record_numbers[] = {
-    RECORD(accuracy, true), RECORD(error, true),    RECORD(check_accuracy, true),
-    RECORD(check_error, true), RECORD(loss, true), RECORD(seconds, false),
+    RECORD(accuracy, true),     RECORD(error, true), RECORD(check_accuracy, true),
+    RECORD(check_error, true),  RECORD(loss, true),  RECORD(seconds, false),
     RECORD(cpu_seconds, false),
 };
 static const number_field record_flags[] = {RECORD(solved, false), RECORD(diverged, false),
@@ -236,9 +236,8 @@ car_status car_probe_study_save(const car_probe_study *study, car_error *error) 
     path_of(study, path);
     car_text_start(&text, study->allocator);
     car_probe_study_to_json(study, &text);
-    car_status status = text.failed
-                            ? car_fail(error, CAR_MEMORY, "no memory to write %.300s", path)
-                            : car_file_writer_open(path, study->allocator, &writer, error);
+    car_status status = text.failed ? car_fail(error, CAR_MEMORY, "no memory to write %.300s", path)
+                                    : car_file_writer_open(path, study->allocator, &writer, error);
     if (status == CAR_OK) {
         status = car_file_writer_write(writer, text.data, text.length, error);
         if (status == CAR_OK)
@@ -257,9 +256,9 @@ static bool is_text(const car_json *value, const char *text) {
 }
 
 static car_status damaged(const char *path, car_error *error) {
-    return car_fail(error, CAR_DATA,
-                    "%.300s: not a study of carousel probe, or damaged; give another folder with -o",
-                    path);
+    return car_fail(
+        error, CAR_DATA,
+        "%.300s: not a study of carousel probe, or damaged; give another folder with -o", path);
 }
 
 static car_status compare_settings(const car_probe_study *study, const char *path,
@@ -279,8 +278,8 @@ static car_status compare_settings(const car_probe_study *study, const char *pat
                             "%.200s was made with another --%s; take that one, or another -o", path,
                             settings[i].name);
     if (study->digits && !is_text(images, study->digits->sha256))
-        return car_fail(error, CAR_DATA, "%.200s was made with other images; give those, or another -o",
-                        path);
+        return car_fail(error, CAR_DATA,
+                        "%.200s was made with other images; give those, or another -o", path);
     return CAR_OK;
 }
 
@@ -360,9 +359,9 @@ car_status car_probe_study_load(car_probe_study *study, bool *found, car_error *
         return CAR_OK;
     CAR_TRY(car_file_read(path, FILE_LIMIT, study->allocator, &data, &length, error));
     car_arena *arena = car_arena_create(study->allocator);
-    car_status status =
-        arena ? car_json_parse(data, length, path, DEPTH, VALUES, arena, &root, error)
-              : car_fail(error, CAR_MEMORY, "%.300s: out of memory", path);
+    car_status status = arena
+                            ? car_json_parse(data, length, path, DEPTH, VALUES, arena, &root, error)
+                            : car_fail(error, CAR_MEMORY, "%.300s: out of memory", path);
     if (status == CAR_OK)
         status = take(study, path, root, error);
     car_arena_free(arena);

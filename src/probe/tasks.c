@@ -11,7 +11,8 @@
 
 static const car_probe_task tasks[] = {
     {.name = "agreement",
-     .summary = "the cat(s) which ... was/were: the number of a noun far back, among nouns that mislead",
+     .summary =
+         "the cat(s) which ... was/were: the number of a noun far back, among nouns that mislead",
      .paper = "after Linzen, Dupoux & Goldberg 2016",
      .criterion = "at least 99 % of 2,000 new sentences right (Linzen et al. report 99.2 %)",
      .item = "sentences",
@@ -104,26 +105,27 @@ static const car_probe_task tasks[] = {
     ORDER(3, HOCHREITER ", experiment 6b", car_probe_order3_shape, "three"),
     ORDER(4, "in the manner of " HOCHREITER ", experiment 6", car_probe_order4_shape, "four"),
 #undef ORDER
-#define LAG(word, title, experiment, words, length_name, most, sequences, shape_name, maker, poolkind) \
+#define LAG(word, title, experiment, words, length_name, most, sequences, shape_name, maker,       \
+            poolkind)                                                                              \
     {                                                                                              \
         .name = word, .summary = title, .paper = HOCHREITER ", experiment " experiment,            \
-        .criterion = words, .item = "sequences",                                                   \
-        .error_name = "mean largest |output - target|", .distance_name = length_name,              \
-        .distance_least = 4, .distance_most = most, .distance = 100, .head = CAR_HEAD_SOFTMAX,     \
-        .pool = poolkind, .hidden = 32, .batch = 32, .updates = 5000, .check_every = 50,           \
-        .rate = 0.005, .clip = 1, .check = sequences, .test = 2560, .least_accuracy = 1,           \
-        .shape = car_probe_##shape_name##_shape, .length = car_probe_##shape_name##_length,        \
-        .make = car_probe_##maker##_make, .judge = car_probe_##maker##_judge                       \
+        .criterion = words, .item = "sequences", .error_name = "mean largest |output - target|",   \
+        .distance_name = length_name, .distance_least = 4, .distance_most = most, .distance = 100, \
+        .head = CAR_HEAD_SOFTMAX, .pool = poolkind, .hidden = 32, .batch = 32, .updates = 5000,    \
+        .check_every = 50, .rate = 0.005, .clip = 1, .check = sequences, .test = 2560,             \
+        .least_accuracy = 1, .shape = car_probe_##shape_name##_shape,                              \
+        .length = car_probe_##shape_name##_length, .make = car_probe_##maker##_make,               \
+        .judge = car_probe_##maker##_judge                                                         \
     }
     LAG("noise-free", "the first symbol returns after p - 1 others, always the same ones", "2a",
-        "every output at every step within 0.25 (there are two sequences; 64 are judged)", "lag p", 1000, 64,
-        lag, noise_free, CAR_POOL_EACH),
+        "every output at every step within 0.25 (there are two sequences; 64 are judged)", "lag p",
+        1000, 64, lag, noise_free, CAR_POOL_EACH),
     LAG("local-noise", "the first symbol returns after p - 1 others, drawn at random", "2b",
-        "10,000 new sequences with every last output within 0.25", "lag p", 1000, 10000, lag, local_noise,
-        CAR_POOL_EACH),
+        "10,000 new sequences with every last output within 0.25", "lag p", 1000, 10000, lag,
+        local_noise, CAR_POOL_EACH),
     LAG("noisy", "the second symbol returns after q or more others, drawn at random", "2c",
-        "10,000 new sequences with both outputs within 0.2", "least lag q", 1000, 10000, noisy, noisy,
-        CAR_POOL_LAST),
+        "10,000 new sequences with both outputs within 0.2", "least lag q", 1000, 10000, noisy,
+        noisy, CAR_POOL_LAST),
 #undef LAG
 #define TWO(word, title, experiment, words, share, most, headkind, maker, judged)                  \
     {                                                                                              \
@@ -136,15 +138,15 @@ static const car_probe_task tasks[] = {
         .shape = car_probe_two_sequence_shape, .length = car_probe_two_sequence_length,            \
         .make = car_probe_##maker##_make, .judge = car_probe_##judged##_judge                      \
     }
-    TWO("two-sequence", "the first 3 numbers say the class, noise follows on the same line", "3a (N = 3)",
-        "256 new sequences all within 0.2, mean error below 0.01", 1, 0.01, CAR_HEAD_SIGMOID,
-        two_sequence, two_sequence),
+    TWO("two-sequence", "the first 3 numbers say the class, noise follows on the same line",
+        "3a (N = 3)", "256 new sequences all within 0.2, mean error below 0.01", 1, 0.01,
+        CAR_HEAD_SIGMOID, two_sequence, two_sequence),
     TWO("noisy-signal", "the first 3 numbers say the class, noise on them too", "3b (N = 3)",
         "fewer than 6 of 256 new sequences off by 0.2 or more", 251.0 / 256, 0, CAR_HEAD_SIGMOID,
         noisy_signal, two_sequence),
-    TWO("noisy-target", "the first 3 numbers say the class, noise on them and on the targets", "3c (N = 3)",
-        "mean |output - expected target| below 0.015 over 256 new sequences", 0, 0.015, CAR_HEAD_LINEAR,
-        noisy_target, noisy_target),
+    TWO("noisy-target", "the first 3 numbers say the class, noise on them and on the targets",
+        "3c (N = 3)", "mean |output - expected target| below 0.015 over 256 new sequences", 0,
+        0.015, CAR_HEAD_LINEAR, noisy_target, noisy_target),
 #undef TWO
     {.name = "reber",
      .summary = "embedded Reber strings: the last but one symbol is the second",
@@ -269,7 +271,8 @@ static const car_probe_task tasks[] = {
     {.name = "permuted",
      .summary = "a digit read pixel by pixel in a fixed shuffled order",
      .paper = "Le, Jaitly & Hinton 2015",
-     .criterion = "at least 85.7 % of up to 1,000 held-out images right (the LSTM of Bai et al. 2018)",
+     .criterion =
+         "at least 85.7 % of up to 1,000 held-out images right (the LSTM of Bai et al. 2018)",
      .item = "images",
      .error_name = "1 - probability of the class",
      .head = CAR_HEAD_SOFTMAX,
