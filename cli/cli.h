@@ -7,6 +7,7 @@
  *   lm*.c      train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
  *   inspect.c  gates and memory of a model
+ *   probe.c    which cell learns a long lag (its table, curves, page: probe_show.c)
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
  * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in
