@@ -8,6 +8,7 @@
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
  *   inspect.c  gates and memory of a model
  *   probe.c    which cell learns a long lag (its table, curves, page: probe_show.c)
+ *   forecast.c series: predict, backtest
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
  * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in
@@ -186,5 +187,6 @@ int cli_lm(int argc, char **argv);
 int cli_probe(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_forecast(int argc, char **argv);
 
 #endif

@@ -36,6 +36,8 @@ static void accept(const char *text, car_series_options options, const double *v
     car_error error = {0};
     if (read_text(text, options, set, &error) != CAR_OK)
         fail_msg("%s", error.message);
+    if (!set->series)
+        abort();
     assert_int_equal(set->series[0].count, count);
     for (size_t i = 0; i < count; i++)
         assert_true(set->series[0].values[i] == values[i]);
@@ -190,6 +192,8 @@ static void frequency(const char *stamps, const char *name, const char *next) {
         fail_msg("%s", error.message);
     car_frequency_name(&set.frequency, found);
     assert_string_equal(found, name);
+    if (!set.series)
+        abort();
     const car_one_series *one = &set.series[0];
     int64_t last = one->stamps[one->count - 1],
             following = car_frequency_add(&set.frequency, last, 1);

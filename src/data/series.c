@@ -174,7 +174,7 @@ static car_status read_header(series_reader *reader, car_error *error) {
 
 static bool widen_table(series_reader *reader) {
     car_series_set *set = reader->set;
-    if (reader->table_size >= 2 * (uint32_t)(set->count + 1))
+    if (reader->table && reader->table_size >= 2 * (uint32_t)(set->count + 1))
         return true;
     uint32_t size = reader->table_size ? reader->table_size * 2 : 64;
     uint32_t *table = car_allocate(reader->allocator, size, sizeof *table);
@@ -325,6 +325,8 @@ static int by_row(const void *a, const void *b) {
 
 static car_status put_in_order(series_reader *reader, car_error *error) {
     series_record *records = reader->records;
+    if (reader->count == 0)
+        return CAR_OK;
     qsort(records, reader->count, sizeof *records, by_row);
     for (size_t i = 1; i < reader->count; i++) {
         if (records[i].series != records[i - 1].series || records[i].stamp >= records[i - 1].stamp)
