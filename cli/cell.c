@@ -1,9 +1,9 @@
 /*
- * cell.c: `carousel cell list|show|check|explain`: cells as text, as parameters, as a program (draw: cell_draw.c).
+ * cell.c: `carousel cell list|show|check|explain|emit`: cells as text, as parameters, as a program (draw: cell_draw.c).
  *
  * In: the name of a cell of the zoo, or a file. Out: its text; every parameter with kind, shape and
- * start, and the derivative checked against central differences; or what the engine makes of it,
- * stage by stage.
+ * start, and the derivative checked against central differences; what the engine makes of it,
+ * stage by stage; or its programs as C.
  */
 #include "cli.h"
 #include "emitted.h"
@@ -256,11 +256,14 @@ static int check(int argc, char **argv) {
 
 /* ---- explain ---------------------------------------------------------------------------------- */
 
-static car_status explain_text(const car_cell *cell, int units, int inputs, car_text *text,
+static car_status explain_text(car_cell *cell, int units, int inputs, car_text *text,
                                car_error *error) {
     const car_kernels *kernels;
     CAR_TRY(car_kernels_choose(&kernels, error));
-    const car_plan_options options = {.emitted = car_emitted_of(kernels->level), .training = true};
+    (void)car_cell_compile_native(cell, NULL); /* what came of it is described below */
+    const car_plan_options options = {.emitted = car_emitted_of(kernels->level),
+                                      .native = car_native_table(cell, kernels->level),
+                                      .training = true};
     const car_shape input = {.size = inputs, .parts = 1};
     car_plan *plan;
     CAR_TRY(car_plan_create(cell, input, units, &options, NULL, &plan, error));
@@ -268,6 +271,8 @@ static car_status explain_text(const car_cell *cell, int units, int inputs, car_
     car_text_add(text, "\n", 1);
     car_plan_explain(plan, text);
     car_plan_free(plan);
+    car_native_describe(cell, text);
+    car_text_add(text, "\n", 1);
     return CAR_OK;
 }
 
@@ -322,6 +327,80 @@ static int explain(int argc, char **argv) {
     return code;
 }
 
+/* ---- emit ----------------------------------------------------------------------------------- */
+
+static car_status emit_text(const car_cell *cell, const char *level, car_text *text,
+                            car_error *error) {
+    static const char *const levels[CAR_CPU_LEVELS] = {"baseline", "avx2", "avx512"};
+    car_text programs, entries;
+    int count, chosen = 0;
+    while (level && chosen < CAR_CPU_LEVELS && strcmp(level, levels[chosen]) != 0)
+        chosen++;
+    car_text_start(&programs, NULL);
+    car_text_start(&entries, NULL);
+    car_status status =
+        car_native_programs(cell, (car_cpu_level)chosen, true, &count, &programs, &entries, error);
+    if (status == CAR_OK && level)
+        car_native_source((car_cpu_level)chosen, &programs, &entries, count, text);
+    else if (status == CAR_OK)
+        car_text_format(
+            text,
+            "/* The elementwise programs of the cell %s, by carousel %s. A vfloat holds "
+            "WIDTH units: 16, 8 or 4\n"
+            " * by CPU level; a block is 16 units, of which `kept` are not padding. "
+            "--level shows the rest. */\n%s",
+            cell->name, car_version(), programs.data ? programs.data : "");
+    car_text_free(&programs);
+    car_text_free(&entries);
+    return status;
+}
+
+static int emit(int argc, char **argv) {
+    const char *level = NULL;
+    cli_option options[] = {{.name = "level",
+                             .kind = CLI_CHOICE,
+                             .value = &level,
+                             .choices = "baseline|avx2|avx512",
+                             .help = "the whole text that the compiler gets for this CPU level",
+                             .default_text = "the programs alone, the same for every level"}};
+    const cli_verb verb = {
+        .name = "cell emit",
+        .summary = "the elementwise programs of a cell as C",
+        .usage = "[options] NAME|FILE",
+        .examples = "carousel cell emit gru\n"
+                    "carousel cell emit my.cell --level avx2 > my.c\n",
+        .options = options,
+        .option_count = 1,
+        .least_operands = 1,
+        .most_operands = 1,
+        .notes =
+            "What runs between the matrix products: a function for each program, forward for\n"
+            "a run and for training, and backward. The zoo's are built in; those of a cell of\n"
+            "your own are compiled when it is first trained or run, where there is a C\n"
+            "compiler (CC, else cc), and kept in ~/.cache/carousel. CAROUSEL_NATIVE=0: the\n"
+            "interpreter runs them instead, with the same results bit for bit.\n"};
+    cli_arguments arguments;
+    int code = cli_parse(&verb, argc, argv, &arguments);
+    if (code != CLI_GO_ON)
+        return code;
+    car_cell *cell = NULL;
+    car_error error = {0};
+    car_text text;
+    car_text_start(&text, NULL);
+    car_status status = cli_cell_load(arguments.operands[0], &cell, &error);
+    if (status == CAR_OK)
+        status = emit_text(cell, level, &text, &error);
+    if (status == CAR_OK) {
+        code = cli_print(&text);
+    } else {
+        code = cli_fail(&error);
+        car_text_free(&text);
+    }
+    car_cell_free(cell);
+    cli_arguments_free(&arguments);
+    return code;
+}
+
 int cli_cell(int argc, char **argv) {
     static const cli_command table[] = {
         {"list", "the cells of the zoo", list},
@@ -329,6 +408,7 @@ int cli_cell(int argc, char **argv) {
         {"check", "every parameter, and the derivative", check},
         {"explain", "what the engine makes of a cell", explain},
         {"draw", "the unit as a picture", cli_cell_draw},
+        {"emit", "the elementwise programs of a cell as C", emit},
     };
     return cli_dispatch("cell", "cells, the zoo's and your own", table,
                         sizeof table / sizeof *table, argc, argv);

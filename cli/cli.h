@@ -2,7 +2,7 @@
  * cli: the command-line program. Stands on all rooms of src/.
  *
  *   main.c     the table of verbs; help, --version     options.c   option tables: parsing, nearest name
- *   cell.c     list, show, check, explain (cell_draw.c) help.c      --help, in 80 columns
+ *   cell.c     list, show, check, explain, emit (draw: cell_draw.c)  help.c  --help, in 80 columns
  *   info.c     a model file, or this machine           config.c    resolved options as JSON
  *   lm*.c      train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM

@@ -17,6 +17,9 @@ static void machine(car_text *text, bool json) {
     car_error error = {0};
     const char *level = car_cpu_level_name(&error);
     int threads = car_thread_count(0);
+    car_text cells;
+    car_text_start(&cells, NULL);
+    car_native_describe_machine(&cells);
     if (json) {
         car_text_format(
             text, "{\"version\": \"%s\", \"threads\": %d, \"cpu_level\": ", car_version(), threads);
@@ -26,6 +29,8 @@ static void machine(car_text *text, bool json) {
             car_text_format(text, "null");
         car_text_format(text, ", \"cpu_levels\": ");
         car_text_json_string(text, levels.data, levels.length);
+        car_text_format(text, ", \"own_cells\": ");
+        car_text_json_string(text, cells.data, cells.length);
         car_text_format(text, "}\n");
     } else {
         car_text_format(text, "version     carousel %s\nthreads     %d\ncpu level   %s\n",
@@ -35,9 +40,11 @@ static void machine(car_text *text, bool json) {
             car_text_format(text, "            %.*s\n", length, line);
             line += length + (line[length] == '\n');
         }
+        car_text_format(text, "own cells   %s\n", cells.data ? cells.data : "");
     }
-    text->failed |= levels.failed;
+    text->failed |= levels.failed || cells.failed;
     car_text_free(&levels);
+    car_text_free(&cells);
 }
 
 static void shape_text(car_text *text, const car_model_tensor *tensor) {
@@ -117,10 +124,13 @@ static void model_text(car_text *text, const car_model *model) {
                     "precision   %s\n",
                     car_model_net(model), car_model_input_size(model), car_model_output_size(model),
                     (long long)car_model_parameter_count(model), car_model_precision(model));
-    for (int i = 0; i < model->net->cell_count; i++)
-        car_text_format(text, "cell        %s, fingerprint %s\n",
+    for (int i = 0; i < model->net->cell_count; i++) {
+        car_text_format(text, "cell        %s, fingerprint %s\n            ",
                         car_cell_name(model->net->cells[i]),
                         car_cell_fingerprint(model->net->cells[i]));
+        car_native_describe(model->net->cells[i], text);
+        car_text_add(text, "\n", 1);
+    }
     for (int i = 0; i < model->metadata_count; i++)
         metadata_text(text, &model->metadata[i]);
     car_text_format(text, "\ntensors\n");
@@ -131,6 +141,16 @@ static void model_text(car_text *text, const car_model *model) {
         shape_text(text, &tensor);
         car_text_format(text, "]\n");
     }
+}
+
+/* How the cell's programs run, as a JSON string. */
+static void add_programs(car_text *text, const car_cell *cell) {
+    car_text programs;
+    car_text_start(&programs, NULL);
+    car_native_describe(cell, &programs);
+    car_text_json_string(text, programs.data ? programs.data : "", programs.length);
+    text->failed |= programs.failed;
+    car_text_free(&programs);
 }
 
 static void model_json(car_text *text, const car_model *model) {
@@ -146,8 +166,10 @@ static void model_json(car_text *text, const car_model *model) {
         const char *name = car_cell_name(model->net->cells[i]);
         car_text_format(text, "%s{\"name\": ", i ? ", " : "");
         car_text_json_string(text, name, strlen(name));
-        car_text_format(text, ", \"fingerprint\": \"%s\"}",
+        car_text_format(text, ", \"fingerprint\": \"%s\", \"programs\": ",
                         car_cell_fingerprint(model->net->cells[i]));
+        add_programs(text, model->net->cells[i]);
+        car_text_format(text, "}");
     }
     car_text_format(text, "],\n \"metadata\": {");
     for (int i = 0; i < model->metadata_count; i++) {
@@ -198,6 +220,7 @@ int cli_info(int argc, char **argv) {
         code = cli_fail(&error);
         car_text_free(&text);
     } else {
+        (void)car_model_attach_native(model, false, NULL);
         if (json) {
             model_json(&text, model);
         } else {

@@ -319,7 +319,8 @@ static car_status train_or_resume(const cli_verb *verb, train_call *call,
                           .started = tell_start,
                           .progress = cli_lm_progress,
                           .stop = cli_signal(),
-                          .version = car_version()};
+                          .version = car_version(),
+                          .native = true};
     call->view.quiet = call->json;
     cli_progress_start(&call->view.line);
     cli_signals_catch();
@@ -393,6 +394,14 @@ static int train(int argc, char **argv) {
     return code;
 }
 
+/* ---- A trained model ---------------------------------------------------------------------------------- */
+
+car_status cli_lm_load(const char *path, car_lm *lm, car_error *error) {
+    CAR_TRY(car_lm_load(path, NULL, lm, error));
+    (void)car_model_compile_native(lm->model, NULL);
+    return CAR_OK;
+}
+
 /* ---- eval --------------------------------------------------------------------------------------------- */
 
 static void eval_result(const car_lm_score *score, car_level level, bool json, car_text *text) {
@@ -429,7 +438,7 @@ static car_status eval_files(const cli_arguments *arguments, int lanes, int thre
     car_lm lm = {0};
     car_corpus corpus = {0};
     car_tokens tokens = {0};
-    CAR_TRY(car_lm_load(arguments->operands[0], NULL, &lm, error));
+    CAR_TRY(cli_lm_load(arguments->operands[0], &lm, error));
     *level = lm.vocabulary->level;
     car_status status = precision ? car_lm_convert(&lm, precision, error) : CAR_OK;
     if (status == CAR_OK)
@@ -517,7 +526,7 @@ static bool collect(void *context, const char *text, size_t length) {
 static car_status sample_text(const char *path, const car_lm_sample_options *options, bool json,
                               car_error *error) {
     car_lm lm = {0};
-    CAR_TRY(car_lm_load(path, NULL, &lm, error));
+    CAR_TRY(cli_lm_load(path, &lm, error));
     if (!json) {
         car_status status = CAR_OK;
         if (options->prompt_length == 0 ||

@@ -22,5 +22,7 @@ void cli_lm_progress(void *view, const car_fit_progress *progress);
 double cli_lm_bits_per_char(const car_lm_score *score);
 /* For car_lm_sample: to stdout at once; false when nothing more can be written. */
 bool cli_lm_write(void *context, const char *text, size_t length);
+/* A model file, with machine code for cells that are not the zoo's where that can be had; the same bits without it. */
+car_status cli_lm_load(const char *path, car_lm *lm, car_error *error) CAR_CHECK_RESULT;
 
 #endif

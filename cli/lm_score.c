@@ -39,7 +39,7 @@ static car_status score_lines(const char *path, const char *const *files, int co
                               bool json, car_error *error) {
     car_lm lm = {0};
     car_corpus corpus = {0};
-    CAR_TRY(car_lm_load(path, NULL, &lm, error));
+    CAR_TRY(cli_lm_load(path, &lm, error));
     car_status status = car_corpus_read(files, count, lm.vocabulary->level, NULL, &corpus, error);
     bool open = true;
     for (size_t at = 0; status == CAR_OK && open && at < corpus.length;) {
@@ -178,7 +178,7 @@ static car_status score_pairs(const char *path, const char *file, bool end, bool
     if (!table)
         return car_fail(error, CAR_MEMORY, "pairs: out of memory");
     memcpy(table->all.name, "all", 4);
-    car_status status = car_lm_load(path, NULL, &lm, error);
+    car_status status = cli_lm_load(path, &lm, error);
     if (status == CAR_OK)
         status = car_corpus_read(&file, 1, lm.vocabulary->level, NULL, &corpus, error);
     int64_t number = 1;

@@ -56,6 +56,16 @@ size_t car_layout_add(car_layout *layout, size_t count, size_t element_size);
 void *car_layout_take(car_layout *layout, void *base, size_t rows, size_t columns,
                       size_t element_size);
 
+/* Opens an object that several others own together (the compiled code of a cell and of its copies): put first in its
+ * struct. Owners may be in different threads; the last one to let go releases it. */
+typedef struct car_shared {
+    atomic_int owners;
+    void (*release)(struct car_shared *shared);
+} car_shared;
+void car_shared_start(car_shared *shared, void (*release)(car_shared *shared)); /* one owner */
+car_shared *car_shared_keep(car_shared *shared); /* one owner more; returns it; NULL is legal */
+void car_shared_drop(car_shared *shared);        /* one owner less; NULL is legal */
+
 /* Many small objects released together (cells, nets, plans). */
 typedef struct car_arena car_arena;
 car_arena *car_arena_create(const car_allocator *allocator); /* NULL: out of memory */

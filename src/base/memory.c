@@ -3,7 +3,7 @@
  *
  * In:  a caller's allocator (NULL: the C library's), counts and element sizes.
  * Out: zeroed blocks on 64-byte boundaries; offsets inside one planned block; an arena that is
- * released whole.
+ * released whole; a count of the owners of what is shared.
  *
  * A size is never multiplied or added here without a check. A block is zeroed, so that nothing depends on
  * what was there before.
@@ -50,6 +50,22 @@ void car_release(const car_allocator *allocator, void *block) {
     const car_allocator *to = car_allocator_or_default(allocator);
     if (block)
         to->release(to->context, block);
+}
+
+void car_shared_start(car_shared *shared, void (*release)(car_shared *shared)) {
+    atomic_init(&shared->owners, 1);
+    shared->release = release;
+}
+
+car_shared *car_shared_keep(car_shared *shared) {
+    if (shared)
+        atomic_fetch_add(&shared->owners, 1);
+    return shared;
+}
+
+void car_shared_drop(car_shared *shared) {
+    if (shared && atomic_fetch_sub(&shared->owners, 1) == 1)
+        shared->release(shared);
 }
 
 bool car_multiply(size_t a, size_t b, size_t *product) {

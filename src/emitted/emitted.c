@@ -1,12 +1,16 @@
-/* emitted.c: the table of emitted functions for a CPU level. */
+/* emitted.c: the built-in table of emitted functions for a CPU level. */
 #include "emitted.h"
 #include "levels_emitted.h"
 #include <stdlib.h>
 #include <string.h>
 
-const car_emitted_table *car_emitted_of(car_cpu_level level) {
+bool car_native_is_off(void) {
     const char *native = getenv("CAROUSEL_NATIVE");
-    if (native && strcmp(native, "0") == 0)
+    return native && strcmp(native, "0") == 0;
+}
+
+const car_emitted_table *car_emitted_of(car_cpu_level level) {
+    if (car_native_is_off())
         return NULL;
     switch (level) {
     case CAR_CPU_BASELINE:

@@ -66,8 +66,17 @@ car_status car_cell_compile(const char *text, size_t length, const char *origin,
 }
 
 void car_cell_free(car_cell *cell) {
-    if (cell)
-        car_arena_free(cell->arena);
+    if (!cell)
+        return;
+    car_shared_drop(cell->native);
+    car_arena_free(cell->arena);
+}
+
+car_status car_cell_copy(const struct car_cell *cell, const car_allocator *allocator,
+                         struct car_cell **copy, car_error *error) {
+    CAR_TRY(car_cell_compile(cell->text, strlen(cell->text), cell->origin, allocator, copy, error));
+    (*copy)->native = car_shared_keep(cell->native);
+    return CAR_OK;
 }
 
 const char *car_cell_name(const car_cell *cell) {

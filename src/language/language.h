@@ -148,7 +148,12 @@ struct car_cell {
     int torch_count;
     car_torch_entry *torch;
     char fingerprint[33]; /* 128 bits in hex, of the canonical form; names do not matter */
+    car_shared *native;   /* compiled at run time (emitted/native.c), shared with copies; or NULL */
 };
+
+/* The same cell once more, in memory of its own. */
+car_status car_cell_copy(const struct car_cell *cell, const car_allocator *allocator,
+                         struct car_cell **copy, car_error *error) CAR_CHECK_RESULT;
 
 /* ---- canonical.c -------------------------------------------------------------------------------------- */
 

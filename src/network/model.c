@@ -106,10 +106,12 @@ static car_status make_plans(car_model *model, int index, car_error *error) {
     const car_net_layer *layer = &model->net->layers[index];
     car_model_layer *made = &model->layers[index];
     const car_shape input = {made->size.input, 1};
-    const car_emitted_table *emitted = car_emitted_of(model->kernels->level);
-    const car_plan_options run = {.emitted = emitted, .precision = model->precision};
-    const car_plan_options train = {
-        .emitted = emitted, .training = true, .precision = model->precision};
+    const car_cpu_level level = model->kernels->level;
+    const car_plan_options run = {.emitted = car_emitted_of(level),
+                                  .native = car_native_table(layer->cell, level),
+                                  .precision = model->precision};
+    car_plan_options train = run;
+    train.training = true;
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &run, model->allocator,
                             &made->plan, error));
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &train, model->allocator,
@@ -293,6 +295,29 @@ car_status car_model_convert(const car_model *model, const char *precision,
     CAR_TRY(copy_model(model, wanted, allocator, copy, error));
     car_model_refresh(*copy, 1);
     return CAR_OK;
+}
+
+/* ---- Machine code --------------------------------------------------------------------------------------- */
+
+car_status car_model_attach_native(car_model *model, bool compile, car_error *error) {
+    const car_cpu_level level = model->kernels->level;
+    car_status status = CAR_OK;
+    for (int i = 0; i < model->net->cell_count; i++) {
+        car_status one = car_native_attach(model->net->cells[i], compile, error);
+        status = one != CAR_OK ? one : status;
+    }
+    for (int i = 0; i < model->net->layer_count; i++) {
+        if (model->net->layers[i].kind != CAR_LAYER_CELL)
+            continue;
+        const car_emitted_table *table = car_native_table(model->net->layers[i].cell, level);
+        car_plan_bind(model->layers[i].plan, table);
+        car_plan_bind(model->layers[i].training_plan, table);
+    }
+    return status;
+}
+
+car_status car_model_compile_native(car_model *model, car_error *error) {
+    return car_model_attach_native(model, true, error);
 }
 
 /* ---- Copies that follow the weights ------------------------------------------------------------------- */

@@ -151,9 +151,16 @@ static struct car_cell *cell_of_net(const struct car_net *net, const char *name,
     return NULL;
 }
 
-static car_status compile_cell(net_parser *parser, const char *text, const char *origin,
-                               struct car_cell **cell) {
-    CAR_TRY(car_cell_compile(text, strlen(text), origin, parser->allocator, cell, parser->error));
+static car_status take_copy(net_parser *parser, const struct car_cell *given,
+                            struct car_cell **cell) {
+    CAR_TRY(car_cell_copy(given, parser->allocator, cell, parser->error));
+    parser->net->cells[parser->net->cell_count++] = *cell;
+    return CAR_OK;
+}
+
+static car_status compile_known(net_parser *parser, const char *name, struct car_cell **cell) {
+    const char *text = car_zoo_text(name);
+    CAR_TRY(car_cell_compile(text, strlen(text), name, parser->allocator, cell, parser->error));
     parser->net->cells[parser->net->cell_count++] = *cell;
     return CAR_OK;
 }
@@ -167,12 +174,12 @@ static car_status cell_from_name(net_parser *parser, struct car_cell **cell) {
     for (int i = 0; i < parser->cell_count; i++) {
         const struct car_cell *given = parser->cells[i];
         if (strlen(given->name) == length && memcmp(given->name, name, length) == 0)
-            return compile_cell(parser, given->text, given->origin, cell);
+            return take_copy(parser, given, cell);
     }
     for (int i = 0; i < car_zoo_count(); i++) {
         const char *known = car_zoo_name(i);
         if (strlen(known) == length && memcmp(known, name, length) == 0)
-            return compile_cell(parser, car_zoo_text(known), known, cell);
+            return compile_known(parser, known, cell);
     }
     return fail(parser, parser->start,
                 "no cell `%.*s`; write one of the zoo (`carousel cell list` names them) or "

@@ -131,6 +131,9 @@ void car_model_refresh(car_model *model, int threads);
 const float *car_model_running(const car_model *model, int layer, int direction);
 const float *car_model_running_head(const car_model *model);
 
+/* car_model_compile_native; without `compile` it takes what the cache folder holds and runs no compiler. */
+car_status car_model_attach_native(car_model *model, bool compile, car_error *error);
+
 /* Keys that the library writes itself; callers may not set them. */
 bool car_model_is_own_key(const char *key);
 /* Strings of the caller's in the order in which they were set. */

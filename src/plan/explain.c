@@ -5,7 +5,7 @@
 #include "inside.h"
 #include <inttypes.h>
 
-static const char *phase_title(car_phase phase) {
+const char *car_phase_title(car_phase phase) {
     switch (phase) {
     case CAR_PHASE_BEFORE:
         return "before the loop (all time steps at once)";
@@ -20,7 +20,7 @@ static const char *phase_title(car_phase phase) {
     }
 }
 
-static void print_place(car_text *text, const car_plan *plan, car_place place) {
+void car_place_print(car_text *text, const car_plan *plan, car_place place) {
     const struct car_cell *cell = plan->cell;
     switch (place.region) {
     case CAR_REGION_INPUT:
@@ -65,7 +65,7 @@ static void print_group(car_text *text, const car_plan *plan, const car_group *g
     const struct car_cell *cell = plan->cell;
     car_text_format(text, "    product  ");
     if (back) {
-        print_place(text, plan, group->back_place);
+        car_place_print(text, plan, group->back_place);
         car_text_format(text, " %s [", group->back_continues ? "+=" : "=");
     } else {
         car_text_format(text, "[");
@@ -79,7 +79,7 @@ static void print_group(car_text *text, const car_plan *plan, const car_group *g
     if (back)
         car_text_format(text, "gates");
     else
-        print_place(text, plan, group->operand_place);
+        car_place_print(text, plan, group->operand_place);
     car_text_format(text, "   [%d x %d]\n", group->count * plan->units, group->depth);
 }
 
@@ -93,13 +93,13 @@ static void print_program(car_text *text, const car_plan *plan, const car_stage 
         const car_vector_instruction *code = &program->code[k];
         if (code->op == CAR_VECTOR_STORE) {
             car_text_format(text, "      ");
-            print_place(text, plan, stage->slots[code->slot]);
+            car_place_print(text, plan, stage->slots[code->slot]);
             car_text_format(text, " = r%d\n", code->a);
             continue;
         }
         car_text_format(text, "      r%d = ", code->out);
         if (code->op == CAR_VECTOR_LOAD)
-            print_place(text, plan, stage->slots[code->slot]);
+            car_place_print(text, plan, stage->slots[code->slot]);
         else if (code->op == CAR_VECTOR_CONSTANT)
             car_text_format(text, "%g", (double)code->value);
         else
@@ -118,9 +118,9 @@ static void print_stage(car_text *text, const car_plan *plan, const car_stage *s
         print_group(text, plan, &plan->groups[stage->groups[g]], back);
     for (int m = 0; m < stage->mean_count; m++) {
         car_text_format(text, "    mean     ");
-        print_place(text, plan, stage->means[m].target);
+        car_place_print(text, plan, stage->means[m].target);
         car_text_format(text, " = mean of ");
-        print_place(text, plan, stage->means[m].source);
+        car_place_print(text, plan, stage->means[m].source);
         car_text_format(text, "\n");
     }
     print_program(text, plan, stage);
@@ -165,7 +165,7 @@ void car_plan_explain(const car_plan *plan, car_text *text) {
     for (int phase = 0; phase < CAR_PHASES; phase++) {
         if (plan->stage_count[phase] == 0)
             continue;
-        car_text_format(text, "%s\n", phase_title((car_phase)phase));
+        car_text_format(text, "%s\n", car_phase_title((car_phase)phase));
         for (int s = 0; s < plan->stage_count[phase]; s++)
             print_stage(text, plan, &plan->stages[phase][s]);
     }
@@ -179,7 +179,7 @@ void car_plan_explain(const car_plan *plan, car_text *text) {
                 car_text_format(text, "%s%s", i ? " " : "",
                                 plan->cell->parameters[group->parameters[i]].name);
             car_text_format(text, "] = dgates @ ");
-            print_place(text, plan, group->operand_place);
+            car_place_print(text, plan, group->operand_place);
             car_text_format(text, "'\n");
         }
     }

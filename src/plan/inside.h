@@ -113,7 +113,7 @@ struct car_plan {
     int units, blocks, padded;
     bool training;
     car_precision precision;
-    const car_emitted_table *emitted;
+    car_cpu_level function_level; /* of the stages' functions */
     int override_count;
     const double **override; /* [forward count] NULL: not overridden */
 
@@ -230,6 +230,9 @@ car_status car_plan_place(car_plan *plan, const car_plan_options *options,
 /* program.c */
 car_status car_plan_build_program(car_plan *plan, car_stage *stage,
                                   car_error *error) CAR_CHECK_RESULT;
+/* explain.c */
+const char *car_phase_title(car_phase phase);
+void car_place_print(car_text *text, const car_plan *plan, car_place place);
 /* emit.c */
 car_program_digest car_stage_digest(const car_stage *stage);
 void car_stage_emit(const car_stage *stage, const char *name, car_text *text);

@@ -73,17 +73,30 @@ static car_status build_stages(car_plan *plan, car_error *error) {
     return CAR_OK;
 }
 
-/* Gives every stage its emitted function, where the table has one. */
-static void find_functions(car_plan *plan) {
-    for (int phase = 0; phase < CAR_PHASES && plan->emitted; phase++)
+static car_program_function find_function(const car_emitted_table *table,
+                                          car_program_digest digest) {
+    for (int k = 0; k < table->count; k++)
+        if (table->programs[k].digest.high == digest.high &&
+            table->programs[k].digest.low == digest.low)
+            return table->programs[k].function;
+    return NULL;
+}
+
+static bool has_functions(const car_plan *plan) {
+    int programs, emitted;
+    car_plan_programs(plan, &programs, &emitted);
+    return emitted > 0;
+}
+
+void car_plan_bind(car_plan *plan, const car_emitted_table *table) {
+    if (!table || (has_functions(plan) && table->level != plan->function_level))
+        return;
+    plan->function_level = table->level;
+    for (int phase = 0; phase < CAR_PHASES; phase++)
         for (int s = 0; s < plan->stage_count[phase]; s++) {
             car_stage *stage = &plan->stages[phase][s];
-            car_program_digest digest = car_stage_digest(stage);
-            for (int k = 0; k < plan->emitted->count && stage->program.count; k++) {
-                const car_emitted_program *program = &plan->emitted->programs[k];
-                if (program->digest.high == digest.high && program->digest.low == digest.low)
-                    stage->function = program->function;
-            }
+            if (stage->program.count > 0 && !stage->function)
+                stage->function = find_function(table, car_stage_digest(stage));
         }
 }
 
@@ -105,9 +118,18 @@ void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_tex
             car_program_digest value = car_stage_digest(stage);
             snprintf(digest, sizeof digest, "{{0x%016llxull, 0x%016llxull}, ",
                      (unsigned long long)value.high, (unsigned long long)value.low);
-            if (stage->program.count == 0 || (entries->data && strstr(entries->data, digest)))
+            if (stage->program.count == 0 || stage->function ||
+                (entries->data && strstr(entries->data, digest)))
                 continue;
             snprintf(name, sizeof name, "%s%d", prefix, (*count)++);
+            car_text_format(text, "\n/* %s, %s, %s, stage %d:", plan->cell->name,
+                            plan->training ? "training" : "a run",
+                            car_phase_title((car_phase)phase), s);
+            for (int k = 0; k < stage->slot_count; k++) {
+                car_text_format(text, "%s s%d ", k ? "," : "", k);
+                car_place_print(text, plan, stage->slots[k]);
+            }
+            car_text_format(text, " */\n");
             car_stage_emit(stage, name, text);
             car_text_format(entries, "    %s%s},\n", digest, name);
         }
@@ -210,7 +232,6 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
     plan->padded = car_padded(units);
     plan->training = options->training;
     plan->precision = options->precision;
-    plan->emitted = options->emitted;
     car_status status = read_overrides(plan, options, error);
     if (status == CAR_OK)
         status = car_plan_schedule(plan, error);
@@ -220,7 +241,8 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
         car_arena_free(arena);
         return status;
     }
-    find_functions(plan);
+    car_plan_bind(plan, options->emitted);
+    car_plan_bind(plan, options->native);
     *out = plan;
     return CAR_OK;
 }

@@ -56,10 +56,10 @@ typedef struct car_emitted_table {
 } car_emitted_table;
 
 typedef struct car_plan_options {
-    const car_emitted_table
-        *emitted;  /* NULL: the interpreter runs everything; borrowed by the plan */
-    bool training;           /* keep what the backward pass needs */
-    car_precision precision; /* of the operands of every product, forward and backward */
+    const car_emitted_table *emitted; /* where functions are looked for; NULL: the interpreter runs everything */
+    const car_emitted_table *native;  /* and where for those not found there; NULL: nowhere. Both borrowed */
+    bool training;                    /* keep what the backward pass needs */
+    car_precision precision;          /* of the operands of every product, forward and backward */
     int tap_count; /* named values or states to be stored for every step */
     const char *const *taps;
     int override_count;
@@ -78,8 +78,10 @@ int car_plan_units(const car_plan *plan);
 car_shape car_plan_input(const car_plan *plan);
 /* How many vector programs the plan has, and how many of them run as emitted functions. */
 void car_plan_programs(const car_plan *plan, int *programs, int *emitted);
-/* Appends the programs of the plan as C functions named PREFIX0 .. to `text`, a
- * line `{{high, low}, name},` each to `entries` (a program whose line is there already is left out); *count goes on. */
+/* Gives programs that have no function yet those of the table; while nothing runs. */
+void car_plan_bind(car_plan *plan, const car_emitted_table *table);
+/* Appends the programs that have no function yet as C functions named PREFIX0 .. to `text`, a line
+ * `{{high, low}, name},` each to `entries` (a program whose line is there already is left out); *count goes on. */
 void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_text *text,
                    car_text *entries);
 /* Matrix elements that one row is multiplied with: 2 FLOP each forward. */

@@ -131,7 +131,7 @@ static void run_program(const car_layer *layer, const car_stage *stage, const ca
     for (int k = 0; k < stage->slot_count; k++)
         slots[k] = (car_vector_slot){car_bound_at(&bound[k], time, parity), bound[k].row_stride,
                                      bound[k].block_stride};
-    if (stage->function && layer->kernels->level == layer->plan->emitted->level)
+    if (stage->function && layer->kernels->level == layer->plan->function_level)
         stage->function(slots, layer->plan->units, rows.begin, rows.end, blocks.begin, blocks.end);
     else
         layer->kernels->program(&stage->program, slots, layer->plan->units, rows.begin, rows.end,

@@ -305,6 +305,9 @@ static car_status go(lm_run *run, const car_lm_data *data, car_error *error) {
     run->train = car_stream_for_training(data->train.ids, data->train.count, batch, unroll);
     run->valid = car_stream_for_judging(data->valid.ids, data->valid.count, batch, unroll);
     gather_facts(run, data);
+    if (run->watch->native)
+        (void)car_model_compile_native(run->trainer->model,
+                                       NULL); /* else the interpreter does it */
     if (run->watch->started)
         run->watch->started(run->watch->context, &run->result->facts);
 

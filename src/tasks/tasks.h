@@ -99,6 +99,7 @@ typedef struct car_lm_watch {
     void (*progress)(void *context, const car_fit_progress *progress); /* may be NULL */
     const volatile sig_atomic_t *stop;                                 /* may be NULL */
     const char *version; /* of the program, for the record */
+    bool native;         /* make machine code of cells that are not the zoo's (car_model_compile_native) */
 } car_lm_watch;
 
 typedef struct car_lm_result {

@@ -31,7 +31,7 @@ class Result:
 
 def run(*arguments, stdin="", timeout=120, env=None, **options):
     """Runs carousel; stdin is text or bytes."""
-    environment = {**os.environ, "CAROUSEL_CACHE": "", **(env or {})}
+    environment = {**os.environ, **(env or {})}
     data = stdin.encode() if isinstance(stdin, str) else stdin
     done = subprocess.run([CAROUSEL, *map(str, arguments)], input=data, capture_output=True, timeout=timeout,
                           env=environment, check=False, **options)
@@ -74,6 +74,8 @@ def write(name, content):
 
 
 def main(namespace):
+    cache = tempfile.mkdtemp(prefix="carousel-cache-")
+    os.environ["XDG_CACHE_HOME"] = cache  # what is compiled at run time stays out of the user's own folder
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     chosen = sys.argv[1:]
     for name, function in list(namespace.items()):
@@ -92,6 +94,7 @@ def main(namespace):
         shutil.rmtree(folder, ignore_errors=True)
         counts[outcome] += 1
         print(f"{outcome:8}{name} ({time.monotonic() - start:.1f} s){why}", flush=True)
+    shutil.rmtree(cache, ignore_errors=True)
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
     print(f"{counts['passed']} passed, {counts['failed']} failed{skipped}")
     sys.exit(1 if counts["failed"] else 0)

@@ -1,0 +1,117 @@
+/*
+ * emitted_helpers.h: what test_emitted.c and test_native.c share: a plan of a cell run forward and backward, and the
+ * comparison of what two plans of the same cell give.
+ */
+#ifndef EMITTED_HELPERS_H
+#define EMITTED_HELPERS_H
+
+#include "emitted.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { BATCH = 3, STEPS = 4 };
+
+typedef struct outcome {
+    float *y, *dx, *gradient;
+    size_t y_count, dx_count, gradient_count;
+} outcome;
+
+static inline void *must(size_t count, size_t size) {
+    void *block = car_allocate(NULL, count + 1, size);
+    assert_non_null(block);
+    return block;
+}
+
+static inline float *numbers(size_t rows, int size, uint32_t purpose) {
+    car_random_key key = {.seed = 5, .purpose = purpose};
+    float *x = must(rows * (size_t)car_padded(size), sizeof(float));
+    for (size_t row = 0; row < rows; row++)
+        for (int k = 0; k < size; k++)
+            x[row * (size_t)car_padded(size) + (size_t)k] =
+                2 * car_random_uniform(key, row, (uint64_t)k) - 1;
+    return x;
+}
+
+static inline car_plan *make_plan(const struct car_cell *cell, int input, int units,
+                                  const car_emitted_table *emitted,
+                                  const car_emitted_table *native) {
+    car_plan_options options = {.emitted = emitted, .native = native, .training = true};
+    car_plan *plan;
+    car_error error = {0};
+    if (car_plan_create(cell, (car_shape){input, 1}, units, &options, NULL, &plan, &error) !=
+        CAR_OK)
+        fail_msg("%s", error.message);
+    return plan;
+}
+
+static inline outcome run(const car_plan *plan, const car_kernels *kernels) {
+    const struct car_cell *cell = car_plan_cell(plan);
+    int input = car_plan_input(plan).size, units = car_plan_units(plan);
+    size_t rows = BATCH * STEPS;
+    outcome out = {.y_count = rows * (size_t)car_padded(units),
+                   .dx_count = rows * (size_t)car_padded(input),
+                   .gradient_count = car_plan_weight_floats(plan)};
+    float *weights = must(out.gradient_count, sizeof(float));
+    float *transposed = must(car_plan_transposed_floats(plan), sizeof(float));
+    for (int p = 0; p < cell->parameter_count; p++) {
+        int columns = car_plan_columns(plan, p);
+        float *logical = must((size_t)units * (size_t)columns, sizeof(float));
+        car_random_key key = {.seed = 9, .purpose = CAR_RANDOM_TEST, .layer = (uint32_t)p};
+        for (int k = 0; k < units * columns; k++)
+            logical[k] = car_random_uniform(key, 0, (uint64_t)k) - 0.5f;
+        car_plan_pack(plan, p, logical, weights);
+        car_release(NULL, logical);
+    }
+    car_plan_transpose(plan, kernels, weights, transposed, 0, 1);
+    car_layer_shape shape = {BATCH, STEPS, true, false, 1};
+    void *memory = must(1, car_layer_size(plan, &shape));
+    car_layer *layer = car_layer_place(plan, &shape, kernels, memory);
+    float *x = numbers(rows, input, CAR_RANDOM_TEST), *dy = numbers(rows, units, CAR_RANDOM_SAMPLE);
+    out.y = must(out.y_count, sizeof(float));
+    out.dx = must(out.dx_count, sizeof(float));
+    out.gradient = must(out.gradient_count, sizeof(float));
+    car_layer_forward(layer, STEPS, x, weights);
+    memcpy(out.y, car_layer_output(layer, 0), out.y_count * sizeof(float));
+    car_layer_backward(layer, x, weights, transposed, dy, out.dx, out.gradient, false);
+    car_release(NULL, memory);
+    car_release(NULL, weights);
+    car_release(NULL, transposed);
+    car_release(NULL, x);
+    car_release(NULL, dy);
+    return out;
+}
+
+static inline void free_outcome(outcome *out) {
+    car_release(NULL, out->y);
+    car_release(NULL, out->dx);
+    car_release(NULL, out->gradient);
+}
+
+/* A plan with these tables has a function for every program and gives the bits of one without any. */
+static inline void compare(const struct car_cell *cell, const car_kernels *kernels, int units,
+                           const car_emitted_table *emitted, const car_emitted_table *native) {
+    int input = cell->input_is_hidden ? units : units + 3, programs, compiled_programs;
+    car_plan *compiled = make_plan(cell, input, units, emitted, native);
+    car_plan *interpreted = make_plan(cell, input, units, NULL, NULL);
+    car_plan_programs(compiled, &programs, &compiled_programs);
+    assert_int_equal(programs, compiled_programs);
+    car_plan_programs(interpreted, &programs, &compiled_programs);
+    assert_int_equal(compiled_programs, 0);
+    outcome a = run(compiled, kernels), b = run(interpreted, kernels);
+    if (memcmp(a.y, b.y, a.y_count * sizeof(float)) != 0)
+        fail_msg("%s %s n=%d: outputs differ", cell->name, kernels->name, units);
+    if (memcmp(a.dx, b.dx, a.dx_count * sizeof(float)) != 0)
+        fail_msg("%s %s n=%d: input gradients differ", cell->name, kernels->name, units);
+    if (memcmp(a.gradient, b.gradient, a.gradient_count * sizeof(float)) != 0)
+        fail_msg("%s %s n=%d: weight gradients differ", cell->name, kernels->name, units);
+    free_outcome(&a);
+    free_outcome(&b);
+    car_plan_free(compiled);
+    car_plan_free(interpreted);
+}
+
+#endif
