@@ -373,12 +373,11 @@ static int emit(int argc, char **argv) {
         .option_count = 1,
         .least_operands = 1,
         .most_operands = 1,
-        .notes =
-            "What runs between the matrix products: a function for each program, forward for\n"
-            "a run and for training, and backward. The zoo's are built in; those of a cell of\n"
-            "your own are compiled when it is first trained or run, where there is a C\n"
-            "compiler (CC, else cc), and kept in ~/.cache/carousel. CAROUSEL_NATIVE=0: the\n"
-            "interpreter runs them instead, with the same results bit for bit.\n"};
+        .notes = "What runs between the matrix products: a function for each program, forward\n"
+                 "for a run and for training, and backward. The zoo's are built in; those of a\n"
+                 "cell of your own are compiled when it is first trained or run, where there is\n"
+                 "a C compiler (CC, else cc), and kept in ~/.cache/carousel. CAROUSEL_NATIVE=0:\n"
+                 "the interpreter runs them instead, with the same results bit for bit.\n"};
     cli_arguments arguments;
     int code = cli_parse(&verb, argc, argv, &arguments);
     if (code != CLI_GO_ON)

@@ -109,7 +109,7 @@ CAR_API const char *car_cell_fingerprint(const car_cell *cell); /* 32 hex digits
  * same as the interpreter's. The result is kept in $XDG_CACHE_HOME/carousel or ~/.cache/carousel (mode 0700, safe with
  * processes at the same time). Programs that are built in need no compiler. Before the cell is shared by threads.
  * CAR_FAILED: no compiler, no folder, CAROUSEL_NATIVE=0 ...; the message says which, and the cell works as before.
- * Cost: about 0.3 s the first time, 1 ms after that; the compiler is stopped after 30 s. Never called by the library. */
+ * Cost: about 0.3 s the first time, a few ms after that; the compiler is stopped after 30 s. Never called by the library. */
 CAR_API car_status car_cell_compile_native(car_cell *cell, car_error *error);
 
 /* The cells that come with the library: index 0 .. car_zoo_count()-1. Static texts. */

@@ -2,12 +2,13 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 
-from harness import CAROUSEL, expect, main, matches, ok, refused, run, write
+from harness import CAROUSEL, Skip, expect, main, matches, ok, refused, run, write
 
-VERBS = ["cell list", "cell show", "cell check", "cell explain", "cell draw", "info", "lm train", "lm eval", "lm sample",
-         "demo", "bench", "inspect"]
+VERBS = ["cell list", "cell show", "cell check", "cell explain", "cell emit", "cell draw", "info", "lm train", "lm eval",
+         "lm sample", "demo", "bench", "inspect"]
 MY_CELL = """# a cell of one's own
 cell mine(x) -> h
 state h
@@ -117,6 +118,61 @@ def test_cell_explain():
         matches("(?i)flop", result.out, "explain")
         matches("(?i)bytes", result.out, "explain")
     refused(2, r"\d+", "cell", "explain", "indrnn", "--hidden", "0")
+
+
+SLOW_CELL = """cell own(x) -> h
+state h, slow
+k = sigmoid(Wk@x + Uk@h + bk)
+slow' = k*slow + (1 - k)*tanh(W@x + U@h + b)
+h' = 0.75*slow' + 0.125*h
+"""
+
+
+def runs_as(expected, **environment):
+    """The last line of `cell explain` on a cell that is not built in; the interpreter's reason or the entry's path."""
+    write("own.cell", SLOW_CELL)
+    last = ok("cell", "explain", "own.cell", "--hidden", "16", env=environment).out.splitlines()[-1]
+    matches(expected, last, f"last line with {environment}")
+    return last
+
+
+def test_cell_explain_says_what_runs():
+    matches(r"^emitted: built in$", ok("cell", "explain", "lstm").out, "explain lstm")
+    empty, cache = os.path.abspath("empty"), os.path.abspath("cache")
+    os.mkdir(empty)
+    runs_as("^interpreted: no C compiler$", PATH=empty, CC="", XDG_CACHE_HOME=cache)
+    runs_as("^interpreted: CAROUSEL_NATIVE=0$", CAROUSEL_NATIVE="0", XDG_CACHE_HOME=cache)
+    expect(not os.path.exists(cache), "a cache folder without need")
+    runs_as("^interpreted: the C compiler failed", CC="/bin/false", XDG_CACHE_HOME=cache)
+    runs_as("^interpreted: no cache folder", XDG_CACHE_HOME="/proc/self")
+
+
+def test_own_cells_are_compiled_once():
+    if not shutil.which(os.environ.get("CC", "cc").split()[0]):
+        raise Skip("no C compiler")
+    cache = os.path.abspath("cache")
+    write("own.cell", SLOW_CELL)
+    command = [CAROUSEL, "cell", "explain", "own.cell"]
+    both = [subprocess.Popen(command, env={**os.environ, "XDG_CACHE_HOME": cache}, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    last = {process.communicate()[0].splitlines()[-1] for process in both}
+    expect(len(last) == 1, f"two processes at once: {last}")
+    entry = last.pop().removeprefix("emitted: compiled at run time, ")
+    expect(os.listdir(f"{cache}/carousel") == [os.path.basename(entry)], f"{os.listdir(cache + '/carousel')}")
+    whole = open(entry, "rb").read()
+    write(entry, whole[:400] + b"x" + whole[401:])
+    runs_as(re.escape(entry), XDG_CACHE_HOME=cache)
+    expect(open(entry, "rb").read() == whole, "the poisoned entry is still there")
+
+
+def test_cell_emit():
+    for name in ("gru", "layernorm"):
+        ok("cell", "emit", name, out=r"^static void program0\(const car_vector_slot")
+    refused(2, "baseline", "cell", "emit", "gru", "--level", "sse9")
+    source = ok("cell", "emit", "gru", "--level", "baseline", out="car_native_programs").out
+    compiler = os.environ.get("CAR_CC", "cc").split()
+    write("gru.c", source)
+    subprocess.run([*compiler, "-std=gnu11", "-fPIC", "-shared", "gru.c", "-o", "gru.so"], check=True)
 
 
 def test_bad_cells():
