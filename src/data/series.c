@@ -172,14 +172,15 @@ static car_status read_header(series_reader *reader, car_error *error) {
 
 /* ---- rows --------------------------------------------------------------------------------------------- */
 
-static bool widen_table(series_reader *reader) {
+/* The table of ids by hash, at most half full after one more; NULL: no memory. */
+static uint32_t *widen_table(series_reader *reader) {
     car_series_set *set = reader->set;
     if (reader->table && reader->table_size >= 2 * (uint32_t)(set->count + 1))
-        return true;
+        return reader->table;
     uint32_t size = reader->table_size ? reader->table_size * 2 : 64;
     uint32_t *table = car_allocate(reader->allocator, size, sizeof *table);
     if (!table)
-        return false;
+        return NULL;
     for (int i = 0; i < set->count; i++) {
         const char *id = set->series[i].id;
         uint32_t slot = (uint32_t)car_symbol_hash(id, strlen(id)) & (size - 1);
@@ -190,18 +191,19 @@ static bool widen_table(series_reader *reader) {
     car_release(reader->allocator, reader->table);
     reader->table = table;
     reader->table_size = size;
-    return true;
+    return table;
 }
 
 /* The index of the series `id`, a new one if there is none. */
 static car_status add_series(series_reader *reader, const char *id, size_t length, int *index,
                              car_error *error) {
     car_series_set *set = reader->set;
-    if (!widen_table(reader))
+    uint32_t *table = widen_table(reader);
+    if (!table)
         return no_memory(reader, error);
     uint32_t slot = (uint32_t)car_symbol_hash(id, length) & (reader->table_size - 1);
-    for (; reader->table[slot]; slot = (slot + 1) & (reader->table_size - 1)) {
-        *index = (int)reader->table[slot] - 1;
+    for (; table[slot]; slot = (slot + 1) & (reader->table_size - 1)) {
+        *index = (int)table[slot] - 1;
         const char *known = set->series[*index].id;
         if (strlen(known) == length && memcmp(known, id, length) == 0)
             return CAR_OK;
@@ -219,7 +221,7 @@ static car_status add_series(series_reader *reader, const char *id, size_t lengt
         return no_memory(reader, error);
     *index = set->count++;
     set->series[*index] = (car_one_series){.id = copy};
-    reader->table[slot] = (uint32_t)*index + 1;
+    table[slot] = (uint32_t)*index + 1;
     return CAR_OK;
 }
 
