@@ -26,14 +26,16 @@ DATA = BASE | {"data"}
 REPORT = BASE | {"report"}
 BENCH = TRAIN | {"bench"}
 TASKS = TRAIN | DATA | {"tasks"}
+SEARCH = TRAIN | DATA | {"search"}
 INSPECT = TRAIN | REPORT | {"inspect"}
 PROBE = TRAIN | DATA | {"probe"}
 MAY_SEE = {
     "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "emitted": EMITTED,
     "network": NETWORK,
     "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "bench": BENCH, "inspect": INSPECT,
+    "search": SEARCH,
     "probe": PROBE, "library": {"library"},
-    "cli": TASKS | PROBE | BENCH | INSPECT | {"cli"}, "examples": {"examples"},
+    "cli": TASKS | PROBE | BENCH | INSPECT | SEARCH | {"cli"}, "examples": {"examples"},
 }
 SOURCES = {".c", ".h", ".inc"}
 LONGEST = 1000
