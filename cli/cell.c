@@ -408,6 +408,7 @@ int cli_cell(int argc, char **argv) {
         {"explain", "what the engine makes of a cell", explain},
         {"draw", "the unit as a picture", cli_cell_draw},
         {"emit", "the elementwise programs of a cell as C", emit},
+        {"mutate", "other cells that come out of one by chance", cli_cell_mutate},
     };
     return cli_dispatch("cell", "cells, the zoo's and your own", table,
                         sizeof table / sizeof *table, argc, argv);

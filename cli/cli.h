@@ -177,6 +177,8 @@ void cli_progress_end(cli_progress *progress);
 car_status cli_cell_load(const char *name, car_cell **cell, car_error *error) CAR_CHECK_RESULT;
 /* `carousel cell draw`, in cell_draw.c. */
 int cli_cell_draw(int argc, char **argv);
+/* The sub-verb `cell mutate` (cell_mutate.c). */
+int cli_cell_mutate(int argc, char **argv);
 
 /* ---- The verbs ------------------------------------------------------------------------------- */
 

@@ -1,13 +1,14 @@
 """The program as a user runs it: help, cells, info, streams, exit codes. The language-model verbs: test_lm.py."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
 
 from harness import CAROUSEL, Skip, expect, main, matches, ok, refused, run, write
 
-VERBS = ["cell list", "cell show", "cell check", "cell explain", "cell emit", "cell draw", "info", "lm train", "lm eval",
+VERBS = ["cell list", "cell show", "cell check", "cell explain", "cell emit", "cell draw", "cell mutate", "info", "lm train", "lm eval",
          "lm sample", "demo", "bench", "inspect"]
 MY_CELL = """# a cell of one's own
 cell mine(x) -> h
@@ -15,6 +16,23 @@ state h
 z = sigmoid(Wz@x + Uz@h + bz)
 h' = z*h + (1 - z)*tanh(Wh@x + bh)
 """
+
+
+def test_cell_mutate():
+    text = ok("cell", "mutate", "gru-v1", "--count", "3", "--seed", "5").out
+    expect(text == ok("cell", "mutate", "gru-v1", "--count", "3", "--seed", "5").out, "the same seed, other cells")
+    expect(text != ok("cell", "mutate", "gru-v1", "--count", "3", "--seed", "6").out, "another seed, the same cells")
+    os.mkdir("mutants")
+    ok("cell", "mutate", "gru-v1", "--count", "3", "--seed", "5", "--folder", "mutants")
+    files = sorted(pathlib.Path("mutants").iterdir())
+    expect(len(files) == 3, f"{files}")
+    for path in files:
+        content = path.read_text()
+        expect(content in text and f"cell {path.stem}(x)" in content and "from gru-v1:" in content, content)
+        ok("cell", "check", path)
+    refused(5, "none/", "cell", "mutate", "lstm", "--folder", "none")
+    refused(2, "--count", "cell", "mutate", "lstm", "--count", "0")
+    refused(2, "lstn", "cell", "mutate", "lstn")
 
 
 def test_version():
