@@ -98,11 +98,10 @@ int cli_cell_mutate(int argc, char **argv) {
         .usage = "[options] NAME|FILE",
         .examples = "carousel cell mutate gru-v1 --seed 3\n"
                     "carousel cell mutate lstm --count 20 --folder mutants\n",
-        .notes =
-            "One to three of the six transformations of Jozefowicz, Zaremba & Sutskever (2015). "
-            "What\ncomes out compiles, differs from its parent and from the others by "
-            "fingerprint, and names its\nancestors. A name is `m` and 10 digits of the "
-            "fingerprint.\n",
+        .notes = "One to three of the six transformations of Jozefowicz, Zaremba &\n"
+                 "Sutskever (2015). What comes out compiles, differs from its parent and from\n"
+                 "the others by fingerprint, and names its ancestors. A name is `m` and 10\n"
+                 "digits of the fingerprint.\n",
         .options = options,
         .option_count = 3,
         .least_operands = 1,

@@ -74,9 +74,11 @@ void car_cell_free(car_cell *cell) {
 
 car_status car_cell_copy(const struct car_cell *cell, const car_allocator *allocator,
                          struct car_cell **copy, car_error *error) {
-    CAR_TRY(car_cell_compile(cell->text, strlen(cell->text), cell->origin, allocator, copy, error));
-    (*copy)->native = car_shared_keep(cell->native);
-    return CAR_OK;
+    car_status status =
+        car_cell_compile(cell->text, strlen(cell->text), cell->origin, allocator, copy, error);
+    if (*copy)
+        (*copy)->native = car_shared_keep(cell->native);
+    return status;
 }
 
 const char *car_cell_name(const car_cell *cell) {
