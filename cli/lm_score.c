@@ -7,6 +7,7 @@
  *      right one is likelier, with Wilson's (1927) 95 % interval.
  */
 #include "lm.h"
+#include "series.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,15 +69,6 @@ typedef struct pair_table {
     pair_group groups[MOST_GROUPS], all;
 } pair_table;
 
-/* The 95 % interval of a share of `right` in `count` (Wilson, JASA 22, 1927, eq. 3). */
-static void wilson(int64_t right, int64_t count, double *low, double *high) {
-    const double z = 1.959963984540054, n = (double)count, share = (double)right / n;
-    double middle = share + z * z / (2 * n),
-           spread = sqrt(share * (1 - share) / n + z * z / (4 * n * n));
-    *low = (middle - z * spread) / (1 + z * z / n);
-    *high = (middle + z * spread) / (1 + z * z / n);
-}
-
 static pair_group *group_of(pair_table *table, const char *name, size_t length) {
     for (int k = 0; k < table->count; k++)
         if (strlen(table->groups[k].name) == length && !memcmp(table->groups[k].name, name, length))
@@ -127,7 +119,7 @@ static car_status judge_line(const car_lm *lm, const char *line, size_t length, 
 static void add_group(const pair_group *group, bool json, car_text *text) {
     double low = 0, high = 0;
     if (group->covered)
-        wilson(group->right, group->covered, &low, &high);
+        car_wilson(group->right, group->covered, &low, &high);
     double share = group->covered ? (double)group->right / (double)group->covered : NAN;
     if (!json) {
         car_text_format(text, "%-40s %7lld %8lld ", group->name, (long long)group->pairs,

@@ -12,10 +12,6 @@ const double car_forecast_levels[CAR_FORECAST_LEVELS] = {0.1, 0.5, 0.9};
 
 static const char *const reference_names[] = {"last", "season", "mean"};
 
-const char *car_reference_name(car_reference reference) {
-    return reference_names[reference];
-}
-
 car_forecast_options car_forecast_defaults(void) {
     return (car_forecast_options){.net = "lstm 32 | linear last",
                                   .reference = "auto",

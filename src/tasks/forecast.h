@@ -26,7 +26,6 @@ typedef enum car_reference {
     CAR_REFERENCE_SEASON,
     CAR_REFERENCE_MEAN
 } car_reference;
-const char *car_reference_name(car_reference reference);
 
 typedef struct car_forecast_options {
     const char *net; /* NULL: lstm 32 | linear last */
