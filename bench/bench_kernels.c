@@ -27,9 +27,9 @@ static void bench_maths(const car_kernels *kernels) {
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         double best = 1e9;
         for (int run = 0; run < 2000; run++) {
-            double start = car_bench_now();
+            double start = car_seconds();
             kernels->map(ops[i], x, y, COUNT);
-            double seconds = car_bench_now() - start;
+            double seconds = car_seconds() - start;
             best = seconds < best ? seconds : best;
         }
         printf("%-9s %-10s %6.3f ns a float\n", kernels->name, car_vector_op_text(ops[i]),
@@ -61,9 +61,9 @@ static void bench_program(const car_kernels *kernels, int rows, int units) {
         slots[i] = (car_vector_slot){state + (i - 4) * rows * padded, padded, CAR_BLOCK};
     double best = 1e9;
     for (int run = 0; run < 2000; run++) {
-        double start = car_bench_now();
+        double start = car_seconds();
         kernels->program(&program, slots, units, 0, rows, 0, car_blocks(units));
-        double seconds = car_bench_now() - start;
+        double seconds = car_seconds() - start;
         best = seconds < best ? seconds : best;
     }
     printf("%-9s lstm step elementwise, %2d x %4d: %8.3f us, %6.3f ns a unit\n", kernels->name,

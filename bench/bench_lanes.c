@@ -82,10 +82,10 @@ static void run_lengths(const char *net, int threads) {
                                      .input = input,
                                      .target = target,
                                      .lengths = cases[c].lengths};
-            double start = car_bench_now();
+            double start = car_seconds();
             check(car_trainer_step(trainer, &batch, 1e-4f, NULL, &error), &error);
             if (round >= 0)
-                cases[c].times[round] = car_bench_now() - start;
+                cases[c].times[round] = car_seconds() - start;
         }
     double even = median(cases[0].times, ROUNDS);
     for (int c = 0; c < CASES; c++) {
@@ -124,7 +124,7 @@ static void run_streams(const char *cell, int units) {
     }
     for (int round = -1; round < ROUNDS; round++)
         for (int kind = 0; kind < 3; kind++) {
-            double start = car_bench_now();
+            double start = car_seconds();
             for (int step = 0; step < SINGLE_STEPS; step++) {
                 if (kind == 0)
                     check(car_session_step(together, input, output, &error), &error);
@@ -135,7 +135,7 @@ static void run_streams(const char *cell, int units) {
                           &error);
             }
             if (round >= 0)
-                times[kind][round] = (car_bench_now() - start) / SINGLE_STEPS * 1e6;
+                times[kind][round] = (car_seconds() - start) / SINGLE_STEPS * 1e6;
         }
     double all = median(times[0], ROUNDS), some = median(times[1], ROUNDS);
     double single = median(times[2], ROUNDS);

@@ -44,15 +44,15 @@ static car_trainer *open_trainer(const char *optimizer, int threads, int units, 
 /* Seconds until the forward pass, the loss and the backward pass are done. */
 static void run_parts(car_trainer *trainer, const car_batch *batch, double done[3]) {
     car_error error;
-    double loss, start = car_bench_now();
+    double loss, start = car_seconds();
     int64_t counted;
     check(car_stack_forward(trainer->stack, STEPS, NULL, batch->input, NULL, 0, &error), &error);
-    done[0] = car_bench_now() - start;
+    done[0] = car_seconds() - start;
     check(car_stack_loss(trainer->stack, batch->target, trainer->gradient, &loss, &counted, &error),
           &error);
-    done[1] = car_bench_now() - start;
+    done[1] = car_seconds() - start;
     car_stack_backward(trainer->stack, batch->input, trainer->gradient);
-    done[2] = car_bench_now() - start;
+    done[2] = car_seconds() - start;
 }
 
 static void run(const char *optimizer, int threads, int units, int classes) {
@@ -67,9 +67,9 @@ static void run(const char *optimizer, int threads, int units, int classes) {
     double part[PARTS][ROUNDS], whole[ROUNDS];
     for (int round = -1; round < ROUNDS; round++) {
         car_error error;
-        double done[3], start = car_bench_now();
+        double done[3], start = car_seconds();
         check(car_trainer_step(trainer, &batch, 1e-4f, NULL, &error), &error);
-        double update = car_bench_now() - start;
+        double update = car_seconds() - start;
         run_parts(trainer, &batch, done);
         if (round < 0)
             continue;

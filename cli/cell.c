@@ -254,6 +254,14 @@ static int check(int argc, char **argv) {
     return code;
 }
 
+/* Prints what was made, or says what failed; frees the text in both cases. */
+static int finish_text(car_status status, car_text *text, const car_error *error) {
+    if (status == CAR_OK)
+        return cli_print(text);
+    car_text_free(text);
+    return cli_fail(error);
+}
+
 /* ---- explain ---------------------------------------------------------------------------------- */
 
 static car_status explain_text(car_cell *cell, int units, int inputs, car_text *text,
@@ -316,12 +324,7 @@ static int explain(int argc, char **argv) {
     car_status status = cli_cell_load(arguments.operands[0], &cell, &error);
     if (status == CAR_OK)
         status = explain_text(cell, (int)units, (int)(inputs ? inputs : units), &text, &error);
-    if (status == CAR_OK) {
-        code = cli_print(&text);
-    } else {
-        code = cli_fail(&error);
-        car_text_free(&text);
-    }
+    code = finish_text(status, &text, &error);
     car_cell_free(cell);
     cli_arguments_free(&arguments);
     return code;
@@ -389,12 +392,7 @@ static int emit(int argc, char **argv) {
     car_status status = cli_cell_load(arguments.operands[0], &cell, &error);
     if (status == CAR_OK)
         status = emit_text(cell, level, &text, &error);
-    if (status == CAR_OK) {
-        code = cli_print(&text);
-    } else {
-        code = cli_fail(&error);
-        car_text_free(&text);
-    }
+    code = finish_text(status, &text, &error);
     car_cell_free(cell);
     cli_arguments_free(&arguments);
     return code;

@@ -7,7 +7,6 @@
 #include "report.h"
 #include <limits.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MOST_LIST = 64, MOST_DISTANCE = 1 << 20 };
@@ -73,12 +72,6 @@ static car_status read_distances(probe_call *call, car_error *error) {
 
 /* ---- Progress ----------------------------------------------------------------------------------------- */
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static void describe(car_text *text, const car_probe_progress *progress) {
     car_text_format(text, "%s", progress->cell);
     if (progress->arm->distance > 0)
@@ -114,7 +107,7 @@ static void tell_progress(void *context, const car_probe_progress *progress) {
     if (!cli_progress_due(&call->line))
         return;
     const car_probe_record *record = progress->record;
-    double seconds = now() - call->started;
+    double seconds = car_seconds() - call->started;
     double rate = seconds > 0 ? (double)progress->updates_done / seconds : 0;
     car_text text;
     car_text_start(&text, NULL);
@@ -140,7 +133,7 @@ static void tell_measured(void *context, const car_probe_study *study) {
     probe_call *call = context;
     if (!call->json)
         cli_note("%g minutes are %lld updates a run", study->minutes, (long long)study->updates);
-    call->started = now();
+    call->started = car_seconds();
 }
 
 /* ---- The verb ----------------------------------------------------------------------------------------- */
@@ -231,7 +224,7 @@ static car_status run_study(probe_call *call, car_probe_study *study, bool *stop
                                    .checkpoint_seconds = call->checkpoint_seconds};
     cli_progress_start(&call->line);
     cli_signals_catch();
-    call->started = now();
+    call->started = car_seconds();
     car_status status = car_probe_study_run(study, &watch, stopped, error);
     cli_progress_end(&call->line);
     return status;

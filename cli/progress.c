@@ -6,14 +6,7 @@
  */
 #include "cli.h"
 #include "report.h"
-#include <time.h>
 #include <unistd.h>
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 void cli_progress_start(cli_progress *progress) {
     *progress = (cli_progress){.terminal = car_terminal_live(STDERR_FILENO),
@@ -21,11 +14,11 @@ void cli_progress_start(cli_progress *progress) {
 }
 
 bool cli_progress_due(const cli_progress *progress) {
-    return now() >= progress->next;
+    return car_seconds() >= progress->next;
 }
 
 void cli_progress_show(cli_progress *progress, const char *line) {
-    progress->next = now() + (progress->terminal ? 0.1 : 5.0);
+    progress->next = car_seconds() + (progress->terminal ? 0.1 : 5.0);
     if (!progress->terminal) {
         cli_note("%s", line);
         return;

@@ -5,7 +5,7 @@
  *   random.c   counter-based random numbers           team.c     threads and their barrier
  *   file.c     whole-file reads, atomic writes        sha256.c   digest of a model's tensors
  *   text.c     growable text, UTF-8, JSON writing     json.c     strict JSON reading
- *   container.c  safetensors: checked reading, writing
+ *   clock.c    durations                              container.c  safetensors: checked reading, writing
  *
  * Every function here may be called by any room. Nothing here knows what a cell or a network is.
  */
@@ -98,6 +98,10 @@ void car_random_block(car_random_key key, uint64_t counter_high, uint64_t counte
                       uint32_t out[4]);
 float car_random_uniform(car_random_key key, uint64_t high, uint64_t low); /* [0,1), 24 bits */
 double car_random_normal(car_random_key key, uint64_t high, uint64_t low); /* Box-Muller */
+
+/* ---- clock.c ------------------------------------------------------------------------------------------- */
+
+double car_seconds(void); /* of a clock that only goes forward: for durations */
 
 /* ---- team.c: threads that work on one thing ----------------------------------------------------------- */
 

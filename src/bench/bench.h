@@ -17,7 +17,6 @@
 
 /* ---- measure.c ---------------------------------------------------------------------------------------- */
 
-double car_bench_now(void); /* seconds of a monotonic clock */
 
 typedef car_status (*car_bench_work)(void *context, car_error *error);
 typedef struct car_bench_times {

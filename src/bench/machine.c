@@ -104,7 +104,7 @@ static void burst_task(void *argument, car_team *team, int member, int members) 
     volatile float sink = 0;
     (void)members;
     car_team_barrier(team, member);
-    double start = car_bench_now();
+    double start = car_seconds();
     if (work->read)
         for (int k = 0; k < work->repeats; k++)
             work->read(work->data + (size_t)member * work->floats, work->floats, &sink);
@@ -112,17 +112,17 @@ static void burst_task(void *argument, car_team *team, int member, int members) 
         work->chain(&sink);
     car_team_barrier(team, member);
     if (member == 0)
-        work->seconds = car_bench_now() - start;
+        work->seconds = car_seconds() - start;
 }
 
 /* The best of the runs of `seconds`: how often a second the burst could be had. */
 static double bursts_per_second(burst *work, int threads, double seconds) {
-    double best = 0, end = car_bench_now() + seconds;
+    double best = 0, end = car_seconds() + seconds;
     int runs = 0;
     do {
         car_team_run(threads, burst_task, work);
         best = 1 / work->seconds > best ? 1 / work->seconds : best;
-    } while (++runs < 3 || car_bench_now() < end);
+    } while (++runs < 3 || car_seconds() < end);
     return best;
 }
 

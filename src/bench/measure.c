@@ -7,15 +7,8 @@
  */
 #include "bench.h"
 #include <stdlib.h>
-#include <time.h>
 
 enum { FEWEST_RUNS = 3, MOST_RUNS = 1 << 18 };
-
-double car_bench_now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static int by_size(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -25,10 +18,10 @@ static int by_size(const void *a, const void *b) {
 static car_status collect(car_bench_work work, void *context, double seconds, double *times,
                           int *runs, car_error *error) {
     CAR_TRY(work(context, error));
-    double start = car_bench_now(), end = start + seconds;
+    double start = car_seconds(), end = start + seconds;
     for (*runs = 0; *runs < FEWEST_RUNS || (start < end && *runs < MOST_RUNS); ++*runs) {
         CAR_TRY(work(context, error));
-        double now = car_bench_now();
+        double now = car_seconds();
         times[*runs] = now - start;
         start = now;
     }

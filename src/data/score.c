@@ -65,7 +65,7 @@ void car_wilson(int64_t hits, int64_t count, double *low, double *high) {
     *high = fmin(1, middle + half);
 }
 
-static int by_size(const void *a, const void *b) {
+int car_order_doubles(const void *a, const void *b) {
     double left = *(const double *)a, right = *(const double *)b;
     return (left > right) - (left < right);
 }
@@ -88,7 +88,7 @@ void car_bootstrap_mean(const double *values, int count, int block, uint64_t see
         }
         means[draw] = sum / count;
     }
-    qsort(means, DRAWS, sizeof *means, by_size);
+    qsort(means, DRAWS, sizeof *means, car_order_doubles);
     *low = means[DRAWS * 25 / 1000];
     *high = means[DRAWS - 1 - DRAWS * 25 / 1000];
 }

@@ -162,6 +162,8 @@ double car_mase_scale(const double *train, size_t count, int season);
 double car_pinball(double actual, double forecast, double level);
 /* Twice the mean pinball over the levels: the CRPS as these quantiles show it. */
 double car_crps(double actual, const double *quantiles, const double *levels, int count);
+/* For qsort: ascending. */
+int car_order_doubles(const void *a, const void *b);
 /* 95 % interval of a share (Wilson 1927). */
 void car_wilson(int64_t hits, int64_t count, double *low, double *high);
 /* 95 % interval of the mean of values in time by the circular block bootstrap (Politis & Romano 1992), 2,000 draws. */

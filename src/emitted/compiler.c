@@ -102,24 +102,18 @@ const char *car_compiler_flags(car_cpu_level level) {
 
 /* ---- Running ------------------------------------------------------------------------------------------ */
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /* Waits for the process; past the limit its whole group is killed. True: it ended by itself, with exit code 0. */
 static bool wait_for(pid_t process) {
     const struct timespec nap = {0, NAP_NANOSECONDS};
     bool killed = false;
     int state = 0;
-    for (double end = now() + LIMIT_SECONDS;;) {
+    for (double end = car_seconds() + LIMIT_SECONDS;;) {
         pid_t ended = waitpid(process, &state, killed ? 0 : WNOHANG);
         if (ended == process)
             return !killed && WIFEXITED(state) && WEXITSTATUS(state) == 0;
         if (ended < 0 && errno != EINTR)
             return false;
-        if (ended == 0 && now() > end) {
+        if (ended == 0 && car_seconds() > end) {
             killed = true;
             kill(-process, SIGKILL);
         } else if (ended == 0) {

@@ -274,11 +274,6 @@ static car_status validate(void *context, car_trainer *trainer, double *loss, ca
     return car_model_copy(car_trainer_model(trainer), NULL, &run->forecast->model, error);
 }
 
-static int by_size(const void *a, const void *b) {
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 /* Split conformal intervals (Lei et al. 2018): the least size that the share |2q-1| of the errors of a step stay within,
  * with one error more counted as beyond. Symmetric, since few windows cannot tell a bias from chance. */
 static car_status measure_spread(forecast_run *run, car_error *error) {
@@ -290,7 +285,7 @@ static car_status measure_spread(forecast_run *run, car_error *error) {
         double *errors = run->best + k * count;
         for (size_t i = 0; i < count; i++)
             errors[i] = fabs(errors[i]);
-        qsort(errors, count, sizeof *errors, by_size);
+        qsort(errors, count, sizeof *errors, car_order_doubles);
         for (int q = 0; q < CAR_FORECAST_LEVELS; q++) {
             double side = 2 * car_forecast_levels[q] - 1;
             size_t rank = (size_t)ceil(fabs(side) * (double)(count + 1) - 1e-9);

@@ -10,15 +10,8 @@
 #include "tasks.h"
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 enum { CHUNK_STEPS = 64, CHUNK_OUTPUTS = 1 << 22 };
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static car_status check_model(const char *path, const car_lm *lm, car_error *error) {
     int symbols = lm->vocabulary->count;
@@ -107,7 +100,7 @@ car_status car_lm_judge(const car_lm *lm, const car_tokens *tokens, int lanes, i
                         "the text has %zu token%s; two are the least, since each is judged from "
                         "those before it",
                         tokens->count, tokens->count == 1 ? "" : "s");
-    double begin = now();
+    double begin = car_seconds();
     size_t row = (size_t)lanes * (size_t)lm->vocabulary->count;
     int steps = row * CHUNK_STEPS <= CHUNK_OUTPUTS ? CHUNK_STEPS : (int)(CHUNK_OUTPUTS / row) + 1;
     car_stream stream = car_stream_for_judging(tokens->ids, tokens->count, lanes, steps);
@@ -126,7 +119,7 @@ car_status car_lm_judge(const car_lm *lm, const car_tokens *tokens, int lanes, i
     car_session_free(session);
     bool words = lm->vocabulary->level == CAR_LEVEL_WORD;
     score->characters = words ? tokens->characters : score->tokens;
-    score->seconds = now() - begin;
+    score->seconds = car_seconds() - begin;
     return status;
 }
 

@@ -12,7 +12,6 @@
  */
 #include "train.h"
 #include <math.h>
-#include <time.h>
 
 enum { MEASURED_UPDATES = 20, LOSS_WINDOW = 100 };
 static const double measured_seconds_least = 3;
@@ -31,14 +30,8 @@ typedef struct loop {
     double rate, gradient_norm;
 } loop;
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static double spent(const loop *run) {
-    return run->spent_before + now() - run->started;
+    return run->spent_before + car_seconds() - run->started;
 }
 
 static int64_t validation_interval(const loop *run) {
@@ -86,7 +79,7 @@ static car_status save_last(loop *run, car_error *error) {
     run->state->seconds = spent(run);
     if (run->options->last_path)
         CAR_TRY(car_trainer_save(run->trainer, run->options->last_path, error));
-    run->saved = now();
+    run->saved = car_seconds();
     return CAR_OK;
 }
 
@@ -110,10 +103,10 @@ static int64_t counted_limit(const loop *run) {
 
 /* Times a validation without letting its result count. */
 static car_status try_validation(loop *run, car_error *error) {
-    double loss, begin = now();
+    double loss, begin = car_seconds();
     if (run->source->validate && run->validation_seconds == 0) {
         CAR_TRY(run->source->validate(run->source->context, run->trainer, &loss, error));
-        run->validation_seconds = now() - begin;
+        run->validation_seconds = car_seconds() - begin;
     }
     return CAR_OK;
 }
@@ -190,7 +183,7 @@ static car_status begin_fit(loop *run, car_error *error) {
     }
     state->begun = true;
     state->updates_per_epoch = run->source->updates_per_epoch;
-    run->started = run->saved = now();
+    run->started = run->saved = car_seconds();
     run->spent_before = state->seconds;
     return CAR_OK;
 }
@@ -219,9 +212,9 @@ static void count_unimproved(loop *run) {
 
 static car_status validate(loop *run, car_error *error) {
     car_fit_state *state = run->state;
-    double loss, begin = now();
+    double loss, begin = car_seconds();
     CAR_TRY(run->source->validate(run->source->context, run->trainer, &loss, error));
-    run->validation_seconds = now() - begin;
+    run->validation_seconds = car_seconds() - begin;
     if (!isfinite(loss))
         return car_fail(error, CAR_DIVERGED,
                         "validation after update %lld: the loss is not finite; lower the learning "
@@ -247,7 +240,7 @@ static car_status update(loop *run, car_error *error) {
     int reductions = state->reductions < 10000 ? (int)state->reductions : 10000;
     car_batch batch = {0};
     car_step_result step;
-    double begin = now();
+    double begin = car_seconds();
     CAR_TRY(run->source->batch(run->source->context, state->update / per_epoch,
                                state->update % per_epoch, &batch, error));
     run->rate = car_schedule_rate(&run->options->schedule, state->update, per_epoch,
@@ -259,7 +252,7 @@ static car_status update(loop *run, car_error *error) {
                    (double)(state->update < LOSS_WINDOW ? state->update : LOSS_WINDOW);
     run->gradient_norm = step.gradient_norm;
     if (run->updates++ > 0) {
-        run->update_seconds += now() - begin;
+        run->update_seconds += car_seconds() - begin;
         run->timed_updates++;
         run->timed_tokens += step.counted;
     }
@@ -269,7 +262,7 @@ static car_status update(loop *run, car_error *error) {
 
 static bool checkpoint_is_due(const loop *run) {
     return run->options->last_path && run->options->checkpoint_seconds > 0 &&
-           now() - run->saved >= run->options->checkpoint_seconds;
+           car_seconds() - run->saved >= run->options->checkpoint_seconds;
 }
 
 /* Up to the end or the signal. */
