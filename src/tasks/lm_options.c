@@ -6,32 +6,8 @@
  * Out: a struct of defaults; a check; the settings as JSON and back.
  */
 #include "tasks.h"
-#include <math.h>
-#include <string.h>
-
-#define AT(field) offsetof(car_lm_options, field)
-#define HEADING(words)                                                                             \
-    { .kind = CAR_SETTING_HEADING, .help = words }
-#define INT(option, field, preset, least, most, shown, argument_name, words)                       \
-    {                                                                                              \
-        .name = option, .kind = CAR_SETTING_INT, .offset = AT(field), .number = preset,            \
-        .minimum = least, .maximum = most, .text = shown, .argument = argument_name, .help = words \
-    }
-#define NUMBER(option, field, preset, least, most, shown, words)                                   \
-    {                                                                                              \
-        .name = option, .kind = CAR_SETTING_NUMBER, .offset = AT(field), .number = preset,         \
-        .minimum = least, .maximum = most, .text = shown, .argument = "X", .help = words           \
-    }
-#define TEXT(option, field, preset, argument_name, words)                                          \
-    {                                                                                              \
-        .name = option, .kind = CAR_SETTING_TEXT, .offset = AT(field), .text = preset,             \
-        .argument = argument_name, .help = words                                                   \
-    }
-#define CHOICE(option, field, preset, names, words)                                                \
-    {                                                                                              \
-        .name = option, .kind = CAR_SETTING_CHOICE, .offset = AT(field), .text = preset,           \
-        .choices = names, .help = words                                                            \
-    }
+#define SETTINGS_OF car_lm_options
+#include "setting_table.h"
 
 const car_setting car_lm_settings[] = {
     HEADING("The text"),
@@ -88,55 +64,14 @@ const car_setting car_lm_settings[] = {
 };
 const int car_lm_setting_count = (int)(sizeof car_lm_settings / sizeof *car_lm_settings);
 
-static const void *field_of(const car_lm_options *options, const car_setting *setting) {
-    return (const char *)options + setting->offset;
-}
-
 car_lm_options car_lm_defaults(void) {
     car_lm_options options = {0};
-    for (int i = 0; i < car_lm_setting_count; i++) {
-        const car_setting *setting = &car_lm_settings[i];
-        char *field = (char *)&options + setting->offset;
-        if (setting->kind == CAR_SETTING_INT)
-            *(int64_t *)(void *)field = (int64_t)setting->number;
-        else if (setting->kind == CAR_SETTING_NUMBER)
-            *(double *)(void *)field = setting->number;
-        else if (setting->kind != CAR_SETTING_HEADING)
-            *(const char **)(void *)field = setting->text;
-    }
+    car_settings_defaults(car_lm_settings, car_lm_setting_count, &options);
     return options;
 }
 
-static bool is_choice(const char *choices, const char *word) {
-    size_t length = word ? strlen(word) : 0;
-    for (const char *at = choices; length > 0 && *at;) {
-        size_t part = strcspn(at, "|");
-        if (part == length && memcmp(at, word, length) == 0)
-            return true;
-        at += part + (at[part] == '|');
-    }
-    return false;
-}
-
-static bool in_range(const car_setting *setting, double value) {
-    return value >= setting->minimum && value <= setting->maximum;
-}
-
 car_status car_lm_options_check(const car_lm_options *options, car_error *error) {
-    for (int i = 0; i < car_lm_setting_count; i++) {
-        const car_setting *setting = &car_lm_settings[i];
-        const void *field = field_of(options, setting);
-        double value = setting->kind == CAR_SETTING_INT      ? (double)*(const int64_t *)field
-                       : setting->kind == CAR_SETTING_NUMBER ? *(const double *)field
-                                                             : setting->minimum;
-        if (!in_range(setting, value))
-            return car_fail(error, CAR_USAGE, "--%s %.12g: give %.12g to %.12g", setting->name,
-                            value, setting->minimum, setting->maximum);
-        if (setting->kind == CAR_SETTING_CHOICE &&
-            !is_choice(setting->choices, *(const char *const *)field))
-            return car_fail(error, CAR_USAGE, "--%s: give one of %s", setting->name,
-                            setting->choices);
-    }
+    CAR_TRY(car_settings_check(car_lm_settings, car_lm_setting_count, options, error));
     if (options->batch * options->unroll > INT32_MAX / 64)
         return car_fail(error, CAR_USAGE, "--batch %lld x --unroll %lld is too large; lower one",
                         (long long)options->batch, (long long)options->unroll);
@@ -144,71 +79,14 @@ car_status car_lm_options_check(const car_lm_options *options, car_error *error)
 }
 
 void car_lm_options_to_json(const car_lm_options *options, car_text *text) {
-    const char *separator = "{";
-    for (int i = 0; i < car_lm_setting_count; i++) {
-        const car_setting *setting = &car_lm_settings[i];
-        const void *field = field_of(options, setting);
-        if (setting->kind == CAR_SETTING_HEADING)
-            continue;
-        car_text_format(text, "%s\"%s\":", separator, setting->name);
-        separator = ",";
-        const char *word = NULL;
-        if (setting->kind == CAR_SETTING_INT)
-            car_text_format(text, "%lld", (long long)*(const int64_t *)field);
-        else if (setting->kind == CAR_SETTING_NUMBER)
-            car_text_json_number(text, *(const double *)field);
-        else if ((word = *(const char *const *)field))
-            car_text_json_string(text, word, strlen(word));
-        else
-            car_text_format(text, "null");
-    }
-    car_text_format(text, "}");
-}
-
-/* One setting from its JSON value; false: the wrong kind. */
-static bool set_from_json(const car_setting *setting, const car_json *value,
-                          car_lm_options *options) {
-    void *field = (char *)options + setting->offset;
-    switch (setting->kind) {
-    case CAR_SETTING_INT:
-        if (value->kind != CAR_JSON_NUMBER || !value->whole)
-            return false;
-        *(int64_t *)field = (int64_t)value->number;
-        return true;
-    case CAR_SETTING_NUMBER:
-        if (value->kind != CAR_JSON_NUMBER)
-            return false;
-        *(double *)field = value->number;
-        return true;
-    case CAR_SETTING_TEXT:
-    case CAR_SETTING_CHOICE:
-        if (value->kind != CAR_JSON_STRING && value->kind != CAR_JSON_NULL)
-            return false;
-        *(const char **)field = value->kind == CAR_JSON_STRING ? value->text : NULL;
-        return true;
-    case CAR_SETTING_HEADING:
-        break;
-    }
-    return true;
+    car_settings_to_json(car_lm_settings, car_lm_setting_count, options, text);
 }
 
 car_status car_lm_options_from_json(const char *json, const char *origin, car_arena *arena,
                                     car_lm_options *options, car_error *error) {
-    *options = car_lm_defaults();
-    const car_json *root = NULL;
     car_error cause;
-    if (car_json_parse(json, strlen(json), "lm.options", 2, 1000, arena, &root, &cause) != CAR_OK)
-        return car_fail(error, cause.status == CAR_MEMORY ? CAR_MEMORY : CAR_MODEL,
-                        "%.200s: %.250s", origin, cause.message);
-    for (int i = 0; i < car_lm_setting_count; i++) {
-        const car_setting *setting = &car_lm_settings[i];
-        if (setting->kind == CAR_SETTING_HEADING)
-            continue;
-        const car_json *value = car_json_member(root, setting->name);
-        if (!value || !set_from_json(setting, value, options))
-            return car_fail(error, CAR_MODEL, "%.200s: its setting `%s` is missing or damaged",
-                            origin, setting->name);
-    }
+    CAR_TRY(car_settings_from_json(car_lm_settings, car_lm_setting_count, json, origin, arena,
+                                   options, error));
     if (car_lm_options_check(options, &cause) != CAR_OK)
         return car_fail(error, CAR_MODEL, "%.200s: its settings are damaged: %.250s", origin,
                         cause.message);

@@ -82,29 +82,10 @@ car_status car_lm_check_net(const struct car_net *net, car_error *error) {
                   : CAR_OK;
 }
 
-/* The cell that --cell names: NULL when it is one of the zoo's. */
-static car_status own_cell(const char *name, const car_allocator *allocator, car_cell **cell,
-                           car_error *error) {
-    *cell = NULL;
-    if (car_zoo_text(name))
-        return CAR_OK;
-    char *text = NULL;
-    size_t length = 0;
-    if (!strchr(name, '/') && !strchr(name, '.'))
-        return car_fail(error, CAR_USAGE,
-                        "--cell %.100s: no such cell; `carousel cell list` names them, a file has "
-                        "a dot or slash in its name",
-                        name);
-    CAR_TRY(car_file_read(name, 1 << 20, allocator, &text, &length, error));
-    car_status status = car_cell_compile(text, length, name, allocator, cell, error);
-    car_release(allocator, text);
-    return status;
-}
-
 static car_status parse_net(const car_lm_options *options, const car_allocator *allocator,
                             car_net **net, car_error *error) {
     car_cell *cell = NULL;
-    CAR_TRY(own_cell(options->cell, allocator, &cell, error));
+    CAR_TRY(car_own_cell(options->cell, allocator, &cell, error));
     car_text text;
     car_text_start(&text, allocator);
     int64_t embed = options->embed;
@@ -168,10 +149,8 @@ static car_status new_trainer(const car_lm_options *options, const car_model *mo
 }
 
 static car_schedule schedule_of(const car_lm_options *options) {
-    static const char *const names[] = {"constant", "step", "plateau", "cosine"};
-    static const car_schedule_kind kinds[] = {CAR_SCHEDULE_CONSTANT, CAR_SCHEDULE_STEP,
-                                              CAR_SCHEDULE_PLATEAU, CAR_SCHEDULE_COSINE};
-    car_schedule schedule = {.rate = options->rate,
+    car_schedule schedule = {.kind = car_schedule_named(options->schedule),
+                             .rate = options->rate,
                              .factor = options->factor,
                              .after = options->after,
                              .patience = (double)options->plateau,
@@ -179,10 +158,6 @@ static car_schedule schedule_of(const car_lm_options *options) {
                              .warmup = options->warmup};
     if (schedule.rate == 0)
         schedule.rate = strcmp(options->optimizer, "sgd") == 0 ? 1 : 0.002;
-    for (int i = 0; i < 4; i++) {
-        if (strcmp(options->schedule, names[i]) == 0)
-            schedule.kind = kinds[i];
-    }
     return schedule;
 }
 
@@ -289,16 +264,6 @@ static void gather_facts(lm_run *run, const car_lm_data *data) {
     };
 }
 
-/* That the model cannot be written is better known now than after an hour. */
-static car_status check_output(const lm_run *run, car_error *error) {
-    car_file_writer *writer = NULL;
-    if (!run->options->output)
-        return CAR_OK;
-    CAR_TRY(car_file_writer_open(run->options->output, run->allocator, &writer, error));
-    car_file_writer_abandon(writer);
-    return CAR_OK;
-}
-
 /* Trains run->trainer, which is ready, on the data. */
 static car_status go(lm_run *run, const car_lm_data *data, car_error *error) {
     int batch = (int)run->options->batch, unroll = (int)run->options->unroll;
@@ -318,7 +283,7 @@ static car_status go(lm_run *run, const car_lm_data *data, car_error *error) {
         return car_fail(error, CAR_USAGE, "--output: the name is too long");
     snprintf(run->result->output, sizeof run->result->output, "%s", output ? output : "");
     snprintf(last_path, sizeof last_path, "%s.last", run->result->output);
-    CAR_TRY(check_output(run, error));
+    CAR_TRY(car_check_output(output, run->allocator, error));
     CAR_TRY(set_metadata(run, data, error));
     size_t rows = (size_t)batch * (size_t)unroll;
     run->input = car_allocate(run->allocator, rows, sizeof *run->input);

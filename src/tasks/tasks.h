@@ -1,6 +1,8 @@
 /*
  * tasks: what a person wants done, made of data and a trainer. Stands on data and train.
  *
+ *   settings.c     a table of settings: defaults, check, JSON
+ *   training.c     what all tasks that train share: the cell and net that options name, schedules, files as JSON
  *   lm_options.c   every setting of `lm train`, its default and help, in one table; settings <-> JSON
  *   lm_data.c      texts -> vocabulary, training and validation ids; their digests
  *   lm_train.c     a net from the settings, the loop, the record; going on from a checkpoint
@@ -19,16 +21,7 @@
 #include "data.h"
 #include "train.h"
 
-/* ---- lm_options.c ------------------------------------------------------------------------------------- */
-
-typedef struct car_lm_options {
-    const char *level, *valid, *net, *cell, *optimizer, *schedule, *init, *bias_init, *output;
-    const char *precision;
-    int64_t vocabulary, embed, hidden, layers, batch, unroll, warmup, seed, threads, updates;
-    int64_t validate_every, patience, plateau;
-    double valid_fraction, dropout, rate, momentum, beta1, beta2, epsilon, decay, clip, clip_value;
-    double factor, after, final, minutes, epochs, checkpoint_seconds;
-} car_lm_options;
+/* ---- settings.c --------------------------------------------------------------------------------------- */
 
 typedef enum car_setting_kind {
     CAR_SETTING_HEADING, /* `help` is a heading of those that follow */
@@ -41,12 +34,44 @@ typedef enum car_setting_kind {
 typedef struct car_setting {
     const char *name; /* "valid-fraction" */
     car_setting_kind kind;
-    size_t offset;                   /* in car_lm_options */
+    size_t offset;                   /* in the struct of options */
     double number, minimum, maximum; /* INT, NUMBER: default and range */
     const char *text;    /* TEXT, CHOICE: default; others: how the default is shown, or NULL */
     const char *choices; /* "byte|char|word" */
     const char *argument, *help;
 } car_setting;
+
+void car_settings_defaults(const car_setting *table, int count, void *options);
+/* Ranges and choices. CAR_USAGE names the option. */
+car_status car_settings_check(const car_setting *table, int count, const void *options,
+                              car_error *error) CAR_CHECK_RESULT;
+void car_settings_to_json(const car_setting *table, int count, const void *options, car_text *text);
+/* The kinds of the values are checked, not yet their ranges; texts live in the arena. CAR_MODEL. */
+car_status car_settings_from_json(const car_setting *table, int count, const char *json,
+                                  const char *origin, car_arena *arena, void *options,
+                                  car_error *error) CAR_CHECK_RESULT;
+
+/* ---- training.c --------------------------------------------------------------------------------------- */
+
+/* The cell that --cell names: NULL in *cell when it is one of the zoo's, else compiled from its file. CAR_USAGE. */
+car_status car_own_cell(const char *name, const car_allocator *allocator, car_cell **cell,
+                        car_error *error) CAR_CHECK_RESULT;
+/* "constant", "step", "plateau", "cosine". */
+car_schedule_kind car_schedule_named(const char *name);
+/* That a model cannot be written is better known before the training than after it; NULL is fine. */
+car_status car_check_output(const char *path, const car_allocator *allocator,
+                            car_error *error) CAR_CHECK_RESULT;
+
+/* ---- lm_options.c ------------------------------------------------------------------------------------- */
+
+typedef struct car_lm_options {
+    const char *level, *valid, *net, *cell, *optimizer, *schedule, *init, *bias_init, *output;
+    const char *precision;
+    int64_t vocabulary, embed, hidden, layers, batch, unroll, warmup, seed, threads, updates;
+    int64_t validate_every, patience, plateau;
+    double valid_fraction, dropout, rate, momentum, beta1, beta2, epsilon, decay, clip, clip_value;
+    double factor, after, final, minutes, epochs, checkpoint_seconds;
+} car_lm_options;
 
 extern const car_setting car_lm_settings[];
 extern const int car_lm_setting_count;
@@ -99,7 +124,7 @@ typedef struct car_lm_watch {
     void (*progress)(void *context, const car_fit_progress *progress); /* may be NULL */
     const volatile sig_atomic_t *stop;                                 /* may be NULL */
     const char *version; /* of the program, for the record */
-    bool native;         /* make machine code of cells that are not the zoo's (car_model_compile_native) */
+    bool native; /* make machine code of cells that are not the zoo's (car_model_compile_native) */
 } car_lm_watch;
 
 typedef struct car_lm_result {
