@@ -9,6 +9,7 @@
  *   inspect.c  gates and memory of a model
  *   probe.c    which cell learns a long lag (its table, curves, page: probe_show.c)
  *   forecast.c series: predict, backtest
+ *   training.c what every `train` shares (training.h)
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
  * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in

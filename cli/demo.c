@@ -23,7 +23,7 @@ typedef struct demo_call {
     bool json;
     const char *const *files;
     int file_count;
-    lm_view view;
+    cli_training_view view;
 } demo_call;
 
 /* What there is to learn from, and to be judged on. */
@@ -145,7 +145,7 @@ static car_status judge_and_sample(const demo_call *call, const car_tokens *held
 }
 
 static void tell_start(void *context, const car_lm_facts *facts) {
-    lm_view *view = context;
+    cli_training_view *view = context;
     if (!view->quiet)
         cli_note("%s: %lld parameters, %d thread%s", facts->net, (long long)facts->parameters,
                  facts->threads, facts->threads == 1 ? "" : "s");
@@ -160,7 +160,7 @@ static car_status learn(demo_call *call, const car_lm_data *data, const car_toke
         result->unigram, result->ngram);
     car_lm_watch watch = {.context = &call->view,
                           .started = tell_start,
-                          .progress = cli_lm_progress,
+                          .progress = cli_training_progress,
                           .stop = cli_signal(),
                           .version = car_version()};
     car_lm_result trained;
@@ -339,7 +339,7 @@ int cli_demo(int argc, char **argv) {
         return code;
     call.files = arguments.operands;
     call.file_count = arguments.count;
-    call.view = (lm_view){.level = CAR_LEVEL_BYTE, .quiet = call.json};
+    call.view = cli_lm_view(CAR_LEVEL_BYTE, call.json);
     cli_progress_start(&call.view.line);
     cli_signals_catch();
     car_error error = {0};

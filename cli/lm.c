@@ -8,8 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_OPTIONS = 64 };
-
 /* ---- figures ------------------------------------------------------------------------------------------ */
 
 const char *cli_lm_unit(car_level level) {
@@ -28,57 +26,24 @@ static void add_loss(car_text *text, car_level level, double nats) {
         car_text_format(text, "%.3f bits/%s", nats / M_LN2, cli_lm_unit(level));
 }
 
-static void add_progress(car_text *text, const lm_view *view, const car_fit_progress *progress) {
-    double left = progress->seconds_left;
-    double share = progress->last_update > 0
-                       ? (double)progress->update / (double)progress->last_update
-                       : progress->seconds / (progress->seconds + fmax(left, 1));
-    if (view->line.terminal) {
-        car_draw_bar(text, share, 16, car_terminal_utf8());
-        car_text_format(text, " ");
-    }
-    car_text_format(text, "%3.0f %%  ", 100 * share);
-    add_loss(text, view->level, progress->loss);
-    if (!isnan(progress->validation)) {
-        car_text_format(text, "  valid ");
-        add_loss(text, view->level, progress->validation);
-    }
-    car_text_format(text, "  ");
-    car_draw_count(text, progress->tokens_per_second);
-    car_text_format(text, " %ss/s", cli_lm_unit(view->level));
-    if (isfinite(left)) {
-        car_text_format(text, "  ");
-        car_draw_duration(text, left);
-        car_text_format(text, " left");
-    }
-    if (progress->clipped * 2 > progress->update)
-        car_text_format(text, "  (clipped: %lld of %lld)", (long long)progress->clipped,
-                        (long long)progress->update);
+static void add_byte_loss(car_text *text, double nats) {
+    add_loss(text, CAR_LEVEL_BYTE, nats);
 }
 
-void cli_lm_progress(void *context, const car_fit_progress *progress) {
-    lm_view *view = context;
-    if (view->quiet || (!progress->validated && !cli_progress_due(&view->line)))
-        return;
-    car_text text;
-    car_text_start(&text, NULL);
-    if (progress->validated) {
-        car_text_format(&text, "epoch %.2f, update %lld: valid ", progress->epoch,
-                        (long long)progress->update);
-        add_loss(&text, view->level, progress->validation);
-        car_text_format(&text, " (%.4f nats)%s, training ", progress->validation,
-                        progress->validation <= progress->best ? ", the best so far" : "");
-        add_loss(&text, view->level, progress->loss);
-        if (!text.failed) {
-            cli_progress_end(&view->line);
-            cli_note("%s", text.data);
-        }
-    } else {
-        add_progress(&text, view, progress);
-        if (!text.failed)
-            cli_progress_show(&view->line, text.data);
-    }
-    car_text_free(&text);
+static void add_char_loss(car_text *text, double nats) {
+    add_loss(text, CAR_LEVEL_CHAR, nats);
+}
+
+static void add_word_loss(car_text *text, double nats) {
+    add_loss(text, CAR_LEVEL_WORD, nats);
+}
+
+cli_training_view cli_lm_view(car_level level, bool quiet) {
+    return (cli_training_view){.unit = cli_lm_unit(level),
+                               .add_loss = level == CAR_LEVEL_WORD   ? add_word_loss
+                                           : level == CAR_LEVEL_CHAR ? add_char_loss
+                                                                     : add_byte_loss,
+                               .quiet = quiet};
 }
 
 bool cli_lm_write(void *context, const char *text, size_t length) {
@@ -91,66 +56,15 @@ bool cli_lm_write(void *context, const char *text, size_t length) {
 
 typedef struct train_call {
     car_lm_options options;
-    const char *resume, *load;
-    bool print_config, json;
-    cli_option table[MOST_OPTIONS];
-    int count;
-    lm_view view;
+    cli_training shared;
+    cli_training_view view;
 } train_call;
 
-static void add_option(train_call *call, cli_option option) {
-    call->table[call->count++] = option;
-}
-
-/* The settings of tasks/lm_options.c as options, then those that are no setting. */
-static void fill_table(train_call *call) {
-    for (int i = 0; i < car_lm_setting_count; i++) {
-        static const cli_kind kinds[] = {CLI_HEADING, CLI_INT, CLI_DOUBLE, CLI_TEXT, CLI_CHOICE};
-        const car_setting *setting = &car_lm_settings[i];
-        bool number = setting->kind == CAR_SETTING_INT || setting->kind == CAR_SETTING_NUMBER;
-        cli_option option = {.name = setting->name,
-                             .kind = kinds[setting->kind],
-                             .value = (char *)&call->options + setting->offset,
-                             .minimum = setting->minimum,
-                             .maximum = setting->maximum,
-                             .choices = setting->choices,
-                             .argument = setting->argument,
-                             .help = setting->help,
-                             .default_text = number          ? setting->text
-                                             : setting->text ? NULL
-                                                             : "none"};
-        if (setting->name && strcmp(setting->name, "output") == 0)
-            option.letter = 'o';
-        add_option(call, option);
-    }
-    add_option(call, (cli_option){.name = "load",
-                                  .kind = CLI_TEXT,
-                                  .value = &call->load,
-                                  .argument = "FILE",
-                                  .help = "start from this model's weights, net and vocabulary",
-                                  .default_text = "none"});
-    add_option(call, (cli_option){.name = "resume",
-                                  .kind = CLI_TEXT,
-                                  .transient = true,
-                                  .value = &call->resume,
-                                  .argument = "FILE",
-                                  .help = "go on from a checkpoint, as if never interrupted",
-                                  .default_text = "none"});
-    add_option(call, (cli_option){.name = "print-config",
-                                  .kind = CLI_FLAG,
-                                  .transient = true,
-                                  .value = &call->print_config,
-                                  .help = "print all settings as JSON and stop"});
-    add_option(call, (cli_option){.name = "json",
-                                  .kind = CLI_FLAG,
-                                  .transient = true,
-                                  .value = &call->json,
-                                  .help = "the result as JSON, no progress"});
-}
-
 static void tell_start(void *context, const car_lm_facts *facts) {
-    lm_view *view = context;
-    view->level = facts->level;
+    cli_training_view *view = context;
+    const cli_progress line = view->line;
+    *view = cli_lm_view(facts->level, view->quiet);
+    view->line = line;
     if (view->quiet)
         return;
     const char *unit = cli_lm_unit(facts->level);
@@ -245,8 +159,8 @@ static car_status train_new(train_call *call, const cli_arguments *arguments,
     car_lm loaded = {0};
     car_lm_data data = {0};
     car_status status = CAR_OK;
-    if (call->load) {
-        status = car_lm_load(call->load, NULL, &loaded, error);
+    if (call->shared.load) {
+        status = car_lm_load(call->shared.load, NULL, &loaded, error);
         if (status == CAR_OK) {
             call->options.level = car_level_name(loaded.vocabulary->level);
             call->options.net = car_model_net(loaded.model);
@@ -277,38 +191,14 @@ static car_status refuse(const cli_verb *verb, const char *const *names, const c
 
 static car_status check_call(const cli_verb *verb, const train_call *call,
                              const cli_arguments *arguments, car_error *error) {
-    static const char *const may_change[] = {"minutes", "epochs", "updates", "threads",
-                                             "resume",  "json",   NULL};
-    if (!call->resume) {
-        if (arguments->count == 0)
-            return car_fail(error, CAR_USAGE,
-                            "lm train: name a text: carousel lm train FILE... -o m.safetensors");
-        if (!call->options.output)
-            return car_fail(error, CAR_USAGE,
-                            "lm train: say where the model goes: -o m.safetensors");
-        static const char *const net_parts[] = {"hidden", "layers", "embed", "dropout", NULL};
-        static const char *const model_parts[] = {"net",  "level",     "vocab", "cell",
-                                                  "init", "bias-init", NULL};
-        if (call->options.net || call->load)
-            CAR_TRY(refuse(verb, net_parts, call->load ? "--load" : "--net", error));
-        if (call->load)
-            CAR_TRY(refuse(verb, model_parts, "--load", error));
-        return CAR_OK;
-    }
-    if (arguments->count > 0)
-        return car_fail(error, CAR_USAGE,
-                        "lm train: --resume knows its texts; give no file, or start anew");
-    for (int i = 0; i < call->count; i++) {
-        bool allowed = !call->table[i].given;
-        for (int k = 0; !allowed && may_change[k]; k++)
-            allowed = strcmp(call->table[i].name, may_change[k]) == 0;
-        if (!allowed)
-            return car_fail(error, CAR_USAGE,
-                            "lm train: --%s cannot change when a run goes on; --minutes, --epochs, "
-                            "--updates and --threads can",
-                            call->table[i].name);
-    }
-    return CAR_OK;
+    static const char *const net_parts[] = {"hidden", "layers", "embed", "dropout", NULL};
+    static const char *const model_parts[] = {"net",  "level",     "vocab", "cell",
+                                              "init", "bias-init", NULL};
+    const char *load = call->shared.load;
+    CAR_TRY(cli_training_check(verb, &call->shared, arguments, "a text", error));
+    if (!call->shared.resume && (call->options.net || load))
+        CAR_TRY(refuse(verb, net_parts, load ? "--load" : "--net", error));
+    return load ? refuse(verb, model_parts, "--load", error) : CAR_OK;
 }
 
 static car_status train_or_resume(const cli_verb *verb, train_call *call,
@@ -317,14 +207,14 @@ static car_status train_or_resume(const cli_verb *verb, train_call *call,
     CAR_TRY(check_call(verb, call, arguments, error));
     car_lm_watch watch = {.context = &call->view,
                           .started = tell_start,
-                          .progress = cli_lm_progress,
+                          .progress = cli_training_progress,
                           .stop = cli_signal(),
                           .version = car_version(),
                           .native = true};
-    call->view.quiet = call->json;
+    call->view.quiet = call->shared.json;
     cli_progress_start(&call->view.line);
     cli_signals_catch();
-    if (!call->resume)
+    if (!call->shared.resume)
         return train_new(call, arguments, &watch, result, error);
     const car_lm_options *options = &call->options;
     car_lm_changes changes = {
@@ -333,27 +223,29 @@ static car_status train_or_resume(const cli_verb *verb, train_call *call,
         .updates = cli_given(verb, "updates") ? options->updates : -1,
         .threads = cli_given(verb, "threads") ? options->threads : -1,
     };
-    return car_lm_resume(call->resume, &changes, &watch, NULL, result, error);
+    return car_lm_resume(call->shared.resume, &changes, &watch, NULL, result, error);
 }
 
 static int show_result(const train_call *call, const car_lm_result *result) {
     car_text text;
     car_text_start(&text, NULL);
     const char *model = result->output;
-    if (call->json)
+    if (call->shared.json)
         result_json(result, model, &text);
     else
         result_text(result, model, &text);
     int code = cli_print(&text);
-    if (result->fit.stopped_by_signal && !call->json)
+    if (result->fit.stopped_by_signal && !call->shared.json)
         cli_note("interrupted; go on with: carousel lm train --resume %s%s",
-                 call->resume ? call->resume : model, call->resume ? "" : ".last");
+                 call->shared.resume ? call->shared.resume : model,
+                 call->shared.resume ? "" : ".last");
     return result->fit.stopped_by_signal ? cli_signal_code(code) : code;
 }
 
 static int train(int argc, char **argv) {
     train_call call = {.options = car_lm_defaults()};
-    fill_table(&call);
+    cli_training_add_settings(&call.shared, car_lm_settings, car_lm_setting_count, &call.options);
+    cli_training_add_rest(&call.shared, "start from this model's weights, net and vocabulary");
     cli_verb verb = {
         .name = "lm train",
         .summary = "learn from text to foretell the next byte, character or word",
@@ -369,8 +261,8 @@ static int train(int argc, char **argv) {
                  "tokens an update; the state is carried on. An epoch is floor((piece - 1) /\n"
                  "unroll) updates; fewer tokens than that at the end of a piece are left out.\n"
                  "Ctrl-C saves MODEL.last and ends with 130.\n",
-        .options = call.table,
-        .option_count = call.count,
+        .options = call.shared.table,
+        .option_count = call.shared.count,
         .least_operands = 0,
         .most_operands = -1};
     cli_arguments arguments;
@@ -379,12 +271,8 @@ static int train(int argc, char **argv) {
         return code;
     car_error error = {0};
     car_lm_result result = {0};
-    if (call.print_config) {
-        car_text text;
-        car_text_start(&text, NULL);
-        cli_config_write(&verb, &arguments, &text);
-        car_text_add(&text, "\n", 1);
-        code = cli_print(&text);
+    if (call.shared.print_config) {
+        code = cli_training_print_config(&verb, &arguments);
     } else {
         car_status status = train_or_resume(&verb, &call, &arguments, &result, &error);
         cli_progress_end(&call.view.line);

@@ -2,22 +2,14 @@
 #ifndef CAR_CLI_LM_H
 #define CAR_CLI_LM_H
 
-#include "cli.h"
-#include "report.h"
-#include "tasks.h"
-
-typedef struct lm_view {
-    cli_progress line;
-    car_level level;
-    bool quiet; /* --json: nothing but errors on stderr */
-} lm_view;
+#include "training.h"
 
 /* The sub-verb `lm score` (lm_score.c). */
 int cli_lm_score(int argc, char **argv);
 /* "char", "byte" or "token", for figures that are per one of them. */
 const char *cli_lm_unit(car_level level);
-/* For car_lm_watch.progress; the context is a lm_view. */
-void cli_lm_progress(void *view, const car_fit_progress *progress);
+/* How training looks: bits or perplexity. */
+cli_training_view cli_lm_view(car_level level, bool quiet);
 /* The bits that a character costs; at word level from the length of the words. */
 double cli_lm_bits_per_char(const car_lm_score *score);
 /* For car_lm_sample: to stdout at once; false when nothing more can be written. */
