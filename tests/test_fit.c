@@ -83,6 +83,7 @@ static void test_resume_is_exact(void **state) {
     check_resume("adamw", 0, "embed 6 | gru 9 dropout 0.1 | rnn 5 | softmax");
     check_resume("rmsprop", 0, "embed 9 | gru 9 residual dropout 0.1 | softmax tie");
     check_resume("adam", 0, "embed 6 | dense 9 | softmax"); /* no state at all */
+    check_resume("adam", 0, "embed 6 | lstm 9 x2 dropout 0.4 locked weightdrop 0.5 | softmax");
 }
 
 static void test_checkpoint_is_a_model_file(void **state) {

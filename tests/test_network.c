@@ -81,23 +81,26 @@ static void test_layers(void **state) {
     car_error error = {0};
     car_net *net;
     require(car_net_parse(
-                "embed 24\n| gru 24 x2 bi dropout 0.25 | layernorm residual init walk\n|linear "
-                "mean dropout 0.5",
+                "embed 24\n| gru 24 x2 bi dropout 0.25 weightdrop 0.5 | layernorm residual init "
+                "walk\n|linear mean dropout 0.5 locked",
                 NULL, 0, NULL, &net, &error),
             &error);
     assert_int_equal(net->layer_count, 4);
     assert_int_equal(net->layers[0].units, 24);
     for (int i = 1; i <= 2; i++) {
         assert_true(net->layers[i].bidirectional);
-        assert_true(net->layers[i].dropout == 0.25f);
+        assert_true(net->layers[i].dropout.probability == 0.25f);
+        assert_false(net->layers[i].dropout.locked);
+        assert_true(net->layers[i].weight_drop == 0.5f);
         assert_string_equal(car_cell_name(net->layers[i].cell), "gru");
     }
     assert_int_equal(net->layers[3].init.kind, CAR_INIT_WALK);
     assert_int_equal(net->layers[3].line, 2);
-    assert_int_equal(net->layers[3].column, 31);
+    assert_int_equal(net->layers[3].column, 46);
     assert_int_equal(net->cell_count, 2);
     assert_int_equal(net->pool, CAR_POOL_MEAN);
-    assert_true(net->head_dropout == 0.5f);
+    assert_true(net->head_dropout.probability == 0.5f);
+    assert_true(net->head_dropout.locked);
     car_layer_sizes sizes[4];
     require(car_net_sizes(net, 100, sizes, &error), &error);
     assert_int_equal(sizes[1].output, 48);

@@ -17,9 +17,10 @@ typedef struct reference {
     const car_model *model;
     int steps, batch;
     const void *input, *target;
-    const car_random_key *dropout; /* NULL: none */
+    const car_random_key *dropout; /* NULL: none, and no weights dropped */
     uint64_t time;
     int64_t counted;
+    double *weight_mask; /* [count]; NULL: no weights dropped */
     /* Where parameters stand in theta and its gradient. */
     size_t embedding, head, bias, count;
     size_t parameter[MOST_LAYERS][2][MOST_PARAMETERS];
@@ -164,17 +165,17 @@ static void run_direction(const reference *r, int index, int direction, const do
 }
 
 /* mask [rows][size] of layer `index`; NULL when nothing is dropped. */
-static double *make_mask(const reference *r, int index, int lane, float probability, int rows,
+static double *make_mask(const reference *r, int index, int lane, car_dropout dropout, int rows,
                          int size, uint64_t time) {
-    if (!r->dropout || probability == 0)
+    if (!r->dropout || dropout.probability == 0)
         return NULL;
     double *mask = zeros((size_t)(rows * size));
     float *row = calloc((size_t)car_padded(size), sizeof *row);
     car_random_key key = *r->dropout;
     key.layer = (uint32_t)index * 2;
     for (int t = 0; t < rows; t++) {
-        r->model->kernels->dropout_mask(key, time + (uint64_t)t, (uint64_t)lane, probability, size,
-                                        row);
+        r->model->kernels->dropout_mask(key, dropout.locked ? r->time : time + (uint64_t)t,
+                                        (uint64_t)lane, dropout.probability, size, row);
         for (int k = 0; k < size; k++)
             mask[t * size + k] = (double)row[k];
     }
@@ -351,12 +352,46 @@ static double run_lane(const reference *r, const double *theta, int lane, double
     return loss;
 }
 
-/* Mean loss over the counted targets; its gradient is added to dtheta unless NULL. */
+/* Mean loss over the counted targets; dtheta, 0 before, becomes its gradient unless NULL. */
 static double reference_loss(const reference *r, const double *theta, double *dtheta) {
     double loss = 0;
+    double *present = masked(theta, r->weight_mask, (int)r->count);
     for (int lane = 0; lane < r->batch; lane++)
-        loss += run_lane(r, theta, lane, dtheta);
+        loss += run_lane(r, present, lane, dtheta);
+    for (size_t k = 0; dtheta && r->weight_mask && k < r->count; k++)
+        dtheta[k] *= r->weight_mask[k];
+    free(present);
     return loss / (double)r->counted;
+}
+
+enum { DROP_SEED = 7, DROP_UPDATE = 3 };
+
+/* What car_model_drop is to drop, by logical index. */
+static double *make_weight_mask(const reference *r) {
+    const car_model *model = r->model;
+    double *mask = zeros(r->count);
+    float row[1024];
+    for (size_t k = 0; k < r->count; k++)
+        mask[k] = 1;
+    for (int i = 0; i < model->net->layer_count; i++)
+        for (int d = 0; model->layers[i].plan && d < model->layers[i].directions; d++)
+            for (int p = 0; p < model->net->layers[i].cell->parameter_count; p++) {
+                const car_parameter *parameter = &model->net->layers[i].cell->parameters[p];
+                int n = model->layers[i].size.units;
+                if (parameter->kind != CAR_MATRIX || parameter->from_input ||
+                    model->net->layers[i].weight_drop == 0)
+                    continue;
+                for (int column = 0; column < n; column++) {
+                    model->kernels->dropout_mask(
+                        (car_random_key){DROP_SEED, CAR_RANDOM_WEIGHT_DROP,
+                                         (uint32_t)(i * 2 + d) | (uint32_t)p << 16},
+                        DROP_UPDATE, (uint64_t)column, model->net->layers[i].weight_drop, n, row);
+                    for (int unit = 0; unit < n; unit++)
+                        mask[r->parameter[i][d][p] + (size_t)(unit * n + column)] =
+                            (double)row[unit];
+                }
+            }
+    return mask;
 }
 
 /* ---- The fast path ------------------------------------------------------------------------------------ */
@@ -367,12 +402,15 @@ typedef struct result {
     float *gradient; /* packed; NULL without backward */
 } result;
 
-static result run_stack(const car_model *model, int batch, int steps, int threads, bool backward,
+static result run_stack(car_model *model, int batch, int steps, int threads, bool backward,
                         const void *input, const void *target, const car_random_key *dropout,
                         uint64_t time) {
     car_error error = {0};
     result got = {0};
     placed_stack placed = place_stack(model, batch, steps, threads, backward);
+    car_model_refresh(model, threads);
+    if (backward && dropout)
+        car_model_drop(model, DROP_SEED, DROP_UPDATE, threads);
     if (backward)
         got.gradient = car_allocate(NULL, model->weight_floats, sizeof(float));
     require(car_stack_forward(placed.stack, steps, NULL, input, dropout, time, &error), &error);
@@ -399,6 +437,8 @@ static const struct {
     {"dense 16 residual bi | softmax mean", 32, 3, 3, 2},
     {"embed 9 | softmax", 12, 5, 7, 2},
     {"embed 33 | indrnn 70 dropout 0.2 | layernorm-lstm 34 | softmax", 90, 130, 9, 8},
+    {"embed 6 | lstm 20 x2 dropout 0.4 locked weightdrop 0.3 | softmax dropout 0.2", 9, 6, 6, 3},
+    {"gru-v1 18 bi weightdrop 0.5 | softmax mean dropout 0.3 locked", 4, 5, 6, 3},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -419,6 +459,7 @@ static reference make_reference(const car_model *model, int i, void *input, void
             r.counted += ((int32_t *)target)[row] >= 0;
     }
     lay_parameters(&r);
+    r.weight_mask = dropout ? make_weight_mask(&r) : NULL;
     return r;
 }
 
@@ -514,6 +555,7 @@ static void check_case(int i, const char *level, bool differences) {
         car_release(NULL, got.gradient);
         free(theta);
         free(dtheta);
+        free(r.weight_mask);
     }
     free(input);
     free(target);
@@ -550,7 +592,8 @@ static const struct {
     {"embed 100 | lstm 96 x2 dropout 0.5 | softmax", 300, 1100, 19, 16},
     {"embed 40 | gru 20 x2 bi residual | softmax tie", 70, 70, 30, 12},
     {"lstm 130 bi | layernorm | sigmoid mean", 50, 88, 12, 9},
-    {"gru 33 bi x2 | linear", 20, 3, 14, 2}, /* the two directions side by side */
+    {"gru 33 bi x2 weightdrop 0.4 | linear", 20, 3, 14, 2}, /* the two directions side by side */
+    {"embed 40 | gru 97 weightdrop 0.5 | softmax dropout 0.5 locked", 70, 70, 12, 8},
 };
 
 static void test_threads(void **state) {
@@ -704,8 +747,8 @@ static void test_padding(void **state) {
             make_model(cases[i].net, cases[i].input_size, cases[i].output_size, "uniform(0.5)"));
         void *input = make_input(model, cases[i].steps, cases[i].batch, NULL);
         void *target = make_target(model, head_rows_of(model, cases[i].steps, cases[i].batch));
-        result got =
-            run_stack(model, cases[i].batch, cases[i].steps, 1, true, input, target, NULL, 0);
+        result got = run_stack(model, cases[i].batch, cases[i].steps, 1, true, input, target,
+                               &dropout_key, 0);
         /* what is left when all logical places are made 0 */
         for (int t = 0; t < model->tensor_count; t++) {
             float *zero = calloc(car_model_tensor_floats(model, t), sizeof *zero);

@@ -285,7 +285,8 @@ static void test_threads_do_not_matter(void **state) {
     car_trainer *trainers[3];
     for (int i = 0; i < 3; i++) {
         trainers[i] = make_trainer(
-            "embed 40 | lstm 70 x2 dropout 0.2 | gru 30 bi | softmax", SYMBOLS, SYMBOLS,
+            "embed 40 | lstm 70 x2 dropout 0.2 weightdrop 0.3 | gru 30 bi | softmax", SYMBOLS,
+            SYMBOLS,
             &(car_trainer_options){.batch = 13, .steps = 9, .threads = i + 1, .clip_norm = 0.5f});
         run_updates(trainers[i], 0, 6);
         if (i > 0)
@@ -358,6 +359,44 @@ static void test_dropout(void **state) {
     car_trainer_free(a);
     car_trainer_free(b);
     car_trainer_free(c);
+}
+
+/* Weights are dropped within an update alone: which ones follows the seed and the update, judging and the model as the
+ * caller sees it have all of them, after a step that failed too. */
+static void test_weight_drop(void **state) {
+    (void)state;
+    const char net[] = "embed 6 | gru 9 weightdrop 0.5 | softmax";
+    car_trainer_options options = {.batch = 4, .steps = 6, .threads = 1, .seed = 8};
+    car_trainer *a = make_trainer(net, SYMBOLS, SYMBOLS, &options);
+    car_trainer *b = make_trainer(net, SYMBOLS, SYMBOLS, &options);
+    car_trainer *whole = make_trainer("embed 6 | gru 9 | softmax", SYMBOLS, SYMBOLS, &options);
+    language_batch data;
+    car_step_result first, second;
+    make_batch(&data, 4, 6, 0);
+    double now = loss_with_dropout(a), later = loss_with_dropout(a);
+    assert_near(loss_with_dropout(b), now, 0);
+    assert_near(loss_with_dropout(b), later, 0);
+    assert_true(fabs(later - now) > 1e-6);
+    assert_true(fabs(loss_with_dropout(whole) - now) > 1e-6);
+    int32_t kept = data.target[3];
+    data.target[3] = SYMBOLS;
+    assert_int_equal(car_trainer_step(a, &data.batch, 0.01f, NULL, NULL), CAR_DATA);
+    data.target[3] = kept;
+    ok(car_trainer_evaluate(a, &data.batch, &first, fault));
+    ok(car_trainer_evaluate(whole, &data.batch, &second, fault));
+    assert_near(first.loss, second.loss, 0);
+    for (int i = 0; i < 6; i++)
+        ok(car_trainer_step(a, &data.batch, 0.01f, NULL, fault));
+    car_model *copy;
+    ok(car_model_copy(a->model, NULL, &copy, fault));
+    car_trainer_free(b);
+    ok(car_trainer_adopt(copy, &options, NULL, &b, fault));
+    ok(car_trainer_evaluate(a, &data.batch, &first, fault));
+    ok(car_trainer_evaluate(b, &data.batch, &second, fault));
+    assert_near(first.loss, second.loss, 0);
+    car_trainer_free(a);
+    car_trainer_free(b);
+    car_trainer_free(whole);
 }
 
 static void test_state_floats(void **state) {
@@ -712,6 +751,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_threads_do_not_matter, in_bf16, in_f32),
         cmocka_unit_test(test_state_is_carried),
         cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_weight_drop),
+        cmocka_unit_test_setup_teardown(test_weight_drop, in_bf16, in_f32),
         cmocka_unit_test(test_state_floats),
         cmocka_unit_test(test_tasks_are_learned),
         cmocka_unit_test_setup_teardown(test_tasks_are_learned, in_bf16, in_f32),

@@ -89,7 +89,8 @@ typedef enum car_random_purpose {
     CAR_RANDOM_SHUFFLE,
     CAR_RANDOM_TEST,
     CAR_RANDOM_TASK, /* sequences that a task makes up */
-    CAR_RANDOM_MUTATION
+    CAR_RANDOM_MUTATION,
+    CAR_RANDOM_WEIGHT_DROP
 } car_random_purpose;
 /* The generator itself, for its published test vectors. */
 void car_random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

@@ -361,8 +361,9 @@ static car_status parse_cell_name(car_parser *parser) {
     if (!name)
         return car_report_memory(parser->reporter);
     static const char *const net_words[] = {
-        "embed",   "softmax",  "linear", "sigmoid",  "each",     "last",     "mean", "bi",
-        "dropout", "residual", "tie",    "quantile", "gaussian", "studentt", "ctc",  "cell"};
+        "embed",    "softmax",  "linear",  "sigmoid",  "each",   "last",
+        "mean",     "bi",       "dropout", "residual", "tie",    "quantile",
+        "gaussian", "studentt", "ctc",     "cell",     "locked", "weightdrop"};
     for (size_t i = 0; i < sizeof net_words / sizeof net_words[0]; i++)
         if (strcmp(net_words[i], name) == 0)
             return car_report(parser->reporter, place,

@@ -12,6 +12,12 @@
  *
  * In bf16 these weights stay the masters; layers and head run on a third array, their copy rounded to bf16, and
  * the transposed copies are in bf16 too. Both are made anew after every change of the weights.
+ *
+ * During an update layers with `weightdrop` run on a copy of their weights of which a share is dropped: at f32 on it, in
+ * bf16 on what is rounded from it, and the transposed copy is made of it:
+ *
+ *   weights ─[drop]─> dropped ─[round, bf16]─> what runs forward
+ *                        └─────[transpose]───> what runs backward
  */
 #include "network.h"
 #include <string.h>
@@ -216,6 +222,7 @@ void car_model_free(car_model *model) {
     car_release(model->allocator, model->weights);
     car_release(model->allocator, model->transposed);
     car_release(model->allocator, model->rounded);
+    car_release(model->allocator, model->dropped);
     car_net_free(model->net);
     car_arena_free(model->arena);
 }
@@ -322,10 +329,24 @@ car_status car_model_compile_native(car_model *model, car_error *error) {
 
 /* ---- Copies that follow the weights ------------------------------------------------------------------- */
 
+bool car_model_dropped(const car_model *model, int layer, int direction, car_weight_drop *drop) {
+    float probability = model->net->layers[layer].weight_drop;
+    *drop = (car_weight_drop){model->drop_key, model->drop_update, probability};
+    drop->key.layer = (uint32_t)(layer * 2 + direction);
+    return model->dropping && probability > 0;
+}
+
+/* The layer's weights in f32 that its copies are made of. */
+static const float *present_weights(const car_model *model, int layer, int direction) {
+    car_weight_drop drop;
+    bool dropped = car_model_dropped(model, layer, direction, &drop);
+    return (dropped ? model->dropped : model->weights) + model->layers[layer].weights[direction];
+}
+
 const float *car_model_running(const car_model *model, int layer, int direction) {
     const car_model_layer *place = &model->layers[layer];
     return model->rounded ? model->rounded + place->running[direction]
-                          : model->weights + place->weights[direction];
+                          : present_weights(model, layer, direction);
 }
 
 const float *car_model_running_head(const car_model *model) {
@@ -384,9 +405,10 @@ static void round_head(const car_model *model, int member, int members) {
             CAR_PANEL_BLOCKS);
 }
 
-static void refresh_layer(const car_model *model, const car_model_layer *layer, int direction,
-                          int member, int members) {
-    const float *weights = model->weights + layer->weights[direction];
+static void refresh_layer(const car_model *model, int index, int direction, int member,
+                          int members) {
+    const car_model_layer *layer = &model->layers[index];
+    const float *weights = present_weights(model, index, direction);
     if (model->rounded)
         car_plan_round(layer->plan, model->kernels, weights,
                        model->rounded + layer->running[direction], member, members);
@@ -400,14 +422,50 @@ static void refresh_task(void *argument, car_team *team, int member, int members
     const car_model *model = argument;
     for (int i = 0; i < model->net->layer_count; i++)
         for (int d = 0; model->layers[i].plan && d < model->layers[i].directions; d++)
-            refresh_layer(model, &model->layers[i], d, member, members);
+            refresh_layer(model, i, d, member, members);
     if (model->rounded)
         round_head(model, member, members);
     if (model->transposed)
         transpose_head(model, member, members);
 }
 
+/* Calls `run` for every direction of the layers of which something is dropped. */
+static void for_dropped(const car_model *model, int member, int members,
+                        void (*run)(const car_model *model, int index, int direction, int member,
+                                    int members)) {
+    car_weight_drop drop;
+    for (int i = 0; i < model->net->layer_count; i++)
+        for (int d = 0; d < model->layers[i].directions; d++)
+            if (car_model_dropped(model, i, d, &drop))
+                run(model, i, d, member, members);
+}
+
+static void drop_layer(const car_model *model, int index, int direction, int member, int members) {
+    const car_model_layer *layer = &model->layers[index];
+    size_t at = layer->weights[direction];
+    car_weight_drop drop;
+    if (car_model_dropped(model, index, direction, &drop))
+        car_plan_drop(layer->training_plan, model->kernels, &drop, model->weights + at,
+                      model->dropped + at, member, members);
+}
+
+static void drop_task(void *argument, car_team *team, int member, int members) {
+    for_dropped(argument, member, members, drop_layer);
+    car_team_barrier(team, member);
+    for_dropped(argument, member, members, refresh_layer);
+}
+
+void car_model_drop(car_model *model, uint64_t seed, uint64_t update, int threads) {
+    if (!model->dropped)
+        return;
+    model->dropping = true;
+    model->drop_key = (car_random_key){.seed = seed, .purpose = CAR_RANDOM_WEIGHT_DROP};
+    model->drop_update = update;
+    car_team_run(threads, drop_task, model);
+}
+
 void car_model_refresh(car_model *model, int threads) {
+    model->dropping = false;
     unite(model);
     if (model->rounded || model->transposed)
         car_team_run(threads, refresh_task, model);
@@ -416,7 +474,12 @@ void car_model_refresh(car_model *model, int threads) {
 car_status car_model_prepare_training(car_model *model, car_error *error) {
     if (!model->transposed)
         model->transposed = car_allocate(model->allocator, model->transposed_floats, sizeof(float));
-    if (!model->transposed)
+    bool drops = false;
+    for (int i = 0; i < model->net->layer_count; i++)
+        drops = drops || model->net->layers[i].weight_drop > 0;
+    if (drops && !model->dropped)
+        model->dropped = car_allocate(model->allocator, model->weight_floats, sizeof(float));
+    if (!model->transposed || (drops && !model->dropped))
         return no_memory(error);
     car_model_refresh(model, 1);
     return CAR_OK;

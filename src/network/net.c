@@ -253,17 +253,45 @@ static car_status read_size(net_parser *parser, int limit, int *size) {
     return CAR_OK;
 }
 
-static car_status read_dropout(net_parser *parser, float *dropout) {
+/* The fraction after `dropout` or `weightdrop`. */
+static car_status read_share(net_parser *parser, const char *word, float *share) {
     double value;
     next_word(parser);
     if (!read_fraction(parser, &value))
-        return fail(parser, parser->start, "`dropout` needs a fraction, for example dropout 0.5");
+        return fail(parser, parser->start, "`%s` needs a fraction, for example %s 0.5", word, word);
     if (value >= 1)
-        return fail(parser, parser->start, "a dropout of `%.*s` leaves nothing; it must be below 1",
-                    shown_length(parser), shown(parser));
-    *dropout = (float)value;
+        return fail(parser, parser->start, "a %s of `%.*s` leaves nothing; it must be below 1",
+                    word, shown_length(parser), shown(parser));
+    *share = (float)value;
     next_word(parser);
     return CAR_OK;
+}
+
+static car_status read_dropout(net_parser *parser, car_dropout *dropout) {
+    CAR_TRY(read_share(parser, "dropout", &dropout->probability));
+    dropout->locked = word_is(parser, "locked");
+    if (dropout->locked)
+        next_word(parser);
+    return CAR_OK;
+}
+
+/* Whether the cell has what `weightdrop` drops: products with an operand other than x. */
+static bool has_inner_product(const struct car_cell *cell) {
+    const car_graph *graph = &cell->graph;
+    for (int v = 0; v < graph->count; v++)
+        if (graph->nodes[v].op == CAR_OP_PRODUCT &&
+            graph->nodes[graph->nodes[v].a].op != CAR_OP_INPUT)
+            return true;
+    return false;
+}
+
+static car_status read_weight_drop(net_parser *parser, car_net_layer *layer) {
+    if (!has_inner_product(layer->cell))
+        return fail(parser, parser->start,
+                    "`weightdrop` drops weights of products with something other than x, and "
+                    "`%.60s` has none; take it away",
+                    layer->cell->name);
+    return read_share(parser, "weightdrop", &layer->weight_drop);
 }
 
 static car_status read_init(net_parser *parser, car_init *init) {
@@ -287,7 +315,7 @@ static car_status read_init(net_parser *parser, car_init *init) {
 }
 
 enum { SEEN_COPIES = 1, SEEN_DROPOUT = 2, SEEN_RESIDUAL = 4, SEEN_BI = 8, SEEN_INIT = 16 };
-enum { SEEN_POOL = 32, SEEN_TIE = 64 };
+enum { SEEN_POOL = 32, SEEN_TIE = 64, SEEN_WEIGHT_DROP = 128 };
 
 static car_status once(const net_parser *parser, unsigned *seen, unsigned what) {
     if (*seen & what)
@@ -316,6 +344,9 @@ static car_status read_options(net_parser *parser, car_net_layer *layer, int *co
         } else if (word_is(parser, "dropout")) {
             CAR_TRY(once(parser, &seen, SEEN_DROPOUT));
             CAR_TRY(read_dropout(parser, &layer->dropout));
+        } else if (word_is(parser, "weightdrop")) {
+            CAR_TRY(once(parser, &seen, SEEN_WEIGHT_DROP));
+            CAR_TRY(read_weight_drop(parser, layer));
         } else if (word_is(parser, "init")) {
             CAR_TRY(once(parser, &seen, SEEN_INIT));
             CAR_TRY(read_init(parser, &layer->init));
@@ -330,7 +361,7 @@ static car_status read_options(net_parser *parser, car_net_layer *layer, int *co
         } else {
             return fail(parser, parser->start,
                         "unexpected `%.*s`; after a cell and its size stand xN, dropout P, "
-                        "residual, bi, init SCHEME, then `|`",
+                        "dropout P locked, weightdrop P, residual, bi, init SCHEME, then `|`",
                         shown_length(parser), shown(parser));
         }
     }

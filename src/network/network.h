@@ -30,15 +30,21 @@ enum {
     CAR_MODEL_SIZE_LIMIT = 1 << 24 /* input and output size */
 };
 
+typedef struct car_dropout {
+    float probability; /* 0: none */
+    bool locked;       /* one mask for all steps of a forward call, else one a step */
+} car_dropout;
+
 /* One layer after `xN` is written out. */
 typedef struct car_net_layer {
     car_layer_kind kind;
     const struct car_cell *cell; /* CELL; owned by the net */
     int units;                   /* 0: as many as the input has (cells that use x elementwise) */
     bool bidirectional, residual;
-    float dropout;    /* on this layer's input; on the output of an embed there is none */
-    car_init init;    /* matrices; CAR_INIT_DEFAULT: not named in the net */
-    int line, column; /* of the word in the text */
+    car_dropout dropout; /* on this layer's input; on the output of an embed there is none */
+    float weight_drop;   /* of matrices with another operand than x, in training */
+    car_init init;       /* matrices; CAR_INIT_DEFAULT: not named in the net */
+    int line, column;    /* of the word in the text */
 } car_net_layer;
 
 typedef enum car_head_kind { CAR_HEAD_SOFTMAX, CAR_HEAD_SIGMOID, CAR_HEAD_LINEAR } car_head_kind;
@@ -53,7 +59,7 @@ struct car_net {
     car_net_layer *layers;
     car_head_kind head;
     car_head_pool pool;
-    float head_dropout;
+    car_dropout head_dropout;
     car_init head_init;
     bool tie;           /* the head's matrix is the embedding */
     bool bidirectional; /* some layer is */
@@ -103,6 +109,10 @@ struct car_model {
     float *
         transposed; /* [transposed_floats], for the backward pass; NULL in a model that is only run */
     float *rounded; /* [rounded_floats]: bf16: what layers and head run on; NULL at f32 */
+    float *dropped; /* [weight_floats], used for layers with `weightdrop`; NULL: none, or only run */
+    bool dropping;  /* such layers run on `dropped`, or what is rounded from it */
+    car_random_key drop_key;
+    uint64_t drop_update;
     int tensor_count;
     struct car_tensor_place *tensors; /* tensors.c */
     int metadata_count;
@@ -119,15 +129,20 @@ car_status car_precision_read(const char *text, car_precision *precision,
                               car_error *error) CAR_CHECK_RESULT;
 const char *car_precision_name(car_precision precision);
 car_status car_model_prepare(car_model *model, car_error *error) CAR_CHECK_RESULT;
-/* Adds `transposed`, which a stack with backward needs. */
+/* Adds `transposed`, which a stack with backward needs, and `dropped`. */
 car_status car_model_prepare_training(car_model *model, car_error *error) CAR_CHECK_RESULT;
 /* A copy with weights and metadata of its own and the transposed copies that the backward pass needs. */
 car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
                           car_error *error) CAR_CHECK_RESULT;
 /* To be called after every change of weights: makes parameters that are packed twice agree, and refreshes the rounded
- * and the transposed copies (where they are there). */
+ * and the transposed copies (where they are there). Nothing is dropped from then on. */
 void car_model_refresh(car_model *model, int threads);
-/* What the layer's plan and the head run on: the weights, or the rounded copy. */
+/* For an update: lets layers with `weightdrop` run, forward and backward, without a share of their weights until the next
+ * refresh; which, follows seed and update. For models prepared for training; without such layers nothing happens. */
+void car_model_drop(car_model *model, uint64_t seed, uint64_t update, int threads);
+/* What is dropped from a direction of a layer now; false: nothing. */
+bool car_model_dropped(const car_model *model, int layer, int direction, car_weight_drop *drop);
+/* What the layer's plan and the head run on: the weights, the dropped or the rounded copy. */
 const float *car_model_running(const car_model *model, int layer, int direction);
 const float *car_model_running_head(const car_model *model);
 
@@ -211,7 +226,8 @@ car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape,
  * stands beyond a lane's own steps is neither read nor written, here and in the calls below, which are about the steps
  * of the last forward call; a lane of length 0 takes no part and keeps its state. `dropout`: NULL for none (and always
  * none without `backward`); else masks are keyed by its seed and purpose, the layer, the lane and absolute time
- * `time` .. time+steps-1. CAR_DATA: a length or id out of range; no state has been changed then. */
+ * `time` .. time+steps-1, locked ones by `time` alone. CAR_DATA: a length or id out of range; no state has been
+ * changed then. */
 car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, const void *input,
                              const car_random_key *dropout, uint64_t time, car_error *error);
 /* The head's raw outputs [rows][output_size] (rows: [steps][batch], or [batch] for last/mean). */
@@ -223,7 +239,8 @@ car_status car_stack_loss(car_stack *stack, const void *target, float *gradient,
 /* dL/d(last layer's output), rows [..][padded size] as the last forward call had them, of a stack with backward and a head `each`: to be written
  * in place of car_stack_loss when the loss is the caller's. */
 float *car_stack_top_gradient(car_stack *stack);
-/* After car_stack_loss: all other gradients, added to `gradient` ([weight_floats], packed). */
+/* After car_stack_loss: all other gradients, added to `gradient` ([weight_floats], packed). While weights are dropped,
+ * the sum is masked as they are. */
 void car_stack_backward(car_stack *stack, const void *input, float *gradient);
 /* The start state of the forward direction of every cell; a reverse direction starts from the initial state always. */
 void car_stack_reset(car_stack *stack, int lane); /* -1: all */

@@ -10,8 +10,9 @@
  *          dx <──[* mask]──[sum of directions]── backward of the cells <───┴── dy (and dy again, with residual)
  *
  * What a layer reads stays where it is until the backward pass: a cell's output is its own buffer, used by the next
- * layer in place. dropout: y = x * mask, mask = 0 or 1/(1-P), a function of (seed, layer, time, lane, unit). Element
- * passes are cut by rows, the embedding's gradient by units: no sum depends on the number of threads.
+ * layer in place. dropout: y = x * mask, mask = 0 or 1/(1-P), a function of (seed, layer, time, lane, unit); a
+ * locked mask is that of the call's first step. Element passes are cut by rows, the embedding's gradient by units: no sum
+ * depends on the number of threads.
  */
 #include "network.h"
 #include <string.h>
@@ -97,7 +98,7 @@ static void lay_layer(stack_layout *at, const car_model *model, const car_stack_
     const car_layer_sizes *size = &model->layers[index].size;
     if (net->kind == CAR_LAYER_EMBED)
         return;
-    if (net->dropout > 0 && shape->backward) {
+    if (net->dropout.probability > 0 && shape->backward) {
         layer->dropped = lay_rows(at, at->rows, size->input);
         layer->mask = lay_rows(at, at->rows, size->input);
     }
@@ -149,7 +150,7 @@ static void lay_stack(stack_layout *at, const car_model *model, const car_stack_
     }
     if (net->pool != CAR_POOL_EACH)
         stack->pooled = lay_rows(at, at->batch, model->head_depth);
-    if (net->head_dropout > 0 && shape->backward) {
+    if (net->head_dropout.probability > 0 && shape->backward) {
         stack->head_dropped = lay_rows(at, head_rows, model->head_depth);
         stack->head_mask = lay_rows(at, head_rows, model->head_depth);
     }
@@ -193,7 +194,7 @@ typedef struct row_pass {
     size_t width; /* floats of a row */
     car_random_key key;
     uint64_t time;
-    float probability;
+    car_dropout dropout;
     bool pooled; /* rows are lanes */
     void (*run)(const struct row_pass *pass, size_t begin, size_t end);
     size_t rows;
@@ -260,7 +261,8 @@ static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
                size * sizeof(float));
 }
 
-/* Makes the masks of rows and the dropped copy. A row of the pooled head counts as its lane's last step. */
+/* Makes the masks of rows and the dropped copy. A row of the pooled head counts as its lane's last step, a locked row
+ * as step 0. */
 static void drop_rows(const row_pass *pass, size_t begin, size_t end) {
     const car_stack *stack = pass->stack;
     const car_kernels *kernels = stack->model->kernels;
@@ -273,7 +275,9 @@ static void drop_rows(const row_pass *pass, size_t begin, size_t end) {
             step = step_of(stack, row);
             lane = caller_row(stack, row) % (size_t)stack->shape.batch;
         }
-        kernels->dropout_mask(pass->key, pass->time + step, lane, pass->probability,
+        if (pass->dropout.locked)
+            step = 0;
+        kernels->dropout_mask(pass->key, pass->time + step, lane, pass->dropout.probability,
                               (int)pass->width, pass->mask + row * pass->width);
     }
     size_t first = begin * pass->width;
@@ -401,7 +405,7 @@ static const float *read_input(car_stack *stack, const void *input) {
 
 /* The dropped copy of rows that layer `index` (the head: layer_count) reads. */
 static void drop(const car_stack *stack, const forward_call *call, int index, const float *source,
-                 float *target, float *mask, float probability, int size) {
+                 float *target, float *mask, car_dropout dropout, int size) {
     bool head = index == stack->model->net->layer_count;
     row_pass pass = {.source = source,
                      .target = target,
@@ -409,7 +413,7 @@ static void drop(const car_stack *stack, const forward_call *call, int index, co
                      .width = padded(size),
                      .key = *call->dropout,
                      .time = call->time,
-                     .probability = probability,
+                     .dropout = dropout,
                      .pooled = head && stack->pooled,
                      .run = drop_rows,
                      .rows = head ? head_rows(stack) : row_count(stack)};
@@ -589,6 +593,21 @@ static void backward_head(car_stack *stack) {
     run_rows(stack, &pass);
 }
 
+/* The gradient of a layer's weights where some of them were dropped. */
+typedef struct mask_call {
+    const car_model *model;
+    const car_plan *plan;
+    car_weight_drop drop;
+    float *gradient;
+} mask_call;
+
+static void mask_task(void *argument, car_team *team, int member, int members) {
+    (void)team;
+    const mask_call *call = argument;
+    car_plan_drop(call->plan, call->model->kernels, &call->drop, call->gradient, call->gradient,
+                  member, members);
+}
+
 static void backward_direction(const car_stack *stack, int index, int direction,
                                const float *output_gradient, float *input_gradient,
                                float *gradient) {
@@ -600,6 +619,9 @@ static void backward_direction(const car_stack *stack, int index, int direction,
                        car_model_running(model, index, direction),
                        model->transposed + place->transposed[direction], output_gradient,
                        input_gradient, own, false);
+    mask_call mask = {.model = model, .plan = place->training_plan, .gradient = own};
+    if (car_model_dropped(model, index, direction, &mask.drop))
+        car_team_run(direction_threads(model, &stack->shape, index), mask_task, &mask);
     car_plan_fold_gradient(place->training_plan, own);
 }
 

@@ -11,6 +11,8 @@
  *
  * In bf16 a layer runs on a rounded copy: the vectors at the same places, then each group's panels as pairs of rows
  * (kernels.h); the transposed copy consists of pairs too.
+ *
+ * A mask of dropped weights has a random number for each unit and column of a parameter: not of its place here.
  */
 #include "inside.h"
 #include <string.h>
@@ -228,6 +230,48 @@ void car_plan_fold_gradient(const car_plan *plan, float *gradient) {
 
 void car_plan_refresh(const car_plan *plan, float *weights) {
     for_copies(plan, weights, copy_to_other);
+}
+
+/* Of column k of the group's i-th matrix, MASK_UNITS units at a time. */
+static void drop_column(const car_plan *plan, const car_kernels *kernels,
+                        const car_weight_drop *drop, const car_group *group, int i, int k,
+                        const float *source, float *target) {
+    enum { MASK_UNITS = 1024 };
+    float mask[MASK_UNITS];
+    uint64_t pieces = ((uint64_t)plan->units + MASK_UNITS - 1) / MASK_UNITS;
+    car_random_key key = drop->key;
+    key.layer |= (uint32_t)group->parameters[i] << 16;
+    for (int first = 0; first < plan->units; first += MASK_UNITS) {
+        int count = plan->units - first < MASK_UNITS ? plan->units - first : MASK_UNITS;
+        uint64_t piece = (uint64_t)k * pieces + (uint64_t)(first / MASK_UNITS);
+        kernels->dropout_mask(key, drop->update, piece, drop->probability, count, mask);
+        for (int unit = 0; unit < count; unit += CAR_BLOCK) {
+            size_t at = matrix_row(group, i, first + unit) + (size_t)k * CAR_PANEL;
+            for (int lane = 0; lane < CAR_BLOCK; lane++)
+                target[at + (size_t)lane] = source[at + (size_t)lane] * mask[unit + lane];
+        }
+    }
+}
+
+void car_plan_drop(const car_plan *plan, const car_kernels *kernels, const car_weight_drop *drop,
+                   const float *source, float *target, int member, int members) {
+    size_t vectors = plan->group_count ? plan->groups[0].weights : plan->weight_floats;
+    if (member == 0 && source != target)
+        memcpy(target, source, vectors * sizeof(float));
+    for (int g = 0; g < plan->group_count; g++) {
+        const car_group *group = &plan->groups[g];
+        bool from_input = plan->cell->graph.nodes[group->operand].op == CAR_OP_INPUT;
+        int begin, end;
+        car_team_share(from_input ? panels_of(group->blocks) : group->depth, 1, member, members,
+                       &begin, &end);
+        size_t panel = (size_t)group->depth * CAR_PANEL;
+        size_t at = group->weights + (size_t)begin * panel;
+        if (from_input && source != target)
+            memcpy(target + at, source + at, (size_t)(end - begin) * panel * sizeof(float));
+        for (int k = begin; k < end && !from_input; k++)
+            for (int i = 0; i < group->count; i++)
+                drop_column(plan, kernels, drop, group, i, k, source, target);
+    }
 }
 
 void car_plan_round(const car_plan *plan, const car_kernels *kernels, const float *weights,

@@ -95,7 +95,7 @@ void car_plan_explain(const car_plan *plan, car_text *text);
 /* ---- Parameters: one flat float array per plan, packed ------------------------------------------------ */
 
 size_t car_plan_weight_floats(const car_plan *plan); /* a multiple of 16 */
-/* What layers run on: at f32 the packed weights themselves; in bf16 a rounded copy of them, vectors in f32 and
+/* What layers run on: at f32 packed weights; in bf16 a rounded copy of them, vectors in f32 and
  * matrices as panels of pairs. */
 size_t car_plan_running_floats(const car_plan *plan);
 size_t
@@ -108,6 +108,16 @@ int car_plan_columns(const car_plan *plan, int parameter); /* 1 for vectors */
  * after an update copies the first's weights to the second. Without such parameters both do nothing. */
 void car_plan_fold_gradient(const car_plan *plan, float *gradient);
 void car_plan_refresh(const car_plan *plan, float *weights);
+/* Which weights an update goes without: each with `probability`, by (key, parameter, update, unit, column) alone. */
+typedef struct car_weight_drop {
+    car_random_key key; /* layer below 2^16 */
+    uint64_t update;
+    float probability;
+} car_weight_drop;
+/* Matrices whose operand is not x: target = source with the dropped entries 0 and the rest divided by 1 - probability;
+ * all else is copied. Both are packed (weights or their gradient) and may be the same. A share of it as well. */
+void car_plan_drop(const car_plan *plan, const car_kernels *kernels, const car_weight_drop *drop,
+                   const float *source, float *target, int member, int members);
 /* bf16: refreshes the rounded copy; the share of one of `members` threads. */
 void car_plan_round(const car_plan *plan, const car_kernels *kernels, const float *weights,
                     float *running, int member, int members);

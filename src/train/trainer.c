@@ -1,8 +1,9 @@
 /*
  * One update. In: a batch and a learning rate. Out: new weights, the carried state, loss and gradient norm.
  *
- *   forward (dropout keyed by the seed and the absolute time) -> mean loss -> backward -> norm -> clip
- *   -> optimizer -> transposed copies -> the final state becomes the next start state
+ *   weights dropped (keyed by the seed and the update) -> forward (dropout keyed by the seed and the absolute time)
+ *   -> mean loss -> backward -> norm -> clip -> optimizer -> transposed copies
+ *   -> the final state becomes the next start state
  *
  * A weight array is swept in chunks of CAR_UPDATE_CHUNK floats, which are what threads share out. Sums over
  * it are made chunk by chunk and then added in the chunks' order, so that threads never change a bit.
@@ -441,6 +442,8 @@ static car_status compute_gradient(car_trainer *trainer, const car_batch *batch,
     sweep norm = {.trainer = trainer, .visit = visit_gradient_norm};
     double loss;
     run_sweep(&zero);
+    car_model_drop(trainer->model, trainer->options.seed, (uint64_t)trainer->updates,
+                   trainer->threads);
     CAR_TRY(car_stack_forward(trainer->stack, batch->steps, batch->lengths, batch->input, &key,
                               trainer->time, error));
     CAR_TRY(car_stack_loss(trainer->stack, batch->target, trainer->gradient, &loss,
@@ -499,6 +502,7 @@ car_status car_trainer_step(car_trainer *trainer, const car_batch *batch, float 
     if (result)
         *result = own;
     if (status != CAR_OK) {
+        car_model_refresh(trainer->model, trainer->threads);
         if (batch->reset)
             copy_state(trainer->stack, trainer, trainer->state, true);
         return status;
