@@ -8,6 +8,7 @@
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
  *   inspect.c  gates and memory of a model
  *   probe.c    which cell learns a long lag (its table, curves, page: probe_show.c)
+ *   search*.c  better cells by mutation (search_cli.h)
  *   forecast.c series: predict, backtest
  *   training.c what every `train` shares (training.h)
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
@@ -188,6 +189,7 @@ int cli_info(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_lm(int argc, char **argv);
 int cli_probe(int argc, char **argv);
+int cli_search(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_forecast(int argc, char **argv);

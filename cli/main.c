@@ -15,6 +15,7 @@ static const cli_command verbs[] = {
     {"probe", "which cell learns a long lag, and how far it reaches", cli_probe},
     {"cell", "cells, the zoo's and yours: list, show, check, explain, draw", cli_cell},
     {"inspect", "what the gates of a model do, how long it remembers", cli_inspect},
+    {"search", "better cells, found by mutation", cli_search},
     {"forecast", "time series: predict, backtest beside what costs nothing", cli_forecast},
     {"info", "what is in a model file; without one: this machine", cli_info},
     {"bench", "how fast this machine is, and how near Carousel comes", cli_bench},

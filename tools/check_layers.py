@@ -26,9 +26,9 @@ DATA = BASE | {"data"}
 REPORT = BASE | {"report"}
 BENCH = TRAIN | {"bench"}
 TASKS = TRAIN | DATA | {"tasks"}
-SEARCH = TRAIN | DATA | {"search"}
 INSPECT = TRAIN | REPORT | {"inspect"}
 PROBE = TRAIN | DATA | {"probe"}
+SEARCH = PROBE | REPORT | {"search"}
 MAY_SEE = {
     "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "emitted": EMITTED,
     "network": NETWORK,

@@ -61,40 +61,52 @@ car_status car_probe_model_make(const car_probe_problem *problem, const car_cell
     return make(problem, cell, units, project, &options, allocator, model, error);
 }
 
-static car_status count_weights(const car_probe_problem *problem, const car_cell *cell, int units,
-                                const car_allocator *allocator, int64_t *weights,
-                                car_error *error) {
+typedef struct sizing {
+    const car_probe_problem *problem;
+    const car_cell *cell;
+} sizing;
+
+static car_status count_weights(void *context, int units, const car_allocator *allocator,
+                                int64_t *weights, car_error *error) {
+    const sizing *size = context;
     car_model *model;
-    CAR_TRY(car_probe_model_make(problem, cell, units, "uniform", NULL, allocator, &model, error));
+    CAR_TRY(car_probe_model_make(size->problem, size->cell, units, "uniform", NULL, allocator,
+                                 &model, error));
     *weights = car_model_parameter_count(model);
     car_model_free(model);
+    return CAR_OK;
+}
+
+car_status car_probe_fit_units(car_probe_count_weights *count, void *context, int64_t weights,
+                               const car_allocator *allocator, int *units, car_error *error) {
+    int low = 1, high = 1; /* weights of low <= what is asked < weights of high, once found */
+    int64_t below = 0, above = 0;
+    CAR_TRY(count(context, low, allocator, &below, error));
+    for (above = below; above < weights && high < UNITS_LIMIT;) {
+        low = high;
+        below = above;
+        high *= 2;
+        CAR_TRY(count(context, high, allocator, &above, error));
+    }
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        int64_t counted;
+        CAR_TRY(count(context, middle, allocator, &counted, error));
+        if (counted < weights) {
+            low = middle;
+            below = counted;
+        } else {
+            high = middle;
+            above = counted;
+        }
+    }
+    *units = above - weights < weights - below ? high : low;
     return CAR_OK;
 }
 
 car_status car_probe_units_for(const car_probe_problem *problem, const car_cell *cell,
                                int64_t weights, const car_allocator *allocator, int *units,
                                car_error *error) {
-    int low = 1, high = 1; /* weights of low <= what is asked < weights of high, once found */
-    int64_t below = 0, above = 0;
-    CAR_TRY(count_weights(problem, cell, low, allocator, &below, error));
-    for (above = below; above < weights && high < UNITS_LIMIT;) {
-        low = high;
-        below = above;
-        high *= 2;
-        CAR_TRY(count_weights(problem, cell, high, allocator, &above, error));
-    }
-    while (high - low > 1) {
-        int middle = (low + high) / 2;
-        int64_t count;
-        CAR_TRY(count_weights(problem, cell, middle, allocator, &count, error));
-        if (count < weights) {
-            low = middle;
-            below = count;
-        } else {
-            high = middle;
-            above = count;
-        }
-    }
-    *units = above - weights < weights - below ? high : low;
-    return CAR_OK;
+    sizing size = {problem, cell};
+    return car_probe_fit_units(count_weights, &size, weights, allocator, units, error);
 }

@@ -174,6 +174,13 @@ car_status car_probe_units_for(const car_probe_problem *problem, const car_cell 
                                int64_t weights, const car_allocator *allocator, int *units,
                                car_error *error) CAR_CHECK_RESULT;
 
+/* The same for any net: `count` says how many weights it has with so many units. */
+typedef car_status car_probe_count_weights(void *context, int units, const car_allocator *allocator,
+                                           int64_t *weights, car_error *error);
+car_status car_probe_fit_units(car_probe_count_weights *count, void *context, int64_t weights,
+                               const car_allocator *allocator, int *units,
+                               car_error *error) CAR_CHECK_RESULT;
+
 /* ---- study.c ------------------------------------------------------------------------------------------ */
 
 /* What is the same for all runs of a study. 0, NULL and clip < 0 stand for the task's default before

@@ -1,0 +1,29 @@
+/*
+ * search_cli.h of the command line: what the sub-verbs of `carousel search` share.
+ *
+ *   search.c          the table of sub-verbs          search_options.c  the options that make up a study's settings
+ *   search_compare.c  cells side by side on tasks
+ */
+#ifndef CAR_CLI_SEARCH_H
+#define CAR_CLI_SEARCH_H
+
+#include "cli.h"
+#include "search.h"
+
+/* ---- search_options.c ---- */
+
+enum { CLI_SEARCH_OPTIONS = 40 };
+typedef struct cli_search_options {
+    car_search_settings settings;
+    cli_list tasks;
+    cli_option options[CLI_SEARCH_OPTIONS];
+    int count;
+} cli_search_options;
+/* The options of a study's settings; `searches`: those of a search too. Others may be added behind them. */
+void cli_search_options_fill(cli_search_options *options, bool searches);
+/* After cli_parse: the tasks go into the settings, and all is checked. */
+car_status cli_search_options_take(cli_search_options *options, car_error *error) CAR_CHECK_RESULT;
+
+int cli_search_compare(int argc, char **argv);
+
+#endif
