@@ -36,7 +36,8 @@ static void keep_better(car_contest *contest, int in) {
     contest->in = in;
 }
 
-static car_status train_all(car_contest *contest, int64_t updates, bool *stopped, car_error *error) {
+static car_status train_all(car_contest *contest, int64_t updates, bool *stopped,
+                            car_error *error) {
     for (int i = 0; i < contest->in && !*stopped; i++) {
         contestant *one = &contest->of[i];
         CAR_TRY(car_run_train(one->run, updates, contest->tick, stopped, error));
