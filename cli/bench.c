@@ -44,6 +44,8 @@ static void add_machine(car_text *text, const car_bench_machine *machine, bool b
     add_rates(text, "fma f32", machine->fma, "GFLOP/s");
     if (machine->dot.one > 0)
         add_rates(text, "dot bf16", machine->dot, "GFLOP/s");
+    if (machine->tiles.one > 0)
+        add_rates(text, "tiles bf16", machine->tiles, "GFLOP/s");
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         const car_bench_memory *memory = &machine->memory[k];
         char name[32], size[48] = "";
@@ -158,6 +160,8 @@ static int print_json(bench_call *call) {
     json_rate(&text, machine->fma);
     car_text_format(&text, ", \"dot\": ");
     json_rate(&text, machine->dot);
+    car_text_format(&text, ", \"tiles\": ");
+    json_rate(&text, machine->tiles);
     car_text_format(&text, "},\n \"read\": {");
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         car_text_format(&text, "%s\"%s\": ", k ? ", " : "", machine->memory[k].name);
@@ -382,8 +386,9 @@ int cli_bench(int argc, char **argv) {
                     "carousel bench --grid training --cell lstm --threads 1\n"
                     "carousel bench --grid streaming --cell my.cell --json\n"
                     "carousel bench --grid training --hidden 300 --batch 16 --steps 50\n",
-        .notes = "First the machine: fma in registers, bf16 dot products, reads from each cache\n"
-                 "and from memory. Then the shapes, medians. GFLOP/s counts products alone.\n"
+        .notes = "First the machine: fma, bf16 dot products and AMX in registers, reads from\n"
+                 "each cache and from memory. Then the shapes, medians. GFLOP/s counts products\n"
+                 "alone.\n"
                  "`roofline` is the least time by that peak and by the weights that each step\n"
                  "reads; `reached` is roofline / time. Training has no head and no optimizer\n"
                  "but in the row `lm`: embedding, layers, softmax over 10,000, clipping, SGD.\n"

@@ -122,11 +122,21 @@ static pair_case make_pairs(stream *numbers, int rows, int blocks, int parts, in
     car_kernels_plain.pack_pairs(made.x.panels, CAR_PANEL, made.depth, place,
                                  panels * CAR_PANEL_BLOCKS, made.pairs, 0,
                                  panels * CAR_PANEL_BLOCKS);
-    made.scratch_count = car_product_scratch(rows, made.depth);
+    made.scratch_count = car_bf16_scratch(true, rows, made.depth);
     made.scratch = guarded(made.scratch_count);
     made.x.product.panels = made.pairs;
     free(place);
     return made;
+}
+
+/* One product in bf16 of a table: in the order of f32, or of tiles. */
+typedef enum pairs_order { IN_CHAINS, IN_TILES } pairs_order;
+
+static void run_pairs(const car_kernels *kernels, pairs_order order, const pair_case *made,
+                      const car_product *product, int row_begin, int row_end, int block_begin,
+                      int block_end) {
+    (order == IN_TILES ? kernels->product_tiles : kernels->product_bf16)(
+        product, made->scratch, row_begin, row_end, block_begin, block_end);
 }
 
 static void free_pairs(pair_case *made) {
@@ -136,21 +146,22 @@ static void free_pairs(pair_case *made) {
 }
 
 /* The output of one more run on a copy of c; kernels NULL: only the copy. */
-static float *pair_copy(const pair_case *made, const car_kernels *kernels, car_product *product) {
+static float *pair_copy(const pair_case *made, const car_kernels *kernels, pairs_order order,
+                        car_product *product) {
     float *c = guarded_copy(made->x.c, made->x.c_count);
     *product = made->x.product;
     product->c = c;
     if (kernels)
-        kernels->product_bf16(product, made->scratch, 0, made->x.rows, 0, made->x.blocks);
+        run_pairs(kernels, order, made, product, 0, made->x.rows, 0, made->x.blocks);
     return c;
 }
 
-static void check_pairs(const car_kernels *kernels, stream *numbers, int rows, int blocks,
-                        int parts, int part_length, int kind) {
+static void check_pairs(const car_kernels *kernels, pairs_order order, stream *numbers, int rows,
+                        int blocks, int parts, int part_length, int kind) {
     pair_case made = make_pairs(numbers, rows, blocks, parts, part_length, kind);
     car_product product;
-    float *plain = pair_copy(&made, &car_kernels_plain, &product);
-    float *fast = pair_copy(&made, kernels, &product);
+    float *plain = pair_copy(&made, &car_kernels_plain, order, &product);
+    float *fast = pair_copy(&made, kernels, order, &product);
     if (has_fma(kernels)) {
         assert_same(fast, plain, made.x.c_count);
     } else {
@@ -163,32 +174,36 @@ static void check_pairs(const car_kernels *kernels, stream *numbers, int rows, i
     free_pairs(&made);
 }
 
-static void shapes(const car_kernels *kernels, stream *numbers) {
+static void shapes(const car_kernels *kernels, pairs_order order, stream *numbers) {
     static const int depths[] = {0, 1, 2, 767, 1536, 1537, 3001};
     static const int parts[][2] = {{2, 1}, {3, 16}, {7, 17}, {40, 16}, {3, 385}, {4, 192}};
     for (int rows = 1; rows <= 14; rows++)
         for (int blocks = 1; blocks <= 9; blocks++)
-            check_pairs(kernels, numbers, rows, blocks, 1, 1 + next_below(numbers, 40),
+            check_pairs(kernels, order, numbers, rows, blocks, 1, 1 + next_below(numbers, 40),
                         next_below(numbers, 4));
     for (int i = 0; i < SIZES; i++)
-        check_pairs(kernels, numbers, sizes[i], 1 + next_below(numbers, 13), 1,
+        check_pairs(kernels, order, numbers, sizes[i], 1 + next_below(numbers, 13), 1,
                     sizes[next_below(numbers, SIZES)], i % 4);
     for (size_t i = 0; i < sizeof depths / sizeof *depths; i++)
         for (int rows = 1; rows <= 20; rows += 6)
-            check_pairs(kernels, numbers, rows, 5, 1, depths[i], 3);
+            check_pairs(kernels, order, numbers, rows, 5, 1, depths[i], 3);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         for (int rows = 1; rows <= 17; rows += 8)
-            check_pairs(kernels, numbers, rows, 6, parts[i][0], parts[i][1], 3);
-    check_pairs(kernels, numbers, 100, 5, 1, 2800, 3); /* several groups of rows */
+            check_pairs(kernels, order, numbers, rows, 6, parts[i][0], parts[i][1], 3);
+    check_pairs(kernels, order, numbers, 100, 5, 1, 2800, 3); /* several groups of rows */
+}
+
+static void shapes_in_chains(const car_kernels *kernels, stream *numbers) {
+    shapes(kernels, IN_CHAINS, numbers);
 }
 
 /* Against the exact product of the unrounded operands: each operand is off by 2^-9 of itself at most (and their
  * product by a little more than twice that), each of K sums by 2^-24 of what has been added so far. */
-static void bound(const car_kernels *kernels, stream *numbers) {
+static void bound(const car_kernels *kernels, pairs_order order, stream *numbers) {
     const int rows = 20, depth = 650;
     pair_case made = make_pairs(numbers, rows, 5, 1, depth, 0);
     car_product product;
-    float *fast = pair_copy(&made, kernels, &product);
+    float *fast = pair_copy(&made, kernels, order, &product);
     for (int row = 0; row < rows; row++)
         for (int column = 0; column < 5 * CAR_BLOCK; column++) {
             double sum = 0.0, size = 0.0;
@@ -208,13 +223,17 @@ static void bound(const car_kernels *kernels, stream *numbers) {
     free_pairs(&made);
 }
 
+static void bound_of_chains(const car_kernels *kernels, stream *numbers) {
+    bound(kernels, IN_CHAINS, numbers);
+}
+
 /* To the bit the f32 product of the rounded operands. */
 static void equals_f32(const car_kernels *kernels, stream *numbers) {
     for (int depth = 1; depth < 900; depth += 1 + depth / 2) {
         pair_case made = make_pairs(numbers, 13, 7, 1, depth, 3);
         car_product product, rounded;
-        float *pairs = pair_copy(&made, kernels, &product),
-              *floats = pair_copy(&made, NULL, &rounded);
+        float *pairs = pair_copy(&made, kernels, IN_CHAINS, &product),
+              *floats = pair_copy(&made, NULL, IN_CHAINS, &rounded);
         for (size_t i = 0; i < made.x.a_count; i++)
             kernels->round_pairs(&made.x.a[i], 1, &made.x.a[i]);
         for (size_t i = 0; i < made.x.panel_count; i++)
@@ -229,21 +248,22 @@ static void equals_f32(const car_kernels *kernels, stream *numbers) {
 }
 
 /* Any cut of rows and blocks, any number of rows in a call: the same bits. */
-static void splits(const car_kernels *kernels, stream *numbers) {
+static void splits(const car_kernels *kernels, pairs_order order, stream *numbers) {
     for (int run = 0; run < 30; run++) {
         int rows = 1 + next_below(numbers, 70), blocks = 1 + next_below(numbers, 14);
         int parts = 1 + next_below(numbers, 3), length = 1 + next_below(numbers, 400);
         pair_case made = make_pairs(numbers, rows, blocks, parts, length, 3);
         car_product whole, cut, single;
-        float *once = pair_copy(&made, kernels, &whole);
-        float *pieces = pair_copy(&made, NULL, &cut), *alone = pair_copy(&made, NULL, &single);
+        float *once = pair_copy(&made, kernels, order, &whole);
+        float *pieces = pair_copy(&made, NULL, order, &cut),
+              *alone = pair_copy(&made, NULL, order, &single);
         int row_cut = next_below(numbers, rows + 1), block_cut = next_below(numbers, blocks + 1);
-        kernels->product_bf16(&cut, made.scratch, 0, row_cut, 0, block_cut);
-        kernels->product_bf16(&cut, made.scratch, row_cut, rows, 0, block_cut);
-        kernels->product_bf16(&cut, made.scratch, 0, row_cut, block_cut, blocks);
-        kernels->product_bf16(&cut, made.scratch, row_cut, rows, block_cut, blocks);
+        run_pairs(kernels, order, &made, &cut, 0, row_cut, 0, block_cut);
+        run_pairs(kernels, order, &made, &cut, row_cut, rows, 0, block_cut);
+        run_pairs(kernels, order, &made, &cut, 0, row_cut, block_cut, blocks);
+        run_pairs(kernels, order, &made, &cut, row_cut, rows, block_cut, blocks);
         for (int row = 0; row < rows; row++)
-            kernels->product_bf16(&single, made.scratch, row, row + 1, 0, blocks);
+            run_pairs(kernels, order, &made, &single, row, row + 1, 0, blocks);
         assert_same(pieces, once, made.x.c_count);
         assert_same(alone, once, made.x.c_count);
         release(once, made.x.c_count);
@@ -253,24 +273,43 @@ static void splits(const car_kernels *kernels, stream *numbers) {
     }
 }
 
+static void splits_in_chains(const car_kernels *kernels, stream *numbers) {
+    splits(kernels, IN_CHAINS, numbers);
+}
+
 static void test_products(void **state) {
     (void)state;
-    each_table(shapes);
-    each_table(bound);
+    each_table(shapes_in_chains);
+    each_table(bound_of_chains);
     each_table(equals_f32);
 }
 
 static void test_splits(void **state) {
     (void)state;
-    each_table(splits);
+    each_table(splits_in_chains);
+}
+
+/* AMX's order: the plain loops say how it sums, the CPU is held to it bit for bit; and the plain loops to the exact product. */
+static void test_tiles(void **state) {
+    (void)state;
+    stream numbers = {0};
+    bound(&car_kernels_plain, IN_TILES, &numbers);
+    const car_kernels *kernels = car_kernels_of(CAR_CPU_AVX512);
+    if (!kernels || !kernels->product_tiles) {
+        print_message("no AMX here: its products are not tested\n");
+        skip();
+    }
+    shapes(kernels, IN_TILES, &numbers);
+    for (int rows = 1; rows <= 70; rows += 1 + rows / 12)
+        check_pairs(kernels, IN_TILES, &numbers, rows, 7, 1, 1 + next_below(&numbers, 200), 3);
+    splits(kernels, IN_TILES, &numbers);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rounding),
-        cmocka_unit_test(test_packing),
-        cmocka_unit_test(test_products),
-        cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_rounding), cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_products), cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_tiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -624,7 +624,15 @@ static void test_threads(void **state) {
     }
 }
 
-/* Judging without the backward pass gives the loss of training without dropout, to the bit. */
+/* Judging without the backward pass gives the loss of training without dropout: to the bit, but where training in bf16
+ * runs on tiles, which sum in another order. */
+static void assert_judged_alike(const car_model *model, double trained, double judged) {
+    if (model->precision == CAR_PRECISION_BF16 && model->kernels->product_tiles)
+        assert_true(fabs(trained - judged) <= 1e-3 * fabs(judged));
+    else
+        assert_memory_equal(&trained, &judged, sizeof judged);
+}
+
 static void test_evaluation(void **state) {
     (void)state;
     for (int i = 0; i < CASES; i++) {
@@ -638,8 +646,8 @@ static void test_evaluation(void **state) {
             run_stack(model, cases[i].batch, cases[i].steps, 2, false, input, target, NULL, 0);
         result c = run_stack(model, cases[i].batch, cases[i].steps, 2, false, input, target,
                              &dropout_key, 0);
-        assert_memory_equal(&a.loss_sum, &b.loss_sum, sizeof(double));
-        assert_memory_equal(&a.loss_sum, &c.loss_sum, sizeof(double));
+        assert_judged_alike(model, a.loss_sum, b.loss_sum);
+        assert_memory_equal(&b.loss_sum, &c.loss_sum, sizeof(double));
         car_release(NULL, a.gradient);
         free(input);
         free(target);

@@ -5,6 +5,7 @@
  *
  *   fma, dot    twelve independent chains in registers hide the latency of four or five cycles on two ports; no
  *               kernel can do more. FLOP a step: 2 a lane (fma), 4 a lane (dot: two products of bf16, two sums)
+ *   tiles       four tiles of sums in registers, 16 x 16 x 32 products of bf16 a step
  *   bandwidth   eight sums over a buffer that fills half of a cache, or several times the last one
  *
  * The sizes of the caches are Linux's for the first core; where it says none, 32 KiB, 1 MiB and 32 MiB.
@@ -17,7 +18,7 @@
 #include <immintrin.h>
 #endif
 
-enum { CHAINS = 12, STEPS = 500000, SUMS = 8, LEAST_READ = 4 << 20 };
+enum { CHAINS = 12, STEPS = 500000, TILE_STEPS = 1000000, SUMS = 8, LEAST_READ = 4 << 20 };
 
 typedef void (*chain_function)(volatile float *sink);
 typedef void (*read_function)(const float *x, size_t count, volatile float *sink);
@@ -46,6 +47,32 @@ CHAIN(dot_avx512, "avx512f,avx512bf16", __m512, _mm512_set1_ps,
       _mm512_dpbf16_ps(chain[i], (__m512bh)_mm512_castps_si512(x),
                        (__m512bh)_mm512_castps_si512(y)))
 #define TARGET(isa) __attribute__((target(isa)))
+/* Tiles of zeros: their multiplication takes as long as any. */
+TARGET("amx-tile,amx-bf16") static void tiles_amx(volatile float *sink) {
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } shape = {.palette = 1};
+    (void)sink;
+    for (int i = 0; i < 8; i++) {
+        shape.rows[i] = 16;
+        shape.row_bytes[i] = 64;
+    }
+    const void *at = &shape;
+    __asm__ volatile(""
+                     : "+r"(at)
+                     :
+                     : "memory"); /* gcc does not know that the next call reads it */
+    _tile_loadconfig(at);
+    for (int k = 0; k < TILE_STEPS; k += 4) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+}
 #else
 static void fma_baseline(volatile float *sink) {
     float chain[CHAINS] = {0};
@@ -78,11 +105,17 @@ static const read_function read_of[] = {read_baseline, read_avx2, read_avx512};
 static chain_function dot_of(car_cpu_level level) {
     return level == CAR_CPU_AVX512 && __builtin_cpu_supports("avx512bf16") ? dot_avx512 : NULL;
 }
+static chain_function tiles_of(void) {
+    return tiles_amx;
+}
 #else
 static const chain_function fma_of[CAR_CPU_LEVELS] = {fma_baseline};
 static const read_function read_of[CAR_CPU_LEVELS] = {read_baseline};
 static chain_function dot_of(car_cpu_level level) {
     (void)level;
+    return NULL;
+}
+static chain_function tiles_of(void) {
     return NULL;
 }
 #endif
@@ -228,6 +261,8 @@ car_status car_bench_machine_measure(int threads, double seconds, car_bench_mach
     double flop = 2.0 * CHAINS * STEPS * width[level];
     machine->fma = chain_rate(fma_of[level], flop, machine->threads, seconds);
     machine->dot = chain_rate(dot_of(level), 2 * flop, machine->threads, seconds);
+    machine->tiles = chain_rate(machine->kernels->product_tiles ? tiles_of() : NULL,
+                                2.0 * 16 * 16 * 32 * TILE_STEPS, machine->threads, seconds);
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         car_bench_memory *memory = &machine->memory[k];
         size_t floats = memory->bytes == SIZE_MAX ? most : memory->bytes / sizeof(float) / 2;
@@ -238,9 +273,10 @@ car_status car_bench_machine_measure(int threads, double seconds, car_bench_mach
     return CAR_OK;
 }
 
-double car_bench_peak(const car_bench_machine *machine, bool one) {
-    bool dot = machine->precision == CAR_PRECISION_BF16 && machine->dot.one > 0;
-    const car_bench_rate *rate = dot ? &machine->dot : &machine->fma;
+double car_bench_peak(const car_bench_machine *machine, bool training, bool one) {
+    const car_bench_rate *rate = &machine->fma;
+    if (machine->precision == CAR_PRECISION_BF16 && machine->dot.one > 0)
+        rate = training && machine->tiles.one > 0 ? &machine->tiles : &machine->dot;
     return one ? rate->one : rate->all;
 }
 

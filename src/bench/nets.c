@@ -182,9 +182,10 @@ static void release(net_bench *bench) {
 /* ---- Its cost ------------------------------------------------------------------------------------------ */
 
 /* Adds a part that is run `times`: its FLOP, and the elements of weights that it reads each time. */
-static void add_part(const car_bench_machine *machine, bool one, double times, double flop,
-                     double elements, car_bench_result *result) {
-    double compute = flop / car_bench_peak(machine, one);
+static void add_part(const car_bench_machine *machine, const car_bench_shape *shape, double times,
+                     double flop, double elements, car_bench_result *result) {
+    const bool one = shape->kind == CAR_BENCH_STREAMING;
+    double compute = flop / car_bench_peak(machine, shape->kind == CAR_BENCH_TRAINING, one);
     double read = car_bench_read_seconds(machine, one, elements * car_bench_element_bytes(machine));
     result->flop += times * flop;
     result->roofline += times * fmax(compute, read);
@@ -207,20 +208,20 @@ static void add_costs(const car_bench_machine *machine, const net_bench *bench,
         all += before + loop;
         if (one)
             continue;
-        add_part(machine, false, 1, 2 * before * rows, 0, result);
-        add_part(machine, false, steps, 2 * loop * lanes, loop, result);
+        add_part(machine, shape, 1, 2 * before * rows, 0, result);
+        add_part(machine, shape, steps, 2 * loop * lanes, loop, result);
         if (!back)
             continue;
-        add_part(machine, false, steps, 2 * loop * lanes, loop, result);
-        add_part(machine, false, 1, 2 * (before + loop) * rows, 0, result);
+        add_part(machine, shape, steps, 2 * loop * lanes, loop, result);
+        add_part(machine, shape, 1, 2 * (before + loop) * rows, 0, result);
         if (gradient_below)
-            add_part(machine, false, 1, 2 * before * rows, 0, result);
+            add_part(machine, shape, 1, 2 * before * rows, 0, result);
         gradient_below = true;
     }
     if (one)
-        add_part(machine, true, 1, 2 * all * lanes, all, result);
+        add_part(machine, shape, 1, 2 * all * lanes, all, result);
     if (shape->classes)
-        add_part(machine, false, 3, 2.0 * shape->classes * bench->model->head_depth * rows, 0,
+        add_part(machine, shape, 3, 2.0 * shape->classes * bench->model->head_depth * rows, 0,
                  result);
 }
 

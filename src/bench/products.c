@@ -23,8 +23,8 @@ static car_status run(void *context, car_error *error) {
     (void)error;
     for (int k = 0; k < bench->repeats; k++)
         if (bench->precision == CAR_PRECISION_BF16)
-            bench->kernels->product_bf16(&bench->product, bench->scratch, 0, bench->rows, 0,
-                                         bench->product.blocks);
+            car_bf16_product(bench->kernels, true)(&bench->product, bench->scratch, 0, bench->rows,
+                                                   0, bench->product.blocks);
         else
             bench->kernels->product(&bench->product, 0, bench->rows, 0, bench->product.blocks);
     return CAR_OK;
@@ -46,7 +46,7 @@ car_status car_bench_product(const car_bench_machine *machine, const car_bench_s
     size_t c = car_layout_add(&layout, (size_t)shape->batch * columns, sizeof(float));
     size_t block = car_layout_add(&layout, (size_t)blocks, sizeof(car_product_block));
     size_t scratch =
-        car_layout_add(&layout, car_product_scratch(shape->batch, shape->input), sizeof(float));
+        car_layout_add(&layout, car_bf16_scratch(true, shape->batch, shape->input), sizeof(float));
     char *memory = layout.overflow ? NULL : car_allocate(NULL, layout.size, 1);
     if (!memory)
         return car_fail(error, CAR_MEMORY, "bench: out of memory; take a smaller shape");
@@ -78,7 +78,7 @@ car_status car_bench_product(const car_bench_machine *machine, const car_bench_s
     car_release(NULL, memory);
     result->seconds = status == CAR_OK ? times.median / bench.repeats : 0;
     result->roofline =
-        fmax(result->flop / car_bench_peak(machine, true),
+        fmax(result->flop / car_bench_peak(machine, true, true),
              car_bench_read_seconds(
                  machine, true, car_bench_element_bytes(machine) * shape->units * shape->input));
     return status;

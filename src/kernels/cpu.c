@@ -1,11 +1,13 @@
 /*
  * cpu: which levels this CPU and this operating system allow, and the choice among them.
  *
- * In:  CPUID leaves 1 and 7 (subleaves 0 and 1), XCR0 (XGETBV), the environment variable CAROUSEL_CPU. Out: a level, its table,
+ * In:  CPUID leaves 1 and 7 (subleaves 0 and 1), XCR0 (XGETBV), Linux's permission to use AMX, the environment variable
+ * CAROUSEL_CPU. Out: a level, its table,
  * or the reason why a level is not available.
  *
  * An instruction set counts when the CPU has it and the operating system saves its registers: XCR0 bits 1-2
- * (XMM, YMM) for AVX2, bits 5-7 as well (mask registers, ZMM) for AVX-512.
+ * (XMM, YMM) for AVX2, bits 5-7 as well (mask registers, ZMM) for AVX-512, bits 17-18 (tiles) for AMX, whose registers a
+ * process must also ask for: once, for all its threads.
  */
 #include "levels.h"
 #include <stdlib.h>
@@ -13,8 +15,13 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
-static const char *const level_names[CAR_CPU_LEVELS] = {"baseline", "avx2", "avx512"};
+/* What CAROUSEL_CPU may name: the levels, and the one after them. */
+static const char *const level_names[CAR_CPU_LEVELS + 1] = {"baseline", "avx2", "avx512", "amx"};
 
 #if defined(__x86_64__)
 static uint64_t saved_registers(void) {
@@ -56,6 +63,26 @@ static bool has_bf16(void) {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return !why_not(CAR_CPU_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
 }
+
+/* Where AVX512_BF16 is: why products do not run on tiles; NULL when they do. */
+static const char *why_no_tiles(void) {
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 }; /* leaf 7, EDX */
+    enum { TILES = 0x60000 };
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!has_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & AMX_BF16) ||
+        !(d & AMX_TILE))
+        return "the CPU has no AMX for bf16";
+    if ((saved_registers() & TILES) != TILES)
+        return "the operating system does not save AMX tiles";
+#if defined(__linux__)
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* arch_prctl(2), XCR0 */
+    if (syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) != 0)
+        return "Linux does not permit AMX (arch_prctl)";
+    return NULL;
+#else
+    return "no permission for AMX is known on this system";
+#endif
+}
 #else
 static const char *why_not(car_cpu_level level) {
     return level == CAR_CPU_BASELINE ? NULL : "not an x86-64 CPU";
@@ -63,6 +90,10 @@ static const char *why_not(car_cpu_level level) {
 
 static bool has_bf16(void) {
     return false;
+}
+
+static const char *why_no_tiles(void) {
+    return "not an x86-64 CPU";
 }
 #endif
 
@@ -73,12 +104,18 @@ car_cpu_level car_cpu_highest(void) {
     return CAR_CPU_BASELINE;
 }
 
+#if defined(__x86_64__)
+static const car_kernels *without_tiles(void) {
+    return has_bf16() ? &car_kernels_avx512_bf16 : &car_kernels_avx512;
+}
+#endif
+
 const car_kernels *car_kernels_of(car_cpu_level level) {
     if (level >= CAR_CPU_LEVELS || why_not(level))
         return NULL;
 #if defined(__x86_64__)
     if (level == CAR_CPU_AVX512)
-        return has_bf16() ? &car_kernels_avx512_bf16 : &car_kernels_avx512;
+        return !why_no_tiles() ? &car_kernels_amx : without_tiles();
     if (level == CAR_CPU_AVX2)
         return &car_kernels_avx2;
 #endif
@@ -90,14 +127,20 @@ car_status car_kernels_choose(const car_kernels **kernels, car_error *error) {
     const char *wanted = getenv("CAROUSEL_CPU");
     if (wanted && *wanted) {
         int named = 0;
-        while (named < CAR_CPU_LEVELS && strcmp(wanted, level_names[named]) != 0)
+        while (named <= CAR_CPU_LEVELS && strcmp(wanted, level_names[named]) != 0)
             named++;
-        if (named == CAR_CPU_LEVELS)
-            return car_fail(error, CAR_USAGE,
-                            "CAROUSEL_CPU: unknown level '%.32s'; use baseline, avx2 or avx512",
-                            wanted);
+        if (named > CAR_CPU_LEVELS)
+            return car_fail(
+                error, CAR_USAGE,
+                "CAROUSEL_CPU: unknown level '%.32s'; use baseline, avx2, avx512 or amx", wanted);
         if (named < (int)level)
             level = (car_cpu_level)named;
+#if defined(__x86_64__)
+        if (named == CAR_CPU_AVX512 && level == CAR_CPU_AVX512) {
+            *kernels = without_tiles();
+            return CAR_OK;
+        }
+#endif
     }
     *kernels = car_kernels_of(level);
     return CAR_OK;
@@ -111,4 +154,6 @@ void car_cpu_describe(car_text *text) {
     car_text_format(text, "bf16: %s\n",
                     has_bf16() ? "products by AVX512_BF16 at level avx512"
                                : "widened to f32 at every level");
+    const char *reason = why_no_tiles();
+    car_text_format(text, "amx: %s\n", reason ? reason : "available: products of training in bf16");
 }

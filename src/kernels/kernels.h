@@ -4,6 +4,7 @@
  *   cpu.c             which levels this CPU and operating system allow; the choice
  *   level_*.c         one translation unit a level (AVX-512 twice, with and without AVX512_BF16): sets the vector
  *                     width, includes the templates below
+ *   amx.c             products in bf16 by AMX, for training: a further table of level avx512
  *   vector.inc        the width-independent vector type, v_fma, loads with a masked tail
  *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
  *   matrix.inc        packed matrix product: register tiles and the loops around them
@@ -91,6 +92,19 @@ static inline int car_product_group(int depth) {
 static inline size_t car_product_scratch(int rows, int depth) {
     int group = car_product_group(depth);
     return (size_t)(rows < group ? rows : group) * (size_t)car_pairs(depth);
+}
+/* The same for product_tiles, which rounds whole tiles: 16 rows of 16 pairs, two tiles of rows at a time. */
+static inline int car_tile_pairs(int depth) {
+    return (car_pairs(depth) + 15) / 16 * 16;
+}
+static inline int car_tile_group(int depth) {
+    enum { PAIRS = 128 * 1024, LEAST_ROWS = 64 };
+    int fitting = depth > 0 ? PAIRS / car_tile_pairs(depth) / 32 * 32 : PAIRS;
+    return fitting < LEAST_ROWS ? LEAST_ROWS : fitting;
+}
+static inline size_t car_tile_scratch(int rows, int depth) {
+    int group = car_tile_group(depth);
+    return (size_t)((rows < group ? rows : group) + 31) / 32 * 32 * (size_t)car_tile_pairs(depth);
 }
 
 /* ---- Vector programs ---------------------------------------------------------------------------------- */
@@ -180,7 +194,7 @@ typedef void car_pack(const float *source, int64_t source_row_stride, int rows,
 
 typedef struct car_kernels {
     car_cpu_level level;
-    const char *name; /* "baseline", "avx2", "avx512" */
+    const char *name; /* "baseline", "avx2", "avx512"; "amx": level avx512 with product_tiles */
 
     /* The part [row_begin,row_end) x [block_begin,block_end) of a product; any cut, whole panels are fastest. */
     void (*product)(const car_product *product, int row_begin, int row_end, int block_begin,
@@ -193,6 +207,11 @@ typedef struct car_kernels {
      * even, NaN stays NaN); c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats. */
     void (*product_bf16)(const car_product *product, float *scratch, int row_begin, int row_end,
                          int block_begin, int block_end);
+    /* product_bf16 in the order of AMX's tiles: for every 32 values of k a chain of fma over the even ones and one over
+     * the odd ones, each from 0, whose sum is added to c. scratch: car_tile_scratch(row_end - row_begin, K) floats. NULL
+     * where the CPU has no AMX. For training alone: what a model answers must not depend on the machine's tiles. */
+    void (*product_tiles)(const car_product *product, float *scratch, int row_begin, int row_end,
+                          int block_begin, int block_end);
     /* pack_rows to panels of pairs. */
     car_pack *pack_pairs;
     /* count floats as car_pairs(count) pairs of neighbours. */
@@ -240,11 +259,24 @@ typedef struct car_kernels {
     bool (*all_finite)(const float *x, size_t count);
 } car_kernels;
 
+/* The product on which a model in bf16 runs: on tiles while it is trained, where the CPU has them. */
+typedef void car_pairs_product(const car_product *product, float *scratch, int row_begin,
+                               int row_end, int block_begin, int block_end);
+static inline car_pairs_product *car_bf16_product(const car_kernels *kernels, bool training) {
+    return training && kernels->product_tiles ? kernels->product_tiles : kernels->product_bf16;
+}
+/* Floats of scratch for it, whatever the CPU. */
+static inline size_t car_bf16_scratch(bool training, int rows, int depth) {
+    size_t pairs = car_product_scratch(rows, depth), tiles = car_tile_scratch(rows, depth);
+    return training && tiles > pairs ? tiles : pairs;
+}
+
 /* What CPU and operating system allow (CPUID, XCR0). */
 car_cpu_level car_cpu_highest(void);
 /* The table of a level, NULL if this machine cannot run it. */
 const car_kernels *car_kernels_of(car_cpu_level level);
-/* The highest allowed level, lowered by CAROUSEL_CPU=baseline|avx2|avx512. CAR_USAGE for another value. */
+/* The highest allowed table, lowered by CAROUSEL_CPU=baseline|avx2|avx512|amx; "avx512" is without AMX. CAR_USAGE for
+ * another value. */
 car_status car_kernels_choose(const car_kernels **kernels, car_error *error) CAR_CHECK_RESULT;
 /* One line per level: available, or why not ("avx512: the operating system does not save ZMM registers"). */
 void car_cpu_describe(car_text *text);

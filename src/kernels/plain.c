@@ -98,6 +98,40 @@ static void plain_product_bf16(const car_product *product, float *scratch, int r
         }
 }
 
+static void plain_product_tiles(const car_product *product, float *scratch, int row_begin,
+                                int row_end, int block_begin, int block_end) {
+    (void)scratch;
+    enum { TILE = 32 };
+    const int depth = product->parts * product->part_length;
+    for (int row = row_begin; row < row_end; row++)
+        for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {
+            const car_product_block *block = &product->block[column / CAR_BLOCK];
+            const int lane = column % CAR_BLOCK;
+            const float *panel = product->panels +
+                                 (int64_t)(column / CAR_PANEL) * car_pairs(depth) * CAR_PANEL +
+                                 column % CAR_PANEL;
+            float *c = product->c + row * product->c_row_stride + block->c + lane;
+            float sum = 0.0f;
+            if (block->initial == CAR_FROM_C)
+                sum = *c;
+            else if (block->initial != CAR_FROM_ZERO)
+                sum = product->initial[block->initial + lane];
+            for (int tile = 0; tile < depth; tile += TILE) {
+                float chain[2] = {0};
+                for (int k = tile; k < depth && k < tile + TILE; k++) {
+                    float a = product->a[row * product->a_row_stride +
+                                         k / product->part_length * product->part_stride +
+                                         k % product->part_length];
+                    chain[k % 2] =
+                        fmaf(plain_bf16(a), plain_half(panel + (int64_t)(k / 2) * CAR_PANEL, k % 2),
+                             chain[k % 2]);
+                }
+                sum += chain[0] + chain[1];
+            }
+            *c = sum;
+        }
+}
+
 static void plain_pack_pairs(const float *source, int64_t source_row_stride, int rows,
                              const car_product_block *block, int blocks, float *panels,
                              int block_begin, int block_end) {
@@ -360,6 +394,7 @@ const car_kernels car_kernels_plain = {.level = CAR_CPU_BASELINE,
                                        .product = plain_product,
                                        .pack_rows = plain_pack_rows,
                                        .product_bf16 = plain_product_bf16,
+                                       .product_tiles = plain_product_tiles,
                                        .pack_pairs = plain_pack_pairs,
                                        .round_pairs = plain_round_pairs,
                                        .transpose = plain_transpose,

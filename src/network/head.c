@@ -35,10 +35,10 @@ static bool in_pairs(const car_model *model) {
 /* Floats of scratch that a thread's products in bf16 need, whole cache lines. */
 static size_t rounding_floats(const car_head *head) {
     const int depth = head->model->head_depth, chunk = head->chunk;
-    const size_t sizes[] = {car_product_scratch(chunk, depth),
-                            head->backward ? car_product_scratch(chunk, head->model->output_size)
-                                           : 0,
-                            head->backward ? car_product_scratch(depth, chunk) : 0};
+    const bool backward = head->backward;
+    const size_t sizes[] = {car_bf16_scratch(backward, chunk, depth),
+                            backward ? car_bf16_scratch(true, chunk, head->model->output_size) : 0,
+                            backward ? car_bf16_scratch(true, depth, chunk) : 0};
     size_t most = 0;
     for (int i = 0; i < 3 && in_pairs(head->model); i++)
         most = sizes[i] > most ? sizes[i] : most;
@@ -124,9 +124,9 @@ static void multiply(const head_share *share, const car_product *product, int ro
     const car_head *head = share->pass->head;
     const car_kernels *kernels = head->model->kernels;
     if (in_pairs(head->model))
-        kernels->product_bf16(product,
-                              head->rounding + (size_t)share->member * head->rounding_floats,
-                              row_begin, row_end, block_begin, block_end);
+        car_bf16_product(kernels, head->backward)(
+            product, head->rounding + (size_t)share->member * head->rounding_floats, row_begin,
+            row_end, block_begin, block_end);
     else
         kernels->product(product, row_begin, row_end, block_begin, block_end);
 }

@@ -75,9 +75,11 @@ static size_t scratch_floats(const car_plan *plan, const car_layer_shape *shape)
     for (int g = 0; g < plan->group_count && plan->precision == CAR_PRECISION_BF16; g++) {
         const car_group *group = &plan->groups[g];
         const size_t sizes[] = {
-            car_product_scratch(rows, group->depth),
-            shape->backward ? car_product_scratch(group->depth, rows) : 0,
-            shape->backward ? car_product_scratch(rows, group->gate_span * plan->padded) : 0};
+            car_bf16_scratch(plan->training, rows, group->depth),
+            shape->backward ? car_bf16_scratch(plan->training, group->depth, rows) : 0,
+            shape->backward
+                ? car_bf16_scratch(plan->training, rows, group->gate_span * plan->padded)
+                : 0};
         for (int i = 0; i < 3; i++)
             most = sizes[i] > most ? sizes[i] : most;
     }

@@ -57,9 +57,9 @@ static range active_lanes(const car_layer *layer, range lanes, int time) {
 static void multiply(const car_layer *layer, const car_product *product, int member, range rows,
                      range blocks) {
     if (layer->plan->precision == CAR_PRECISION_BF16)
-        layer->kernels->product_bf16(product,
-                                     layer->scratch + (size_t)member * layer->scratch_floats,
-                                     rows.begin, rows.end, blocks.begin, blocks.end);
+        car_bf16_product(layer->kernels, layer->plan->training)(
+            product, layer->scratch + (size_t)member * layer->scratch_floats, rows.begin, rows.end,
+            blocks.begin, blocks.end);
     else
         layer->kernels->product(product, rows.begin, rows.end, blocks.begin, blocks.end);
 }

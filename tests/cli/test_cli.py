@@ -36,7 +36,7 @@ def test_cell_mutate():
 
 
 def test_version():
-    ok("--version", out=r"^carousel \d+\.\d+\.\d+ \(cpu level (baseline|avx2|avx512)\)$")
+    ok("--version", out=r"^carousel \d+\.\d+\.\d+ \(cpu level (baseline|avx2|avx512|amx)\)$")
 
 
 def test_overview():
@@ -231,7 +231,7 @@ def test_missing_and_unreadable_files():
 
 
 def test_info_of_the_machine():
-    ok("info", out=r"^cpu level +(baseline|avx2|avx512)")
+    ok("info", out=r"^cpu level +(baseline|avx2|avx512|amx)")
     result = json.loads(ok("info", "--json").out)
     expect(result["threads"] >= 1 and result["version"], f"{result}")
 

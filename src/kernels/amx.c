@@ -1,0 +1,251 @@
+/*
+ * amx: products in bf16 by the matrix tiles of AMX.
+ *
+ * In:  a car_product whose panels are packed pairs, and the part of it to do. Out: that part of c, to the bit
+ *
+ *   for every 32 values of k:  c += (chain of fma over the even k, from 0) + (chain over the odd k, from 0)
+ *
+ * which is how TDPBF16PS sums (Intel's manual, volume 2; held against plain loops in tests/test_bf16.c). K walks in whole tiles of
+ * 32 from its beginning at every shape, so that rows, panels, groups and threads never change a bit.
+ *
+ * A tile is 16 rows of 64 bytes. Four of c, 32 x 32 values, stay in registers while two of a and two of a panel walk
+ * along k: four multiplications, 16 cycles each, to four loads. A group of rows of a is rounded once into the caller's
+ * scratch, tile by tile, since rows apart by a power of two would share few sets of the cache. What is left of K
+ * beyond whole tiles counts as zeros. Rows that do not fill two tiles are cut into two alike: a tile costs the same whatever its rows.
+ */
+#include "amx.h"
+#include <immintrin.h>
+#include <string.h>
+
+#define CAR_VECTOR_WIDTH 16
+#include "vector.inc"
+
+enum {
+    TILE_ROWS = 16,
+    TILE_PAIRS = 16,
+    TILE_FLOATS = TILE_ROWS * TILE_PAIRS,
+    TILE_VALUES = 2 * TILE_PAIRS
+};
+
+/* Tiles of registers: c 0 1 / 2 3, a 4 (upper rows) 5 (lower rows), panel 6 (left) 7 (right). */
+typedef struct tile_shape {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_shape;
+
+/* gcc's tile functions do not say that they read and write memory: what is written before them must be in it, and what
+ * they write is read afterwards. */
+ALWAYS_INLINE void settle_memory(void) {
+    __asm__ volatile("" ::: "memory");
+}
+
+static void shape_tiles(int upper, int lower) {
+    tile_shape shape = {.palette = 1};
+    const int rows[8] = {upper, upper, lower, lower, upper, lower, TILE_PAIRS, TILE_PAIRS};
+    for (int i = 0; i < 8; i++) {
+        shape.rows[i] = (uint8_t)(rows[i] > 0 ? rows[i] : 1);
+        shape.row_bytes[i] = TILE_PAIRS * sizeof(float);
+    }
+    const void *at = &shape;
+    __asm__ volatile("" : "+r"(at) : : "memory"); /* shape is read: settle_memory knows no locals */
+    _tile_loadconfig(at);
+}
+
+/* ---- a, rounded ------------------------------------------------------------------------------------------- */
+
+/* Values k .. k+15 of a row of a, 0 beyond K. */
+static vfloat half_of(const car_product *product, const float *row, int k, int depth) {
+    const int length = product->part_length, within = k % length;
+    if (k + CAR_BLOCK <= depth && within + CAR_BLOCK <= length)
+        return v_load(row + k / length * product->part_stride + within);
+    float values[CAR_BLOCK] = {0};
+    for (int i = 0; i < CAR_BLOCK && k + i < depth; i++)
+        values[i] = row[(k + i) / length * product->part_stride + (k + i) % length];
+    return v_load(values);
+}
+
+/* Rows [begin, end) of a as tiles [tiles_of_k][16][16 pairs] at `to`. */
+static void round_tile(const car_product *product, int begin, int end, int depth, float *to) {
+    for (int row = begin; row < end; row++) {
+        const float *from = product->a + row * product->a_row_stride;
+        float *pairs = to + (int64_t)(row - begin) * TILE_PAIRS;
+        for (int k = 0; k < depth; k += TILE_VALUES, pairs += TILE_FLOATS) {
+            vfloat first = half_of(product, from, k, depth);
+            vfloat second =
+                k + CAR_BLOCK < depth ? half_of(product, from, k + CAR_BLOCK, depth) : v_of(0.0f);
+            v_store(pairs, v_round(first, second));
+        }
+    }
+}
+
+/* ---- Tiles of c ------------------------------------------------------------------------------------------- */
+
+/* Two tiles of rows of a. */
+typedef struct tile_rows {
+    int first, upper, lower; /* row of c; rows of the two */
+    const float *a[2];       /* [tiles of k][16][16 pairs] */
+} tile_rows;
+
+/* One panel: what all its tiles share. */
+typedef struct tile_panel {
+    const float *pairs; /* [whole tiles of k][16][64] */
+    int whole;
+    const float *rest; /* [16][64], what is left of K and zeros; NULL: nothing is left */
+} tile_panel;
+
+/* Where a tile of c starts from. */
+typedef struct tile_start {
+    const float *from;
+    int64_t row_bytes; /* 0: the same for all rows */
+} tile_start;
+
+static tile_start start_of(const car_product *product, const car_product_block *block, int row) {
+    static const float zeros[CAR_BLOCK];
+    if (block->initial == CAR_FROM_C)
+        return (tile_start){product->c + row * product->c_row_stride + block->c,
+                            product->c_row_stride * (int64_t)sizeof(float)};
+    return (tile_start){block->initial == CAR_FROM_ZERO ? zeros : product->initial + block->initial,
+                        0};
+}
+
+/* What 32 values of k add. */
+ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
+                             const float *panel) {
+    enum { PANEL_BYTES = CAR_PANEL * sizeof(float), A_BYTES = TILE_PAIRS * sizeof(float) };
+    _tile_loadd(4, upper_a, A_BYTES);
+    _tile_loadd(6, panel, PANEL_BYTES);
+    _tile_dpbf16ps(0, 4, 6);
+    if (right) {
+        _tile_loadd(7, panel + CAR_BLOCK, PANEL_BYTES);
+        _tile_dpbf16ps(1, 4, 7);
+    }
+    if (lower) {
+        _tile_loadd(5, lower_a, A_BYTES);
+        _tile_dpbf16ps(2, 5, 6);
+        if (right)
+            _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+#define LOAD_TILE(tile, row, at)                                                                   \
+    do {                                                                                           \
+        tile_start start = start_of(product, &block[at], row);                                     \
+        _tile_loadd(tile, start.from, start.row_bytes);                                            \
+    } while (0)
+#define STORE_TILE(tile, row, at)                                                                  \
+    _tile_stored(tile, product->c + (row)*product->c_row_stride + block[at].c,                     \
+                 product->c_row_stride * (int64_t)sizeof(float))
+
+/* c of up to two tiles of rows and up to two blocks of a panel, the first of them `inside` the panel. */
+ALWAYS_INLINE void tile_product(bool lower, bool right, const car_product *product,
+                                const car_product_block *block, const tile_rows *rows,
+                                const tile_panel *panel, int inside) {
+    const int first = rows->first, second = first + rows->upper;
+    const float *upper_a = rows->a[0], *lower_a = rows->a[1];
+    const float *pairs = panel->pairs + inside * CAR_BLOCK;
+    settle_memory();
+    LOAD_TILE(0, first, 0);
+    if (right)
+        LOAD_TILE(1, first, 1);
+    if (lower)
+        LOAD_TILE(2, second, 0);
+    if (lower && right)
+        LOAD_TILE(3, second, 1);
+    for (int k = 0; k < panel->whole; k++, pairs += TILE_PAIRS * CAR_PANEL) {
+        tile_step(lower, right, upper_a, lower_a, pairs);
+        upper_a += TILE_FLOATS;
+        lower_a += TILE_FLOATS;
+    }
+    if (panel->rest)
+        tile_step(lower, right, upper_a, lower_a, panel->rest + inside * CAR_BLOCK);
+    STORE_TILE(0, first, 0);
+    if (right)
+        STORE_TILE(1, first, 1);
+    if (lower)
+        STORE_TILE(2, second, 0);
+    if (lower && right)
+        STORE_TILE(3, second, 1);
+    settle_memory();
+}
+
+static void dispatch(const car_product *product, const car_product_block *block, bool right,
+                     const tile_rows *rows, const tile_panel *panel, int inside) {
+    if (rows->lower > 0 && right)
+        tile_product(true, true, product, block, rows, panel, inside);
+    else if (rows->lower > 0)
+        tile_product(true, false, product, block, rows, panel, inside);
+    else if (right)
+        tile_product(false, true, product, block, rows, panel, inside);
+    else
+        tile_product(false, false, product, block, rows, panel, inside);
+}
+
+/* ---- Panels and groups of rows ------------------------------------------------------------------------------ */
+
+/* `count` pairs of tiles of rows, all of one shape, against the blocks of all panels. */
+static void sweep(const car_product *product, int depth, const tile_rows *rows, int count,
+                  int64_t a_step, int block_begin, int block_end) {
+    const int pairs = car_pairs(depth), whole = pairs / TILE_PAIRS, left = pairs % TILE_PAIRS;
+    _Alignas(64) float rest[TILE_PAIRS * CAR_PANEL];
+    memset(rest, 0, sizeof rest);
+    for (int block = block_begin; block < block_end;) {
+        const int inside = block % CAR_PANEL_BLOCKS;
+        int end = block - inside + CAR_PANEL_BLOCKS;
+        end = end < block_end ? end : block_end;
+        tile_panel panel = {product->panels +
+                                (int64_t)(block / CAR_PANEL_BLOCKS) * pairs * CAR_PANEL,
+                            whole, left ? rest : NULL};
+        memcpy(rest, panel.pairs + (int64_t)whole * TILE_PAIRS * CAR_PANEL,
+               (size_t)left * CAR_PANEL * sizeof *rest);
+        for (; block < end; block += 2) {
+            tile_rows two = *rows;
+            for (int i = 0; i < count; i++) {
+                dispatch(product, &product->block[block], block + 1 < end, &two, &panel,
+                         block % CAR_PANEL_BLOCKS);
+                two.first += two.upper + two.lower;
+                two.a[0] += 2 * a_step;
+                two.a[1] += 2 * a_step;
+            }
+        }
+        block = end;
+    }
+}
+
+/* The rows of one group: those that fill pairs of tiles, then what is left. */
+static void group_of_rows(const car_product *product, int depth, float *scratch, int row_begin,
+                          int row_end, int block_begin, int block_end) {
+    const int64_t a_step =
+        (int64_t)car_tile_pairs(depth) * TILE_ROWS; /* floats of one tile of rows */
+    const int rows = row_end - row_begin, full = rows / (2 * TILE_ROWS),
+              left = rows % (2 * TILE_ROWS);
+    const int upper = left <= TILE_ROWS ? left : (left + 1) / 2, first_left = row_end - left;
+    for (int i = 0; i < 2 * full; i++)
+        round_tile(product, row_begin + i * TILE_ROWS, row_begin + (i + 1) * TILE_ROWS, depth,
+                   scratch + i * a_step);
+    tile_rows two = {row_begin, TILE_ROWS, TILE_ROWS, {scratch, scratch + a_step}};
+    if (full) {
+        shape_tiles(TILE_ROWS, TILE_ROWS);
+        sweep(product, depth, &two, full, a_step, block_begin, block_end);
+    }
+    if (!left)
+        return;
+    float *at = scratch + 2 * full * a_step;
+    round_tile(product, first_left, first_left + upper, depth, at);
+    round_tile(product, first_left + upper, row_end, depth, at + a_step);
+    two = (tile_rows){first_left, upper, left - upper, {at, at + a_step}};
+    shape_tiles(upper, left - upper);
+    sweep(product, depth, &two, 1, a_step, block_begin, block_end);
+}
+
+void car_product_amx(const car_product *product, float *scratch, int row_begin, int row_end,
+                     int block_begin, int block_end) {
+    const int depth = product->parts * product->part_length;
+    if (row_end <= row_begin || block_end <= block_begin)
+        return;
+    const int most = car_tile_group(depth);
+    for (int row = row_begin; row < row_end; row += most)
+        group_of_rows(product, depth, scratch, row, row_end - row < most ? row_end : row + most,
+                      block_begin, block_end);
+    _tile_release();
+}
