@@ -43,6 +43,7 @@ cli_training_view cli_lm_view(car_level level, bool quiet) {
                                .add_loss = level == CAR_LEVEL_WORD   ? add_word_loss
                                            : level == CAR_LEVEL_CHAR ? add_char_loss
                                                                      : add_byte_loss,
+                               .nats = true,
                                .quiet = quiet};
 }
 
@@ -217,7 +218,7 @@ static car_status train_or_resume(const cli_verb *verb, train_call *call,
     if (!call->shared.resume)
         return train_new(call, arguments, &watch, result, error);
     const car_lm_options *options = &call->options;
-    car_lm_changes changes = {
+    car_training_changes changes = {
         .minutes = cli_given(verb, "minutes") ? options->minutes : -1,
         .epochs = cli_given(verb, "epochs") ? options->epochs : -1,
         .updates = cli_given(verb, "updates") ? options->updates : -1,

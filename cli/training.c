@@ -12,10 +12,11 @@
 
 void cli_training_add_settings(cli_training *call, const car_setting *table, int count,
                                void *options) {
-    static const cli_kind kinds[] = {CLI_HEADING, CLI_INT, CLI_DOUBLE, CLI_TEXT, CLI_CHOICE};
+    static const cli_kind kinds[] = {CLI_HEADING, CLI_INT,    CLI_DOUBLE,
+                                     CLI_TEXT,    CLI_CHOICE, CLI_FLAG};
     for (int i = 0; i < count && call->count < CLI_TRAINING_OPTIONS; i++) {
         const car_setting *setting = &table[i];
-        bool number = setting->kind == CAR_SETTING_INT || setting->kind == CAR_SETTING_NUMBER;
+        bool none = setting->kind == CAR_SETTING_TEXT && !setting->text;
         cli_option option = {.name = setting->name,
                              .kind = kinds[setting->kind],
                              .value = (char *)options + setting->offset,
@@ -24,9 +25,11 @@ void cli_training_add_settings(cli_training *call, const car_setting *table, int
                              .choices = setting->choices,
                              .argument = setting->argument,
                              .help = setting->help,
-                             .default_text = number          ? setting->text
-                                             : setting->text ? NULL
-                                                             : "none"};
+                             .default_text = none ? "none"
+                                             : setting->kind == CAR_SETTING_INT ||
+                                                     setting->kind == CAR_SETTING_NUMBER
+                                                 ? setting->text
+                                                 : NULL};
         if (setting->name && strcmp(setting->name, "output") == 0)
             option.letter = 'o';
         call->table[call->count++] = option;
@@ -140,7 +143,9 @@ void cli_training_progress(void *context, const car_fit_progress *progress) {
         car_text_format(&text, "epoch %.2f, update %lld: valid ", progress->epoch,
                         (long long)progress->update);
         view->add_loss(&text, progress->validation);
-        car_text_format(&text, " (%.4f)%s, training ", progress->validation,
+        if (view->nats)
+            car_text_format(&text, " (%.4f nats)", progress->validation);
+        car_text_format(&text, "%s, training ",
                         progress->validation <= progress->best ? ", the best so far" : "");
         view->add_loss(&text, progress->loss);
         if (!text.failed) {

@@ -34,6 +34,7 @@ typedef struct cli_training_view {
     cli_progress line;
     const char *unit; /* what is counted a second: "token" */
     void (*add_loss)(car_text *text, double loss);
+    bool nats;  /* the loss itself is shown too */
     bool quiet; /* --json: nothing but errors on stderr */
 } cli_training_view;
 /* For car_fit_options.progress; the context is a cli_training_view. */

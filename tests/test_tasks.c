@@ -376,7 +376,7 @@ static void test_resumed_is_uninterrupted(void **state) {
     assert_int_equal(first.fit.updates, 31);
     car_lm_result second;
     car_error error = {0};
-    car_lm_changes changes = {.minutes = -1, .epochs = -1, .updates = -1, .threads = 1};
+    car_training_changes changes = {.minutes = -1, .epochs = -1, .updates = -1, .threads = 1};
     assert_fine(car_lm_resume(at->last, &changes, &watch, NULL, &second, &error));
     assert_int_equal(second.fit.updates, 60);
     assert_string_equal(second.output, at->model);
@@ -397,7 +397,7 @@ static void test_resume_refuses(void **state) {
     train(at, &options, &watch);
     car_lm_result result;
     car_error error;
-    car_lm_changes changes = {.minutes = -1, .epochs = -1, .updates = 8, .threads = -1};
+    car_training_changes changes = {.minutes = -1, .epochs = -1, .updates = 8, .threads = -1};
     assert_int_equal(car_lm_resume(at->model, &changes, &watch, NULL, &result, &error), CAR_MODEL);
     at->content[0] ^= 1;
     write_file(at->text, at->content, at->length);

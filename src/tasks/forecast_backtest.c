@@ -1,7 +1,7 @@
 /*
  * forecast_backtest.c: rolling origins, the model beside the baselines.
  *
- * In:  series and settings. Out: for each method the mean over all windows and series, and a verdict.
+ * In:  series and options, or a trained model. Out: for each method the mean over all windows and series, and a verdict.
  *
  *   |<------ training, validation ------>|<- H ->|<- H ->| ... the last `windows` horizons, `stride` apart
  *
@@ -11,25 +11,45 @@
  */
 #include "forecast.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Cases that are forecast side by side, each with a changed copy of its series. */
+enum { MOST_CASES = 64, MOST_COPIED = 1 << 22 };
+
+/* Sums for a correlation. */
+typedef struct pair_sums {
+    double n, x, y, xx, yy, xy;
+} pair_sums;
 
 typedef struct backtest_run {
     const car_forecast_options *options;
     const car_backtest_options *how;
     const car_series_set *set;
-    const volatile sig_atomic_t *stop;
+    const car_forecast_watch *watch;
+    const car_forecast *given; /* NULL: train */
     car_forecast forecast;
     car_backtest *result;
     int horizon, windows;
-    size_t stride;
-    size_t *lengths;                     /* [series] history at the present origin */
-    double *out;                         /* [horizon] */
-    double *again, *quantiles, *changed; /* [horizon], [horizon][LEVELS], [longest series] */
-    double *error; /* [CAR_METHODS][windows][series] MAE / scale, NaN without a scale */
+    size_t stride, longest;
+    size_t *lengths; /* [series] history at the present origin */
+    int block;       /* cases side by side */
+    car_forecast_case cases[MOST_CASES], again[MOST_CASES];
+    car_one_series changed[MOST_CASES];
+    int window_of[MOST_CASES], series_of[MOST_CASES];
+    double *memory, *room; /* of the cases; of the changed copies [block][longest] */
+    double *out;           /* [horizon] of a baseline */
+    double *error;         /* [CAR_METHODS][windows][series] MAE / scale, NaN without a scale */
+    double *unit;          /* [series] standard deviation of what was learned from */
     int64_t inside, cells;
-    double sums[CAR_METHODS][3]; /* sMAPE, MAE, squared error */
-    double crps;
+    double sums[CAR_METHODS][5]; /* sMAPE, MAE, squared error, the last two in units */
+    double crps, moves, foretold;
+    pair_sums lag0, lag1;
 } backtest_run;
+
+static const car_forecast *forecast_of(const backtest_run *run) {
+    return run->given ? run->given : &run->forecast;
+}
 
 static double *error_at(const backtest_run *run, int method, int window, int series) {
     return run->error +
@@ -42,72 +62,167 @@ static size_t origin_of(const backtest_run *run, int series, int window) {
            (size_t)(run->windows - 1 - window) * run->stride;
 }
 
+static void add_pair(pair_sums *sums, double x, double y) {
+    sums->n++;
+    sums->x += x;
+    sums->y += y;
+    sums->xx += x * x;
+    sums->yy += y * y;
+    sums->xy += x * y;
+}
+
+static double correlation(const pair_sums *sums) {
+    double xy = sums->xy - sums->x * sums->y / sums->n;
+    double xx = sums->xx - sums->x * sums->x / sums->n, yy = sums->yy - sums->y * sums->y / sums->n;
+    return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+}
+
 /* ---- one origin --------------------------------------------------------------------------------------- */
 
-static void add_scores(backtest_run *run, int method, int window, int series, double scale) {
+static void add_scores(backtest_run *run, int method, int window, int series, const double *out,
+                       double scale) {
     const double *truth = run->set->series[series].values + origin_of(run, series, window);
-    double mae = car_mean_absolute_error(truth, run->out, run->horizon);
-    double rmse = car_root_mean_square_error(truth, run->out, run->horizon);
-    run->sums[method][0] += car_smape(truth, run->out, run->horizon);
+    double mae = car_mean_absolute_error(truth, out, run->horizon), unit = run->unit[series];
+    double rmse = car_root_mean_square_error(truth, out, run->horizon);
+    run->sums[method][0] += car_smape(truth, out, run->horizon);
     run->sums[method][1] += mae;
     run->sums[method][2] += rmse * rmse;
+    run->sums[method][3] += mae / unit;
+    run->sums[method][4] += rmse / unit * (rmse / unit);
     *error_at(run, method, window, series) = scale > 0 ? mae / scale : NAN;
 }
 
-static void add_interval_scores(backtest_run *run, int window, int series) {
-    const double *truth = run->set->series[series].values + origin_of(run, series, window);
+static void add_interval_scores(backtest_run *run, const car_forecast_case *one) {
+    const double *truth = one->series->values + one->origin;
+    const car_forecast_settings *settings = &forecast_of(run)->settings;
+    size_t levels = (size_t)settings->level_count;
     for (int k = 0; k < run->horizon; k++) {
-        const double *quantiles = run->quantiles + (size_t)k * CAR_FORECAST_LEVELS;
-        run->crps += car_crps(truth[k], quantiles, car_forecast_levels, CAR_FORECAST_LEVELS);
-        run->inside += truth[k] >= quantiles[0] && truth[k] <= quantiles[CAR_FORECAST_LEVELS - 1];
+        const double *quantiles = one->quantiles + (size_t)k * levels;
+        run->crps += car_crps(truth[k], quantiles, settings->levels, (int)levels);
+        run->inside += truth[k] >= quantiles[0] && truth[k] <= quantiles[levels - 1];
         run->cells++;
     }
-    double move = truth[0] - truth[-1], foretold = run->out[0] - truth[-1];
-    run->result->directions += move != 0 && foretold != 0;
-    run->result->direction_hits += move * foretold > 0;
 }
 
-/* The same forecast with another future. */
-static car_status test_leak(backtest_run *run, int series, size_t origin, car_error *error) {
-    const car_one_series *one = &run->set->series[series];
+/* What the first step says about the direction, and whether it only repeats the value before. */
+static void add_first_step(backtest_run *run, const car_forecast_case *one, int series) {
+    const double *truth = one->series->values + one->origin;
+    double move = truth[0] - truth[-1], foretold = one->point[0] - truth[-1];
+    double unit = run->unit[series];
+    run->result->directions += move != 0 && foretold != 0;
+    run->result->direction_hits += move * foretold > 0;
+    run->moves += move / unit * (move / unit);
+    run->foretold += foretold / unit * (foretold / unit);
+    add_pair(&run->lag0, one->point[0] / unit, truth[0] / unit);
+    add_pair(&run->lag1, one->point[0] / unit, truth[-1] / unit);
+}
+
+static void change_future(backtest_run *run, int at) {
+    const car_one_series *one = run->cases[at].series;
+    double *values = run->room + (size_t)at * run->longest;
     for (size_t i = 0; i < one->count; i++)
-        run->changed[i] = i < origin ? one->values[i] : 7e5 - 3 * one->values[i];
-    CAR_TRY(car_forecast_run(&run->forecast, run->changed, origin, one->id, run->again,
-                             run->quantiles, error));
-    run->result->leaks +=
-        memcmp(run->again, run->out, (size_t)run->horizon * sizeof *run->out) != 0;
+        values[i] = i < run->cases[at].origin ? one->values[i] : 7e5 - 3 * one->values[i];
+    run->changed[at] = *one;
+    run->changed[at].values = values;
+    run->again[at].series = &run->changed[at];
+    run->again[at].origin = run->cases[at].origin;
+}
+
+/* The forecasts of `count` cases, and the same with another future. */
+static car_status judge_block(backtest_run *run, int count, car_error *error) {
+    const car_forecast *forecast = forecast_of(run);
+    size_t bytes = (size_t)run->horizon * sizeof(double);
+    size_t levels = (size_t)forecast->settings.level_count;
+    CAR_TRY(car_forecast_run(forecast, run->cases, count, error));
+    for (int i = 0; i < count; i++)
+        change_future(run, i);
+    CAR_TRY(car_forecast_run(forecast, run->again, count, error));
+    for (int i = 0; i < count; i++) {
+        const car_forecast_case *one = &run->cases[i], *again = &run->again[i];
+        int series = run->series_of[i], season = forecast->settings.season;
+        const double *values = one->series->values;
+        double scale = car_mase_scale(values, origin_of(run, series, 0), season);
+        run->result->leaks += memcmp(one->point, again->point, bytes) != 0 ||
+                              memcmp(one->quantiles, again->quantiles, bytes * levels) != 0;
+        add_scores(run, 0, run->window_of[i], series, one->point, scale);
+        add_interval_scores(run, one);
+        add_first_step(run, one, series);
+        for (int b = 0; b < CAR_BASELINE_COUNT; b++) {
+            CAR_TRY(car_baseline_forecast((car_baseline)b, values, one->origin, season,
+                                          run->horizon, run->out, error));
+            add_scores(run, 1 + b, run->window_of[i], series, run->out, scale);
+        }
+    }
     return CAR_OK;
 }
 
-static car_status judge_series(backtest_run *run, int window, int series, car_error *error) {
-    const car_one_series *one = &run->set->series[series];
-    int season = run->forecast.settings.season;
-    size_t origin = origin_of(run, series, window);
-    double scale = car_mase_scale(one->values, origin_of(run, series, 0), season);
-    for (int b = 0; b < CAR_BASELINE_COUNT; b++) {
-        CAR_TRY(car_baseline_forecast((car_baseline)b, one->values, origin, season, run->horizon,
-                                      run->out, error));
-        add_scores(run, 1 + b, window, series, scale);
+/* Standard deviations of what is learned from, in which errors of all series can be added. */
+static void measure_units(backtest_run *run) {
+    const car_forecast_settings *settings = &forecast_of(run)->settings;
+    for (int i = 0; i < run->set->count; i++) {
+        const double *y = run->set->series[i].values;
+        size_t end =
+            car_forecast_validation_begin(settings, run->options->validation, origin_of(run, i, 0));
+        double sum = 0, squares = 0;
+        for (size_t t = 0; t < end; t++)
+            sum += y[t];
+        for (size_t t = 0; t < end; t++)
+            squares += (y[t] - sum / (double)end) * (y[t] - sum / (double)end);
+        run->unit[i] = squares > 0 ? sqrt(squares / (double)end) : 1;
     }
-    CAR_TRY(car_forecast_run(&run->forecast, one->values, origin, one->id, run->out, run->quantiles,
-                             error));
-    add_scores(run, 0, window, series, scale);
-    add_interval_scores(run, window, series);
-    return test_leak(run, series, origin, error);
 }
 
-static car_status judge_window(backtest_run *run, int window, car_error *error) {
-    if (window == 0 || run->how->refit) {
-        for (int i = 0; i < run->set->count; i++)
-            run->lengths[i] = origin_of(run, i, window);
-        car_forecast_free(&run->forecast);
-        CAR_TRY(car_forecast_train(run->options, run->set, run->lengths, run->stop, &run->forecast,
-                                   error));
-        if (run->forecast.interrupted)
+static car_status train(backtest_run *run, int window, car_error *error) {
+    for (int i = 0; i < run->set->count; i++)
+        run->lengths[i] = origin_of(run, i, window);
+    car_forecast_free(&run->forecast);
+    for (int64_t k = 0; k < run->how->ensemble; k++) {
+        car_forecast_options options = *run->options;
+        car_forecast_result result;
+        options.seed += k;
+        options.output = NULL;
+        CAR_TRY(car_forecast_train(&options, run->set, run->lengths, NULL, NULL, run->watch,
+                                   &run->forecast, &result, error));
+        if (result.fit.stopped_by_signal)
             return car_fail(error, CAR_FAILED, "interrupted");
     }
-    for (int i = 0; i < run->set->count; i++)
-        CAR_TRY(judge_series(run, window, i, error));
+    return CAR_OK;
+}
+
+/* Where the quantiles and points of the cases lie; they depend on the number of levels, which a model brings. */
+static void place_cases(backtest_run *run) {
+    size_t horizon = (size_t)run->horizon;
+    size_t levels = (size_t)forecast_of(run)->settings.level_count, each = horizon * (1 + levels);
+    for (int i = 0; i < run->block; i++) {
+        double *at = run->memory + (size_t)i * 2 * each;
+        run->cases[i].point = at;
+        run->cases[i].quantiles = at + horizon;
+        run->again[i].point = at + each;
+        run->again[i].quantiles = at + each + horizon;
+    }
+}
+
+static car_status judge_all(backtest_run *run, car_error *error) {
+    int filled = 0;
+    for (int w = 0; w < run->windows; w++) {
+        if (!run->given && (w == 0 || run->how->refit))
+            CAR_TRY(train(run, w, error));
+        if (w == 0) {
+            measure_units(run);
+            place_cases(run);
+        }
+        for (int i = 0; i < run->set->count; i++) {
+            run->cases[filled].series = &run->set->series[i];
+            run->cases[filled].origin = origin_of(run, i, w);
+            run->window_of[filled] = w;
+            run->series_of[filled++] = i;
+            bool last = i == run->set->count - 1 && (run->how->refit || w == run->windows - 1);
+            if (filled < run->block && !last)
+                continue;
+            CAR_TRY(judge_block(run, filled, error));
+            filled = 0;
+        }
+    }
     return CAR_OK;
 }
 
@@ -140,6 +255,22 @@ static double mean_of(const double *values, int count) {
     return count ? sum / count : NAN;
 }
 
+static double series_mean(const backtest_run *run, int method, int series) {
+    double sum = 0;
+    for (int w = 0; w < run->windows; w++)
+        sum += *error_at(run, method, w, series);
+    return sum / run->windows;
+}
+
+/* Worst first; those that cannot be told last. */
+static int by_error(const void *a, const void *b) {
+    double left = ((const car_series_score *)a)->model,
+           right = ((const car_series_score *)b)->model;
+    left = isnan(left) ? -INFINITY : left;
+    right = isnan(right) ? -INFINITY : right;
+    return (left < right) - (left > right);
+}
+
 static void decide(backtest_run *run, double *model, double *other, int block) {
     enum { LEAST_UNITS = 8 };
     car_backtest *result = run->result;
@@ -158,10 +289,16 @@ static void decide(backtest_run *run, double *model, double *other, int block) {
                     : result->high < 0                                    ? CAR_SKILL_BETTER
                     : result->low > 0                                     ? CAR_SKILL_WORSE
                                                                           : CAR_SKILL_NONE;
+    for (int i = 0; i < run->set->count; i++)
+        result->worst[i] = (car_series_score){.id = run->set->series[i].id,
+                                              .model = series_mean(run, 0, i),
+                                              .baseline = series_mean(run, result->best, i)};
+    qsort(result->worst, (size_t)run->set->count, sizeof *result->worst, by_error);
 }
 
 static void sum_up(backtest_run *run, double *values, double *other) {
     car_backtest *result = run->result;
+    const car_forecast_settings *settings = &forecast_of(run)->settings;
     double n = (double)run->windows * run->set->count;
     int overlap = (run->horizon + (int)run->stride - 1) / (int)run->stride;
     int block = run->set->count > run->windows ? 1 : overlap;
@@ -171,6 +308,8 @@ static void sum_up(backtest_run *run, double *values, double *other) {
                                     .smape = run->sums[m][0] / n,
                                     .mae = run->sums[m][1] / n,
                                     .rmse = sqrt(run->sums[m][2] / n),
+                                    .scaled_mae = run->sums[m][3] / n,
+                                    .scaled_mse = run->sums[m][4] / n,
                                     .crps = m ? NAN : run->crps / (double)run->cells,
                                     .coverage = m ? NAN : (double)run->inside / (double)run->cells};
         int units = gather(run, m, values);
@@ -182,14 +321,18 @@ static void sum_up(backtest_run *run, double *values, double *other) {
     decide(run, values, other, block);
     result->origins = run->windows;
     result->series = run->set->count;
-    result->season = run->forecast.settings.season;
+    result->nets = forecast_of(run)->count;
+    result->season = settings->season;
+    result->interval = settings->levels[settings->level_count - 1] - settings->levels[0];
+    result->lag0 = correlation(&run->lag0);
+    result->lag1 = correlation(&run->lag1);
+    result->move_share = run->moves > 0 ? sqrt(run->foretold / run->moves) : NAN;
 }
 
 /* ---- the run ------------------------------------------------------------------------------------------ */
 
-static car_status check_lengths(const backtest_run *run, size_t *longest, car_error *error) {
+static car_status check_lengths(backtest_run *run, car_error *error) {
     size_t tested = (size_t)run->horizon + (size_t)(run->windows - 1) * run->stride;
-    *longest = 0;
     for (int i = 0; i < run->set->count; i++) {
         const car_one_series *one = &run->set->series[i];
         if (one->count <= tested + 1)
@@ -198,50 +341,73 @@ static car_status check_lengths(const backtest_run *run, size_t *longest, car_er
                             "%zu for the test alone (lower --windows or --horizon)",
                             one->id, one->count, one->count == 1 ? "" : "s", run->windows,
                             run->windows == 1 ? "" : "s", run->horizon, tested);
-        *longest = one->count > *longest ? one->count : *longest;
+        if (run->given && one->stamps[origin_of(run, i, 0)] <= run->given->settings.learned_to)
+            return car_fail(
+                error, CAR_DATA,
+                "series `%.60s`: the model has learned from what it would be judged by; "
+                "lower --windows, or give newer data",
+                one->id);
+        run->longest = one->count > run->longest ? one->count : run->longest;
     }
     return CAR_OK;
 }
 
 static car_status go(backtest_run *run, car_error *error) {
-    size_t longest, horizon = (size_t)run->horizon, series = (size_t)run->set->count;
-    CAR_TRY(check_lengths(run, &longest, error));
+    size_t horizon = (size_t)run->horizon, series = (size_t)run->set->count;
+    CAR_TRY(check_lengths(run, error));
+    size_t block = MOST_COPIED / run->longest;
+    run->block = block < 1 ? 1 : block > MOST_CASES ? MOST_CASES : (int)block;
     size_t units = series + (size_t)run->windows, cells = series * (size_t)run->windows;
+    size_t each = horizon * (1 + CAR_FORECAST_LEVELS);
     run->lengths = car_allocate(NULL, series, sizeof *run->lengths);
-    run->out = car_allocate(NULL, horizon * (2 + CAR_FORECAST_LEVELS) + longest, sizeof *run->out);
+    run->memory = car_allocate(NULL, (size_t)run->block * 2, each * sizeof(double));
+    run->room = car_allocate(NULL, (size_t)run->block, run->longest * sizeof(double));
+    run->out = car_allocate(NULL, horizon + series, sizeof *run->out);
     run->error = car_allocate(NULL, CAR_METHODS * cells + 2 * units, sizeof *run->error);
-    if (!run->lengths || !run->out || !run->error)
+    run->result->worst = car_allocate(NULL, series, sizeof *run->result->worst);
+    if (!run->lengths || !run->memory || !run->room || !run->out || !run->error ||
+        !run->result->worst)
         return car_fail(error, CAR_MEMORY, "no memory for %zu windows", cells);
-    run->again = run->out + horizon;
-    run->quantiles = run->again + horizon;
-    run->changed = run->quantiles + horizon * CAR_FORECAST_LEVELS;
-    for (int w = 0; w < run->windows; w++)
-        CAR_TRY(judge_window(run, w, error));
+    run->unit = run->out + horizon;
+    CAR_TRY(judge_all(run, error));
     double *values = run->error + CAR_METHODS * cells;
     sum_up(run, values, values + units);
     return CAR_OK;
 }
 
+void car_backtest_free(car_backtest *result) {
+    car_release(NULL, result->worst);
+    *result = (car_backtest){0};
+}
+
 car_status car_forecast_backtest(const car_forecast_options *options,
                                  const car_backtest_options *how, const car_series_set *set,
-                                 const volatile sig_atomic_t *stop, car_backtest *result,
-                                 car_error *error) {
+                                 const car_forecast *forecast, const car_forecast_watch *watch,
+                                 car_backtest *result, car_error *error) {
     *result = (car_backtest){0};
-    if (options->horizon < 1 || options->horizon > CAR_FORECAST_MOST || how->windows < 1 ||
-        how->windows > 100000 || how->stride < 0 || how->stride > CAR_FORECAST_MOST)
-        return car_fail(error, CAR_USAGE, "give a horizon, windows and a stride within range");
-    backtest_run run = {.options = options,
-                        .how = how,
-                        .set = set,
-                        .stop = stop,
-                        .result = result,
-                        .horizon = (int)options->horizon,
-                        .windows = (int)how->windows,
-                        .stride = (size_t)(how->stride ? how->stride : options->horizon)};
-    car_status status = go(&run, error);
-    car_release(NULL, run.lengths);
-    car_release(NULL, run.out);
-    car_release(NULL, run.error);
-    car_forecast_free(&run.forecast);
+    CAR_TRY(car_forecast_options_check(options, error));
+    int64_t horizon = forecast ? forecast->settings.horizon : options->horizon;
+    if (how->windows < 1 || how->windows > 100000 || how->stride < 0 ||
+        how->stride > CAR_FORECAST_MOST || how->ensemble < 1 || how->ensemble > CAR_FORECAST_NETS)
+        return car_fail(error, CAR_USAGE, "give windows, a stride and an ensemble within range");
+    backtest_run *run = car_allocate(NULL, 1, sizeof *run);
+    if (!run)
+        return car_fail(error, CAR_MEMORY, "no memory for a backtest");
+    run->options = options;
+    run->how = how;
+    run->set = set;
+    run->given = forecast;
+    run->watch = watch;
+    run->result = result;
+    run->horizon = (int)horizon;
+    run->windows = (int)how->windows;
+    run->stride = (size_t)(how->stride ? how->stride : horizon);
+    car_status status = go(run, error);
+    car_forecast_free(&run->forecast);
+    void *const blocks[] = {run->lengths, run->memory, run->room, run->out, run->error, run};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        car_release(NULL, blocks[i]);
+    if (status != CAR_OK)
+        car_backtest_free(result);
     return status;
 }

@@ -403,7 +403,7 @@ static car_status compare_digests(const char *checkpoint, const stored_run *stor
                    : CAR_OK;
 }
 
-static void apply(const car_lm_changes *changes, car_lm_options *options) {
+static void apply(const car_training_changes *changes, car_lm_options *options) {
     if (changes->minutes >= 0)
         options->minutes = changes->minutes;
     if (changes->epochs >= 0)
@@ -414,7 +414,7 @@ static void apply(const car_lm_changes *changes, car_lm_options *options) {
         options->threads = changes->threads;
 }
 
-static car_status resume(lm_run *run, const char *checkpoint, const car_lm_changes *changes,
+static car_status resume(lm_run *run, const char *checkpoint, const car_training_changes *changes,
                          car_arena *arena, car_error *error) {
     if (!arena)
         return car_fail(error, CAR_MEMORY, "%.200s: out of memory", checkpoint);
@@ -449,7 +449,7 @@ static car_status resume(lm_run *run, const char *checkpoint, const car_lm_chang
     return status;
 }
 
-car_status car_lm_resume(const char *checkpoint, const car_lm_changes *changes,
+car_status car_lm_resume(const char *checkpoint, const car_training_changes *changes,
                          const car_lm_watch *watch, const car_allocator *allocator,
                          car_lm_result *result, car_error *error) {
     *result = (car_lm_result){0};

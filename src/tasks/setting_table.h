@@ -30,5 +30,7 @@
         .name = option, .kind = CAR_SETTING_CHOICE, .offset = AT(field), .text = preset,           \
         .choices = names, .help = words                                                            \
     }
+#define FLAG(option, field, words)                                                                 \
+    { .name = option, .kind = CAR_SETTING_FLAG, .offset = AT(field), .help = words }
 
 #endif

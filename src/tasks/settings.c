@@ -20,6 +20,8 @@ void car_settings_defaults(const car_setting *table, int count, void *options) {
             *(int64_t *)(void *)field = (int64_t)setting->number;
         else if (setting->kind == CAR_SETTING_NUMBER)
             *(double *)(void *)field = setting->number;
+        else if (setting->kind == CAR_SETTING_FLAG)
+            *(bool *)(void *)field = false;
         else if (setting->kind != CAR_SETTING_HEADING)
             *(const char **)(void *)field = setting->text;
     }
@@ -74,6 +76,8 @@ void car_settings_to_json(const car_setting *table, int count, const void *optio
             car_text_format(text, "%lld", (long long)*(const int64_t *)field);
         else if (setting->kind == CAR_SETTING_NUMBER)
             car_text_json_number(text, *(const double *)field);
+        else if (setting->kind == CAR_SETTING_FLAG)
+            car_text_format(text, "%s", *(const bool *)field ? "true" : "false");
         else if ((word = *(const char *const *)field))
             car_text_json_string(text, word, strlen(word));
         else
@@ -101,6 +105,11 @@ static bool set_from_json(const car_setting *setting, const car_json *value, voi
         if (value->kind != CAR_JSON_STRING && value->kind != CAR_JSON_NULL)
             return false;
         *(const char **)field = value->kind == CAR_JSON_STRING ? value->text : NULL;
+        return true;
+    case CAR_SETTING_FLAG:
+        if (value->kind != CAR_JSON_BOOL)
+            return false;
+        *(bool *)field = value->truth;
         return true;
     case CAR_SETTING_HEADING:
         break;

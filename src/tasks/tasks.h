@@ -28,7 +28,8 @@ typedef enum car_setting_kind {
     CAR_SETTING_INT,     /* int64_t */
     CAR_SETTING_NUMBER,  /* double */
     CAR_SETTING_TEXT,    /* const char *, may be NULL */
-    CAR_SETTING_CHOICE   /* const char *, one of `choices` */
+    CAR_SETTING_CHOICE,  /* const char *, one of `choices` */
+    CAR_SETTING_FLAG     /* bool, false by default */
 } car_setting_kind;
 
 typedef struct car_setting {
@@ -61,6 +62,12 @@ car_schedule_kind car_schedule_named(const char *name);
 /* That a model cannot be written is better known before the training than after it; NULL is fine. */
 car_status car_check_output(const char *path, const car_allocator *allocator,
                             car_error *error) CAR_CHECK_RESULT;
+
+/* What may differ when a run goes on; negative: as it was. */
+typedef struct car_training_changes {
+    double minutes, epochs;
+    int64_t updates, threads;
+} car_training_changes;
 
 /* ---- lm_options.c ------------------------------------------------------------------------------------- */
 
@@ -142,13 +149,8 @@ car_status car_lm_train(const car_lm_options *options, const car_lm_data *data,
                         const car_allocator *allocator, car_lm_result *result,
                         car_error *error) CAR_CHECK_RESULT;
 
-/* What may differ when a run goes on; negative: as it was. */
-typedef struct car_lm_changes {
-    double minutes, epochs;
-    int64_t updates, threads;
-} car_lm_changes;
 /* Goes on from a checkpoint: its options, texts and state. CAR_DATA: a text has changed since. */
-car_status car_lm_resume(const char *checkpoint, const car_lm_changes *changes,
+car_status car_lm_resume(const char *checkpoint, const car_training_changes *changes,
                          const car_lm_watch *watch, const car_allocator *allocator,
                          car_lm_result *result, car_error *error) CAR_CHECK_RESULT;
 

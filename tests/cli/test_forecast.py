@@ -1,6 +1,7 @@
 """carousel forecast, as a user runs it: real invocations, bad files, the verdict on signal and on noise."""
 import json
 import math
+import pathlib
 import random
 
 import harness
@@ -49,6 +50,76 @@ def test_predict_goes_on_after_the_end():
     expect(lines[0] == "unique_id,ds,forecast,q0.1,q0.5,q0.9" and len(lines) == 4, run.out)
     expect([line.split(",")[1] for line in lines[1:]] == ["1998-01", "1998-02", "1998-03"], run.out)
     expect(ok("forecast", "predict", "t.csv", "--horizon", 3, "--updates", 50).out == run.out, "not the same twice")
+
+
+def tensors(path):
+    """All of a safetensors file behind its header."""
+    data = pathlib.Path(path).read_bytes()
+    return data[8 + int.from_bytes(data[:8], "little"):]
+
+
+TRAIN = ["--horizon", 3, "--schedule", "constant", "--validate-every", 20, "--patience", 0]
+
+
+def test_a_model_file_foretells():
+    write("t.csv", table(wave(120)))
+    result = json.loads(ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--json", "--updates", 60, *TRAIN).out)
+    expect(result["model"] == "m.safetensors" and result["windows"] > 50, result)
+    run = ok("forecast", "predict", "m.safetensors", "t.csv")
+    expect(len(run.out.splitlines()) == 4 and run.out.splitlines()[1].startswith("y,121,"), run.out)
+    here = ok("forecast", "predict", "t.csv", "--updates", 60, *TRAIN)
+    expect(here.out == run.out, "the file and the training at once do not agree")
+    twice = ok("forecast", "predict", "m.safetensors", "m.safetensors", "t.csv")
+    expect(twice.out == run.out, "the mean of a forecast with itself is another one")
+    write("more.csv", table(wave(160)))
+    judged = json.loads(ok("forecast", "backtest", "m.safetensors", "more.csv", "--windows", 13, "--json").out)
+    expect(judged["leaks"] == 0 and judged["origins"] == 13, judged)
+    refused(3, "has learned from what it would be judged by", "forecast", "backtest", "m.safetensors", "t.csv")
+    refused(2, "brings its own --horizon", "forecast", "predict", "m.safetensors", "t.csv", "--horizon", 4)
+    write("monthly.csv", "ds,y\n" + "".join(f"{1990 + i // 12}-{i % 12 + 1:02},{i % 7}\n" for i in range(96)))
+    refused(3, "the model has learned from", "forecast", "predict", "m.safetensors", "monthly.csv")
+    refused(4, "no model of forecasts|not a safetensors|header", "forecast", "predict", "t.csv", "t.csv")
+
+
+def test_going_on_gives_the_same_bits():
+    write("t.csv", table(walk(150)))
+    for options in ([], ["--difference"], ["--scale", "series", "--reference", "mean"]):
+        ok("forecast", "train", "t.csv", "-o", "whole.safetensors", "--updates", 90, *TRAIN, *options)
+        ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--updates", 40, *TRAIN, *options)
+        ok("forecast", "train", "--resume", "m.safetensors.last", "--updates", 90)
+        expect(tensors("whole.safetensors") == tensors("m.safetensors"), f"other weights {options}")
+        first, second = (ok("forecast", "predict", name, "t.csv").out for name in ("whole.safetensors", "m.safetensors"))
+        expect(first == second, f"other forecasts {options}")
+    refused(2, "--horizon cannot change", "forecast", "train", "--resume", "m.safetensors.last", "--horizon", 4)
+    write("t.csv", table(walk(151)))
+    refused(3, "has changed since", "forecast", "train", "--resume", "m.safetensors.last")
+    refused(4, "without the state of a training run", "forecast", "train", "--resume", "m.safetensors")
+
+
+def test_train_options():
+    write("t.csv", table(wave(120)))
+    config = json.loads(ok("forecast", "train", "t.csv", "--print-config", "--hidden", 8, "--sort").out)
+    expect(config["hidden"] == 8 and config["sort"] is True and config["operands"] == ["t.csv"], config)
+    refused(2, "say where the model goes", "forecast", "train", "t.csv")
+    refused(2, "--levels", "forecast", "train", "t.csv", "-o", "m.safetensors", "--levels", "0.9,0.1")
+    ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--updates", 40, *TRAIN)
+    ok("forecast", "train", "t.csv", "-o", "n.safetensors", "--updates", 20, "--load", "m.safetensors", *TRAIN)
+    refused(2, "made for another", "forecast", "train", "t.csv", "-o", "n.safetensors", "--load", "m.safetensors",
+            "--horizon", 5)
+    ok("forecast", "train", "t.csv", "-o", "b.safetensors", "--updates", 20, "--precision", "bf16", "--threads", 2, *TRAIN)
+    refused(5, "No such file", "forecast", "train", "t.csv", "-o", "no/such/m.safetensors")
+
+
+def test_many_series_one_model():
+    rows = "".join(f"{name},{i},{level + 3 * math.sin(i / 2 + level)!r}\n" for name, level in (("a", 5), ("b", 900))
+                   for i in range(80))
+    write("t.csv", "unique_id,ds,y\n" + rows)
+    ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--updates", 60, *TRAIN)
+    lines = ok("forecast", "predict", "m.safetensors", "t.csv").out.splitlines()
+    expect([line.split(",")[:2] for line in lines[1:]] == [[n, str(t)] for n in "ab" for t in (80, 81, 82)], lines)
+    result = backtest("--horizon", 3, "--windows", 4, "--updates", 40, "--ensemble", 2)
+    expect(len(result["series"]) == 2 and result["nets"] == 2, result)
+    expect(result["series"][0]["mase"] >= result["series"][1]["mase"], "the worst is not first")
 
 
 def test_bad_files():
