@@ -4,7 +4,6 @@
  * In:  the templates; compiler flags of this file alone (meson.build). Out: car_kernels_avx512.
  * Everything but the table is static, so that no other level can pick up this level's instructions.
  */
-#include "amx.h"
 #include "levels.h"
 
 #define CAR_VECTOR_WIDTH 16
@@ -23,16 +22,5 @@
 #include "rows.inc"
 
 #include "optimize.inc"
-
-#include "table.inc"
-
-/* The same with product_tiles. CPUs that have AMX take two cycles or more for a dot product of AVX512_BF16, which
- * is half the rate of fma: they widen pairs as this file does. */
-#undef LEVEL_NAME
-#undef LEVEL_TABLE
-#undef PRODUCT_TILES
-#define LEVEL_NAME    "amx"
-#define LEVEL_TABLE   car_kernels_amx
-#define PRODUCT_TILES car_product_amx
 
 #include "table.inc"

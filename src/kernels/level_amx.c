@@ -1,0 +1,32 @@
+/*
+ * level_amx: the table of functions of level avx512 for CPUs that have AMX, and so AVX512_BF16, too.
+ *
+ * In:  the templates; compiler flags of this file alone (meson.build). Out: car_kernels_amx: the bits of
+ * car_kernels_avx512, and product_tiles (amx.c).
+ * These CPUs take more than two cycles for a dot product of pairs, half the rate of fma: pairs are rounded by
+ * AVX512_BF16 and widened for products.
+ * Everything but the table is static, so that no other level can pick up this level's instructions.
+ */
+#include "amx.h"
+#include "levels.h"
+
+#define CAR_VECTOR_WIDTH 16
+#define WIDEN_PAIRS
+#define LEVEL         CAR_CPU_AVX512
+#define LEVEL_NAME    "amx"
+#define LEVEL_TABLE   car_kernels_amx
+#define PRODUCT_TILES car_product_amx
+
+#include "vector.inc"
+
+#include "math.inc"
+
+#include "matrix.inc"
+
+#include "program.inc"
+
+#include "rows.inc"
+
+#include "optimize.inc"
+
+#include "table.inc"
