@@ -36,16 +36,21 @@ static void add_rates(car_text *text, const char *name, car_bench_rate rate, con
     car_text_format(text, "%-10s %9.1f %11.1f  %s\n", name, rate.one * 1e-9, rate.all * 1e-9, unit);
 }
 
-static void add_machine(car_text *text, const car_bench_machine *machine, bool bf16) {
-    car_text_format(text, "%s%scpu level %s, %d thread%s%s\n\n", machine->processor,
+static void add_machine(car_text *text, const bench_call *call) {
+    const car_bench_machine *machine = &call->machine;
+    const bool f32 = machine->precision == CAR_PRECISION_F32;
+    car_text_format(text, "%s%scpu level %s, %d thread%s%s%s\n\n", machine->processor,
                     machine->processor[0] ? ", " : "", machine->kernels->name, machine->threads,
-                    machine->threads == 1 ? "" : "s", bf16 ? ", products in bf16" : "");
+                    machine->threads == 1 ? "" : "s", f32 ? "" : ", products in ",
+                    f32 ? "" : call->precision);
     car_text_format(text, "%-10s %9s %11s\n", "peak", "one core", "all threads");
     add_rates(text, "fma f32", machine->fma, "GFLOP/s");
     if (machine->dot.one > 0)
         add_rates(text, "dot bf16", machine->dot, "GFLOP/s");
     if (machine->tiles.one > 0)
         add_rates(text, "tiles bf16", machine->tiles, "GFLOP/s");
+    if (machine->quad.one > 0)
+        add_rates(text, "dot int8", machine->quad, "GFLOP/s");
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         const car_bench_memory *memory = &machine->memory[k];
         char name[32], size[48] = "";
@@ -162,6 +167,8 @@ static int print_json(bench_call *call) {
     json_rate(&text, machine->dot);
     car_text_format(&text, ", \"tiles\": ");
     json_rate(&text, machine->tiles);
+    car_text_format(&text, ", \"quad\": ");
+    json_rate(&text, machine->quad);
     car_text_format(&text, "},\n \"read\": {");
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         car_text_format(&text, "%s\"%s\": ", k ? ", " : "", machine->memory[k].name);
@@ -258,10 +265,12 @@ static int run(bench_call *call) {
         return cli_fail(&error);
     car_text_start(&text, NULL);
     if (!call->json)
-        add_machine(&text, &call->machine, call->machine.precision == CAR_PRECISION_BF16);
+        add_machine(&text, call);
     int code = print_now(&text);
     for (int kind = 0; kind < CAR_BENCH_KINDS && code == 0; kind++) {
         const char *name = car_bench_kind_name((car_bench_kind)kind);
+        if (kind == CAR_BENCH_TRAINING && call->machine.precision == CAR_PRECISION_INT8)
+            continue;
         if (!strcmp(call->grid, "all") || !strcmp(call->grid, name))
             code = run_kind(call, (car_bench_kind)kind);
     }
@@ -280,6 +289,8 @@ static int check(const bench_call *call, const cli_verb *verb) {
                             "inference, streaming or products");
     if (call->classes && strcmp(call->grid, "training") != 0)
         return cli_say_fail(CAR_USAGE, "bench: --classes is for --grid training");
+    if (!strcmp(call->grid, "training") && !strcmp(call->precision, "int8"))
+        return cli_say_fail(CAR_USAGE, "bench: int8 is for running a model; choose another --grid");
     return CLI_GO_ON;
 }
 
@@ -303,9 +314,9 @@ int cli_bench(int argc, char **argv) {
         {.name = "precision",
          .kind = CLI_CHOICE,
          .value = &call.precision,
-         .choices = "f32|bf16",
+         .choices = "f32|bf16|int8",
          .argument = "NAME",
-         .help = "of matrix products: f32 or bf16"},
+         .help = "of matrix products: f32, bf16 or int8 (all but training)"},
         {.name = "threads",
          .kind = CLI_INT,
          .value = &call.threads,

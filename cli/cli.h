@@ -9,7 +9,7 @@
  *   inspect.c  gates and memory of a model
  *   probe.c    which cell learns a long lag (its table, curves, page: probe_show.c)
  *   search*.c  better cells by mutation (search_cli.h)
- *   forecast.c series: predict, backtest
+ *   forecast.c series: predict, backtest               quantize.c  a model in int8
  *   training.c what every `train` shares (training.h)
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
@@ -193,5 +193,6 @@ int cli_search(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_forecast(int argc, char **argv);
+int cli_quantize(int argc, char **argv);
 
 #endif

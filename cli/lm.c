@@ -367,9 +367,9 @@ static int eval(int argc, char **argv) {
         {.name = "precision",
          .kind = CLI_CHOICE,
          .value = &precision,
-         .choices = "f32|bf16",
+         .choices = "f32|bf16|int8",
          .argument = "NAME",
-         .help = "of matrix products: f32 or bf16",
+         .help = "of matrix products: f32, bf16 or int8",
          .default_text = "the model's"},
         {.name = "json", .kind = CLI_FLAG, .value = &json, .help = "the result as JSON"}};
     const cli_verb verb = {

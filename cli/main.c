@@ -17,6 +17,7 @@ static const cli_command verbs[] = {
     {"inspect", "what the gates of a model do, how long it remembers", cli_inspect},
     {"search", "better cells, found by mutation", cli_search},
     {"forecast", "time series: predict, backtest beside what costs nothing", cli_forecast},
+    {"quantize", "a model with weights in int8: a quarter of the size, to be run", cli_quantize},
     {"info", "what is in a model file; without one: this machine", cli_info},
     {"bench", "how fast this machine is, and how near Carousel comes", cli_bench},
 };

@@ -143,7 +143,8 @@ typedef struct car_model_options {
                               Precedence: this > the net's > the cell's > default, for what it names */
     const char *bias_init; /* "bf=1,bo=0": these parameters of every cell; NULL: none */
     const char *precision; /* "f32" or "bf16": of the operands of all matrix products, when it runs and when it is
-                              trained; weights are kept, sums and states made in f32 always. NULL: f32 */
+                              trained; weights are kept, sums and states made in f32 always. NULL: f32.
+                              "int8" has to be trained first: car_model_convert */
 } car_model_options;
 
 CAR_API car_status car_model_create(const car_net *net, const car_model_options *options,
@@ -155,7 +156,11 @@ CAR_API car_status car_model_load(const char *path, const car_allocator *allocat
 /* Written to a sibling file, synced and renamed: a failure leaves an older file as it was. */
 CAR_API car_status car_model_save(const car_model *model, const char *path,
                                   car_error *error) CAR_CHECK_RESULT;
-/* A copy in another precision ("f32", "bf16"), with metadata. */
+/* A copy in another precision ("f32", "bf16", "int8"), with metadata. In int8 each row of a matrix and of the embedding
+ * is whole numbers -127..127 times a scale, and nothing else is kept of it: a quarter of the bytes, in memory and in a
+ * file. Such a model is run, not trained; converted back, it has the rounded weights. Operands become whole numbers too,
+ * by the scale 1/127 where the cell's equations bound them by 1, else by the largest of their row; a state set from
+ * outside beyond such a bound counts as the bound in products. CAR_MODEL: a weight is not finite. */
 CAR_API car_status car_model_convert(const car_model *model, const char *precision,
                                      const car_allocator *allocator, car_model **copy,
                                      car_error *error) CAR_CHECK_RESULT;
@@ -163,7 +168,7 @@ CAR_API car_status car_model_convert(const car_model *model, const char *precisi
 CAR_API car_status car_model_compile_native(car_model *model, car_error *error);
 CAR_API void car_model_free(car_model *model);
 CAR_API const char *car_model_net(const car_model *model); /* the net's text */
-CAR_API const char *car_model_precision(const car_model *model); /* "f32" or "bf16" */
+CAR_API const char *car_model_precision(const car_model *model); /* "f32", "bf16" or "int8" */
 CAR_API int car_model_input_size(const car_model *model);
 CAR_API int car_model_output_size(const car_model *model);
 CAR_API int64_t car_model_parameter_count(const car_model *model); /* scalars, padding not counted */

@@ -1,5 +1,5 @@
 /*
- * kernel_helpers.h: what test_kernels.c and test_bf16.c share: random numbers, guarded arrays, products.
+ * kernel_helpers.h: what test_kernels.c, test_bf16.c and test_int8.c share: random numbers, guarded arrays, products.
  *
  * Outputs stand between guard zones that must stay untouched.
  */

@@ -17,11 +17,16 @@ static inline void require(car_status status, const car_error *error) {
         fail_msg("%s (line %d, column %d)", error->message, error->line, error->column);
 }
 
-/* What make_model makes; NULL: f32. Tests run in bf16 too between these two. */
+/* What make_model makes; NULL: f32. Tests run in bf16 or int8 too between two of these. */
 static const char *model_precision;
 static inline int in_bf16(void **state) {
     (void)state;
     model_precision = "bf16";
+    return 0;
+}
+static inline int in_int8(void **state) {
+    (void)state;
+    model_precision = "int8";
     return 0;
 }
 static inline int in_f32(void **state) {
@@ -36,12 +41,18 @@ static inline car_model *make_model(const char *text, int input_size, int output
     car_net *net;
     car_model *model;
     require(car_net_parse(text, NULL, 0, NULL, &net, &error), &error);
+    bool int8 = model_precision && strcmp(model_precision, "int8") == 0;
     const car_model_options options = {
         .input_size = input_size, .output_size = output_size, .seed = 7, .init = init,
-        .precision = model_precision};
+        .precision = int8 ? NULL : model_precision};
     require(car_model_create(net, &options, NULL, &model, &error), &error);
     car_net_free(net);
-    return model;
+    if (!int8)
+        return model;
+    car_model *small;
+    require(car_model_convert(model, "int8", NULL, &small, &error), &error);
+    car_model_free(model);
+    return small;
 }
 
 /* A copy of a model that may be trained; the original is freed. */

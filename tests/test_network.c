@@ -901,6 +901,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_round_trip, in_bf16, in_f32),
         cmocka_unit_test_setup_teardown(test_memory, in_bf16, in_f32),
         cmocka_unit_test_setup_teardown(test_streaming, in_bf16, in_f32),
+        cmocka_unit_test_setup_teardown(test_streaming, in_int8, in_f32),
+        cmocka_unit_test_setup_teardown(test_state, in_int8, in_f32),
     };
     return cmocka_run_group_tests_name("network", tests, NULL, NULL);
 }

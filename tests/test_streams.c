@@ -193,6 +193,8 @@ static void threads_share_a_model(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(streams_come_and_go_as_if_alone),
+        cmocka_unit_test_setup_teardown(streams_come_and_go_as_if_alone, in_int8, in_f32),
+        cmocka_unit_test_setup_teardown(threads_share_a_model, in_int8, in_f32),
         cmocka_unit_test(a_step_of_no_lane_changes_nothing),
         cmocka_unit_test(threads_share_a_model),
     };

@@ -206,9 +206,10 @@ const car_json *car_json_member(const car_json *object, const char *name);
 /* ---- container.c: safetensors ------------------------------------------------------------------------- */
 
 /* Format: u64 little-endian N, N bytes of JSON, tensor data. Read with every rule checked (duplicate keys,
- * holes, overlaps, sizes, integer range, depth, trailing bytes); see docs/format.md. Only F32, I64, I32 and
- * U8 are accepted. The reader holds the whole file; tensors point into it. */
-typedef enum car_dtype { CAR_F32, CAR_I64, CAR_I32, CAR_U8 } car_dtype;
+ * holes, overlaps, sizes, integer range, depth, trailing bytes); see docs/format.md. Only F32, I64, I32, U8
+ * and I8 are accepted. The reader holds the whole file; tensors point into it. */
+typedef enum car_dtype { CAR_F32, CAR_I64, CAR_I32, CAR_U8, CAR_I8 } car_dtype;
+const char *car_dtype_name(car_dtype dtype); /* "F32" */
 typedef struct car_tensor {
     const char *name;
     car_dtype dtype;

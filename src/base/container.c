@@ -30,9 +30,16 @@ typedef struct dtype_entry {
     size_t size;
 } dtype_entry;
 
-static const dtype_entry dtypes[] = {
-    [CAR_F32] = {"F32", 4}, [CAR_I64] = {"I64", 8}, [CAR_I32] = {"I32", 4}, [CAR_U8] = {"U8", 1}};
+static const dtype_entry dtypes[] = {[CAR_F32] = {"F32", 4},
+                                     [CAR_I64] = {"I64", 8},
+                                     [CAR_I32] = {"I32", 4},
+                                     [CAR_U8] = {"U8", 1},
+                                     [CAR_I8] = {"I8", 1}};
 #define DTYPE_COUNT ((int)(sizeof dtypes / sizeof dtypes[0]))
+
+const char *car_dtype_name(car_dtype dtype) {
+    return dtypes[dtype].name;
+}
 
 /* ---- What reading and writing share ------------------------------------------------------------------- */
 
@@ -117,7 +124,7 @@ static car_status read_dtype(const load *in, const car_json *value, car_tensor *
             return CAR_OK;
         }
     }
-    return refuse(in, tensor->name, "dtype is none of F32, I64, I32 and U8");
+    return refuse(in, tensor->name, "dtype is none of F32, I64, I32, U8 and I8");
 }
 
 static car_status read_shape(const load *in, const car_json *value, car_tensor *tensor) {

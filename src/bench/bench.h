@@ -1,7 +1,7 @@
 /*
  * bench: how fast this machine is, and how near Carousel comes. Stands on train.
  *
- *   machine.c   what the machine can do: peak of fma and of bf16 dot, read bandwidth of every cache and of memory
+ *   machine.c   what the machine can do: peak of fma, of bf16 dot and int8 quads, read bandwidth of every cache and of memory
  *   grid.c      the shapes that are measured
  *   measure.c   runs something again and again: median, percentiles
  *   nets.c      training, inference and streaming of nets of one cell; their FLOPs and their roofline
@@ -50,6 +50,7 @@ typedef struct car_bench_machine {
     car_bench_rate fma; /* FLOP/s, float32 (multiply and add at baseline) */
     car_bench_rate
         dot; /* FLOP/s, bf16 products summed in float32; 0: the CPU has no such instruction */
+    car_bench_rate quad; /* the same of int8 products summed in 32 bits */
     car_bench_rate tiles; /* the same by AMX, on which bf16 is trained; 0: the CPU has none */
     car_bench_memory memory[CAR_BENCH_MEMORIES];
 } car_bench_machine;

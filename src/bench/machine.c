@@ -4,7 +4,8 @@
  * In:  a number of threads. Out: the best of many short runs, on one core and on all threads:
  *
  *   fma, dot    twelve independent chains in registers hide the latency of four or five cycles on two ports; no
- *               kernel can do more. FLOP a step: 2 a lane (fma), 4 a lane (dot: two products of bf16, two sums)
+ *               kernel can do more. FLOP a step: 2 a lane (fma), 4 a lane (dot: two products of bf16, two sums), 8 a
+ *               lane (quad: four products of int8, four sums)
  *   tiles       four tiles of sums in registers, 16 x 16 x 32 products of bf16 a step
  *   bandwidth   eight sums over a buffer that fills half of a cache, or several times the last one
  *
@@ -46,6 +47,9 @@ CHAIN(fma_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps(chain[i], x
 CHAIN(dot_avx512, "avx512f,avx512bf16", __m512, _mm512_set1_ps,
       _mm512_dpbf16_ps(chain[i], (__m512bh)_mm512_castps_si512(x),
                        (__m512bh)_mm512_castps_si512(y)))
+CHAIN(quad_avx512, "avx512f,avx512vnni", __m512, _mm512_set1_ps,
+      _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(chain[i]), _mm512_castps_si512(x),
+                                              _mm512_castps_si512(y))))
 #define TARGET(isa) __attribute__((target(isa)))
 /* Tiles of zeros: their multiplication takes as long as any. */
 TARGET("amx-tile,amx-bf16") static void tiles_amx(volatile float *sink) {
@@ -108,6 +112,9 @@ static chain_function dot_of(car_cpu_level level) {
 static chain_function tiles_of(void) {
     return tiles_amx;
 }
+static chain_function quad_of(car_cpu_level level) {
+    return level == CAR_CPU_AVX512 && __builtin_cpu_supports("avx512vnni") ? quad_avx512 : NULL;
+}
 #else
 static const chain_function fma_of[CAR_CPU_LEVELS] = {fma_baseline};
 static const read_function read_of[CAR_CPU_LEVELS] = {read_baseline};
@@ -116,6 +123,10 @@ static chain_function dot_of(car_cpu_level level) {
     return NULL;
 }
 static chain_function tiles_of(void) {
+    return NULL;
+}
+static chain_function quad_of(car_cpu_level level) {
+    (void)level;
     return NULL;
 }
 #endif
@@ -263,6 +274,7 @@ car_status car_bench_machine_measure(int threads, double seconds, car_bench_mach
     machine->dot = chain_rate(dot_of(level), 2 * flop, machine->threads, seconds);
     machine->tiles = chain_rate(machine->kernels->product_tiles ? tiles_of() : NULL,
                                 2.0 * 16 * 16 * 32 * TILE_STEPS, machine->threads, seconds);
+    machine->quad = chain_rate(quad_of(level), 4 * flop, machine->threads, seconds);
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         car_bench_memory *memory = &machine->memory[k];
         size_t floats = memory->bytes == SIZE_MAX ? most : memory->bytes / sizeof(float) / 2;
@@ -277,11 +289,14 @@ double car_bench_peak(const car_bench_machine *machine, bool training, bool one)
     const car_bench_rate *rate = &machine->fma;
     if (machine->precision == CAR_PRECISION_BF16 && machine->dot.one > 0)
         rate = training && machine->tiles.one > 0 ? &machine->tiles : &machine->dot;
+    if (machine->precision == CAR_PRECISION_INT8 && machine->quad.one > 0)
+        rate = &machine->quad;
     return one ? rate->one : rate->all;
 }
 
 double car_bench_element_bytes(const car_bench_machine *machine) {
-    return machine->precision == CAR_PRECISION_BF16 ? 2 : 4;
+    static const double bytes[CAR_PRECISIONS] = {4, 2, 1};
+    return bytes[machine->precision];
 }
 
 double car_bench_read_seconds(const car_bench_machine *machine, bool one, double bytes) {

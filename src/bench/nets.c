@@ -11,7 +11,7 @@
  *
  *   FLOP       forward 2 (m_x + m_h) R; weight gradients as much; input gradients 2 m_h R, and 2 m_x R but in the first
  *              layer of a net that reads values
- *   roofline   sum over the parts of max(FLOP / peak, 4 m_h T / bandwidth of what holds them; 2 in bf16), where only the
+ *   roofline   sum over the parts of max(FLOP / peak, 4 m_h T / bandwidth of what holds them; 2 in bf16, 1 in int8), where only the
  *              products within the loop, forward and backward, read their weights once a step; elementwise maths is free
  */
 #include "bench.h"
@@ -101,14 +101,22 @@ static car_status make_model(net_bench *bench, const car_bench_machine *machine,
     snprintf(text, sizeof text, "%s%s %d x%d%s | %s", embed, car_cell_name(cell), shape->units,
              shape->layers, shape->bidirectional ? " bi" : "",
              shape->classes ? "softmax" : "linear");
+    const char *name = car_precision_name(machine->precision);
+    const bool int8 = machine->precision == CAR_PRECISION_INT8;
     const car_model_options options = {.input_size = shape->classes ? shape->classes : input,
                                        .output_size = shape->classes ? shape->classes : 1,
                                        .seed = 1,
-                                       .precision = car_precision_name(machine->precision)};
+                                       .precision = int8 ? NULL : name};
     car_net *net = NULL;
     CAR_TRY(car_net_parse(text, &cell, 1, NULL, &net, error));
     car_status status = car_model_create(net, &options, NULL, &bench->model, error);
     car_net_free(net);
+    if (status == CAR_OK && int8) {
+        car_model *made = bench->model;
+        bench->model = NULL;
+        status = car_model_convert(made, name, NULL, &bench->model, error);
+        car_model_free(made);
+    }
     return status;
 }
 

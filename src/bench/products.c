@@ -1,7 +1,7 @@
 /*
  * products.c: one packed product on one core.
  *
- * In:  rows M, depth K, columns N. Out: its time, 2 M N K FLOP, and the roofline max(FLOP / peak, 4 N K / bandwidth; 2 N K in bf16): its
+ * In:  rows M, depth K, columns N. Out: its time, 2 M N K FLOP, and the roofline max(FLOP / peak, 4 N K / bandwidth; 2 N K in bf16, N K in int8): its
  * weights are read once, from the smallest cache that holds them, or from memory.
  */
 #include "bench.h"
@@ -14,7 +14,7 @@ typedef struct product_bench {
     const car_kernels *kernels;
     car_product product;
     car_precision precision;
-    float *scratch; /* of bf16 */
+    float *scratch; /* of bf16 and int8 */
     int rows, repeats;
 } product_bench;
 
@@ -22,7 +22,10 @@ static car_status run(void *context, car_error *error) {
     const product_bench *bench = context;
     (void)error;
     for (int k = 0; k < bench->repeats; k++)
-        if (bench->precision == CAR_PRECISION_BF16)
+        if (bench->precision == CAR_PRECISION_INT8)
+            bench->kernels->product_int8(&bench->product, true, bench->scratch, 0, bench->rows, 0,
+                                         bench->product.blocks);
+        else if (bench->precision == CAR_PRECISION_BF16)
             car_bf16_product(bench->kernels, true)(&bench->product, bench->scratch, 0, bench->rows,
                                                    0, bench->product.blocks);
         else
@@ -42,11 +45,13 @@ car_status car_bench_product(const car_bench_machine *machine, const car_bench_s
     const size_t panels = ((size_t)blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS;
     car_layout layout = {0};
     size_t a = car_layout_add(&layout, (size_t)shape->batch * depth, sizeof(float));
-    size_t b = car_layout_add(&layout, panels * CAR_PANEL * depth, sizeof(float));
+    size_t b = car_layout_add(&layout, panels * CAR_PANEL * (depth + 2), sizeof(float));
     size_t c = car_layout_add(&layout, (size_t)shape->batch * columns, sizeof(float));
     size_t block = car_layout_add(&layout, (size_t)blocks, sizeof(car_product_block));
-    size_t scratch =
-        car_layout_add(&layout, car_bf16_scratch(true, shape->batch, shape->input), sizeof(float));
+    size_t scratch = car_layout_add(&layout,
+                                    car_bf16_scratch(true, shape->batch, shape->input) +
+                                        car_integer_scratch(shape->batch, shape->input),
+                                    sizeof(float));
     char *memory = layout.overflow ? NULL : car_allocate(NULL, layout.size, 1);
     if (!memory)
         return car_fail(error, CAR_MEMORY, "bench: out of memory; take a smaller shape");

@@ -57,11 +57,18 @@ static const char *why_not(car_cpu_level level) {
     return NULL;
 }
 
-/* Where level avx512 runs: does the CPU multiply pairs of bf16? */
+/* Where level avx512 runs: does the CPU multiply quads of int8? */
+static bool has_vnni(void) {
+    enum { AVX512_VNNI = 1 << 11 }; /* leaf 7, subleaf 0, ECX */
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return !why_not(CAR_CPU_AVX512) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & AVX512_VNNI);
+}
+
+/* And pairs of bf16? All that do have VNNI. */
 static bool has_bf16(void) {
     enum { AVX512_BF16 = 1 << 5 }; /* leaf 7, subleaf 1, EAX */
     unsigned a = 0, b = 0, c = 0, d = 0;
-    return !why_not(CAR_CPU_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
+    return has_vnni() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
 }
 
 /* Where AVX512_BF16 is: why products do not run on tiles; NULL when they do. */
@@ -88,6 +95,10 @@ static const char *why_not(car_cpu_level level) {
     return level == CAR_CPU_BASELINE ? NULL : "not an x86-64 CPU";
 }
 
+static bool has_vnni(void) {
+    return false;
+}
+
 static bool has_bf16(void) {
     return false;
 }
@@ -106,7 +117,9 @@ car_cpu_level car_cpu_highest(void) {
 
 #if defined(__x86_64__)
 static const car_kernels *without_tiles(void) {
-    return has_bf16() ? &car_kernels_avx512_bf16 : &car_kernels_avx512;
+    return has_bf16()   ? &car_kernels_avx512_bf16
+           : has_vnni() ? &car_kernels_avx512_vnni
+                        : &car_kernels_avx512;
 }
 #endif
 
@@ -154,6 +167,9 @@ void car_cpu_describe(car_text *text) {
     car_text_format(text, "bf16: %s\n",
                     has_bf16() ? "products by AVX512_BF16 at level avx512"
                                : "widened to f32 at every level");
+    car_text_format(text, "int8: %s\n",
+                    has_vnni() ? "products by AVX512_VNNI at level avx512"
+                               : "widened to 16 bits at every level");
     const char *reason = why_no_tiles();
     car_text_format(text, "amx: %s\n", reason ? reason : "available: products of training in bf16");
 }

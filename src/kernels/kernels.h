@@ -8,15 +8,20 @@
  *   vector.inc        the width-independent vector type, v_fma, loads with a masked tail
  *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
  *   matrix.inc        packed matrix product: register tiles and the loops around them
+ *   integer.inc       the same with int8 weights
  *   program.inc       the vector-program interpreter
  *   rows.inc          softmax cross-entropy, means, column sums, dropout
  *   optimize.inc      squared norm, SGD, Adam, RMSProp on flat arrays
  *   table.inc         the table of a level, from the functions of the templates
+ *   quads.c           int8 weights to and from their packed form
  *   operations.c      names and operand counts of the operations of vector programs
  *   plain.c           the same jobs as plain scalar loops: what every kernel is tested against
  *
  * Layouts. A "block" is 16 units. A row of n units is stored padded to a multiple of 16; padding is 0.
  *   packed matrix: panels of 64 columns (4 blocks), each panel [K][64] row-major, panels one after another.
+ *   packed in int8: panels [ceil(K/4)][64] of quads, four values of k to a float's place (0 beyond K), so that value k of
+ *     column n stands at byte ((k/4)*64 + n)*4 + k%4; behind all panels [panels*64] scales (float) and [panels*64] times
+ *     -128 times the sum of the column (int32). A weight is value * scale, its value within -127..127.
  *   packed in bf16: panels [ceil(K/2)][64] of pairs. A pair is 32 bits wide and stands where a float would: value 2j
  *   of k in the upper half, 2j+1 in the lower one (0 beyond K). The layout suits AVX512_BF16 and AMX alike.
  *
@@ -25,6 +30,8 @@
  * calls or threads never changes a bit. (Baseline has no fma instruction: there v_fma is a*b+c rounded twice.)
  * In bf16 the chain is the same, of operands rounded to bf16, their products and sums in f32: to the bit what the f32
  * product gives for the rounded operands (where subnormals are flushed to 0, as teams do).
+ * In int8 an output is fma(sum, scale of the row * scale of the column, start); the sum of whole numbers is exact, hence
+ * the same at every level.
  */
 #ifndef CAR_KERNELS_H
 #define CAR_KERNELS_H
@@ -49,7 +56,12 @@ typedef enum car_cpu_level {
 } car_cpu_level;
 
 /* In what the operands of products are held. Sums, states, vectors and programs are f32 always. */
-typedef enum car_precision { CAR_PRECISION_F32, CAR_PRECISION_BF16, CAR_PRECISIONS } car_precision;
+typedef enum car_precision {
+    CAR_PRECISION_F32,
+    CAR_PRECISION_BF16,
+    CAR_PRECISION_INT8, /* of models that are only run */
+    CAR_PRECISIONS
+} car_precision;
 
 /* ---- Packed matrix product ---------------------------------------------------------------------------- */
 
@@ -105,6 +117,39 @@ static inline int car_tile_group(int depth) {
 static inline size_t car_tile_scratch(int rows, int depth) {
     int group = car_tile_group(depth);
     return (size_t)((rows < group ? rows : group) + 31) / 32 * 32 * (size_t)car_tile_pairs(depth);
+}
+
+/* int8: quads that `depth` values fill, the floats of `panels` packed panels with what stands behind them, and those of
+ * scratch for products of up to `rows` rows. */
+enum { CAR_INTEGER_MOST = 127, CAR_INTEGER_DEPTH = 1 << 17 /* more products may not fit in 32 bits */ };
+static inline int car_quads(int depth) {
+    return depth / 4 + (depth % 4 > 0);
+}
+static inline size_t car_quad_place(int k, int column) { /* byte of a packed panel */
+    return ((size_t)(k / 4) * CAR_PANEL + (size_t)column) * 4 + (size_t)(k % 4);
+}
+static inline size_t car_quad_floats(int panels, int depth) {
+    return (size_t)panels * ((size_t)car_quads(depth) + 2) * CAR_PANEL;
+}
+/* quads.c: column 0 .. panels*64-1 of a packed matrix: its K whole numbers and their scale. */
+void car_quads_set(float *packed, int panels, int depth, int column, const int8_t *values,
+                   float scale);
+void car_quads_get(const float *packed, int panels, int depth, int column, int8_t *values,
+                   float *scale);
+/* Where k = 0 of a column stands; the others are at car_quad_place(k, 0) from there. */
+const int8_t *car_quads_at(const float *packed, int panels, int depth, int column, float *scale);
+static inline size_t car_integer_scratch(int rows, int depth) {
+    int group = car_product_group(depth);
+    return (size_t)(rows < group ? rows : group) * ((size_t)car_quads(depth) + 1);
+}
+/* Values of up to `largest` in size become whole numbers by `factor` and come back by `scale`. */
+typedef struct car_integer_scale {
+    float scale, factor;
+} car_integer_scale;
+static inline car_integer_scale car_integer_scale_of(float largest) {
+    if (!(largest >= 0x1p-100f))
+        return (car_integer_scale){0.0f, 0.0f};
+    return (car_integer_scale){largest / CAR_INTEGER_MOST, CAR_INTEGER_MOST / largest};
 }
 
 /* ---- Vector programs ---------------------------------------------------------------------------------- */
@@ -216,6 +261,11 @@ typedef struct car_kernels {
     car_pack *pack_pairs;
     /* count floats as car_pairs(count) pairs of neighbours. */
     void (*round_pairs)(const float *from, int count, float *pairs);
+    /* The same product with weights packed in int8; a is made whole row by row: with the scale 1/127 where it is
+     * `bounded`, known to lie within [-1, 1] (beyond it saturates), else by its own largest value. A NaN or an infinity
+     * in a row makes its outputs NaN. K <= CAR_INTEGER_DEPTH; scratch: car_integer_scratch(row_end - row_begin, K) floats. */
+    void (*product_int8)(const car_product *product, bool bounded, float *scratch, int row_begin,
+                         int row_end, int block_begin, int block_end);
     /* out[column][row] = a[row][column]: out is [columns][out_row_stride], a is [rows][a_row_stride]. */
     void (*transpose)(const float *a, int64_t a_row_stride, int rows, int columns, float *out,
                       int64_t out_row_stride);

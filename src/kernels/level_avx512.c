@@ -17,6 +17,8 @@
 
 #include "matrix.inc"
 
+#include "integer.inc"
+
 #include "program.inc"
 
 #include "rows.inc"

@@ -1,8 +1,8 @@
 /*
- * level_avx512_bf16: the table of functions of level avx512 for CPUs that have AVX512_BF16 too.
+ * level_avx512_bf16: the table of functions of level avx512 for CPUs that have AVX512_BF16 and AVX512_VNNI too.
  *
  * In:  the templates; compiler flags of this file alone (meson.build). Out: car_kernels_avx512_bf16: the bits of
- * car_kernels_avx512, with products of bf16 at twice the speed.
+ * car_kernels_avx512, with products of bf16 at twice the speed and those of int8 at several times it.
  * Everything but the table is static, so that no other level can pick up this level's instructions.
  */
 #include "levels.h"
@@ -17,6 +17,8 @@
 #include "math.inc"
 
 #include "matrix.inc"
+
+#include "integer.inc"
 
 #include "program.inc"
 

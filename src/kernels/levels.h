@@ -9,7 +9,8 @@
 extern const car_kernels car_kernels_baseline;
 extern const car_kernels car_kernels_avx2;
 extern const car_kernels car_kernels_avx512;
-extern const car_kernels car_kernels_avx512_bf16; /* the same level */
+extern const car_kernels car_kernels_avx512_vnni; /* the same level */
+extern const car_kernels car_kernels_avx512_bf16; /* the same level, with VNNI too */
 extern const car_kernels car_kernels_amx;         /* and again */
 
 #endif

@@ -150,6 +150,56 @@ static void plain_round_pairs(const float *from, int count, float *pairs) {
         plain_set_half(&pairs[k / 2], k % 2, k < count ? from[k] : 0.0f);
 }
 
+static float plain_left(const car_product *product, int row, int k) {
+    return product->a[row * product->a_row_stride +
+                      k / product->part_length * product->part_stride + k % product->part_length];
+}
+
+static car_integer_scale plain_row_scale(const car_product *product, bool bounded, int row) {
+    float largest = 0.0f;
+    for (int k = 0; k < product->parts * product->part_length; k++) {
+        float size = fabsf(plain_left(product, row, k));
+        if (!isfinite(size))
+            return (car_integer_scale){NAN, 0.0f};
+        largest = size > largest ? size : largest;
+    }
+    return car_integer_scale_of(bounded ? 1.0f : largest);
+}
+
+static int plain_whole(float x) {
+    const float most = CAR_INTEGER_MOST;
+    return (int)rintf(x > most ? most : x < -most ? -most : x);
+}
+
+static void plain_product_int8(const car_product *product, bool bounded, float *scratch,
+                               int row_begin, int row_end, int block_begin, int block_end) {
+    (void)scratch;
+    const int depth = product->parts * product->part_length;
+    const int panels = (product->blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS;
+    const int64_t panel_floats = (int64_t)car_quads(depth) * CAR_PANEL;
+    const float *scales = product->panels + panels * panel_floats;
+    for (int row = row_begin; row < row_end; row++) {
+        const car_integer_scale scale = plain_row_scale(product, bounded, row);
+        for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {
+            const car_product_block *block = &product->block[column / CAR_BLOCK];
+            const int lane = column % CAR_BLOCK;
+            const int8_t *panel =
+                (const int8_t *)(product->panels + column / CAR_PANEL * panel_floats);
+            float *c = product->c + row * product->c_row_stride + block->c + lane;
+            float start = 0.0f;
+            if (block->initial == CAR_FROM_C)
+                start = *c;
+            else if (block->initial != CAR_FROM_ZERO)
+                start = product->initial[block->initial + lane];
+            int64_t sum = 0;
+            for (int k = 0; k < depth; k++)
+                sum += (int64_t)plain_whole(plain_left(product, row, k) * scale.factor) *
+                       panel[car_quad_place(k, column % CAR_PANEL)];
+            *c = fmaf((float)sum, scale.scale * scales[column], start);
+        }
+    }
+}
+
 static void plain_pack_rows(const float *source, int64_t source_row_stride, int rows,
                             const car_product_block *block, int blocks, float *panels,
                             int block_begin, int block_end) {
@@ -397,6 +447,7 @@ const car_kernels car_kernels_plain = {.level = CAR_CPU_BASELINE,
                                        .product_tiles = plain_product_tiles,
                                        .pack_pairs = plain_pack_pairs,
                                        .round_pairs = plain_round_pairs,
+                                       .product_int8 = plain_product_int8,
                                        .transpose = plain_transpose,
                                        .program = plain_program,
                                        .row_mean = plain_row_mean,

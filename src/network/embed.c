@@ -36,16 +36,23 @@ car_status car_embed_check(const car_model *model, const int32_t *ids, size_t co
     return CAR_OK;
 }
 
+static void copy_row(const car_model *model, int32_t id, size_t units, float *to) {
+    size_t stride;
+    const float *from = model->weights + place_of(model, id, &stride);
+    for (size_t k = 0; k < units; k++)
+        to[k] = from[k * stride];
+}
+
 void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin, int row_end,
                       float *out) {
     size_t units = (size_t)model->layers[0].size.units;
     size_t padded = (size_t)car_padded((int)units);
     for (int row = row_begin; row < row_end; row++) {
-        size_t stride;
-        const float *from = model->weights + place_of(model, ids[row], &stride);
         float *to = out + (size_t)row * padded;
-        for (size_t k = 0; k < units; k++)
-            to[k] = from[k * stride];
+        if (model->weights)
+            copy_row(model, ids[row], units, to);
+        else
+            car_model_int8_embed(model, ids[row], to);
         memset(to + units, 0, (padded - units) * sizeof(float));
     }
 }

@@ -32,15 +32,16 @@ static bool in_pairs(const car_model *model) {
     return model->precision == CAR_PRECISION_BF16;
 }
 
-/* Floats of scratch that a thread's products in bf16 need, whole cache lines. */
+/* Floats of scratch that a thread's products in bf16 or int8 need, whole cache lines. */
 static size_t rounding_floats(const car_head *head) {
     const int depth = head->model->head_depth, chunk = head->chunk;
-    const bool backward = head->backward;
-    const size_t sizes[] = {car_bf16_scratch(backward, chunk, depth),
+    const bool backward = head->backward, whole = head->model->precision == CAR_PRECISION_INT8;
+    const size_t sizes[] = {whole ? car_integer_scratch(chunk, depth)
+                                  : car_bf16_scratch(backward, chunk, depth),
                             backward ? car_bf16_scratch(true, chunk, head->model->output_size) : 0,
                             backward ? car_bf16_scratch(true, depth, chunk) : 0};
     size_t most = 0;
-    for (int i = 0; i < 3 && in_pairs(head->model); i++)
+    for (int i = 0; i < 3 && head->model->precision != CAR_PRECISION_F32; i++)
         most = sizes[i] > most ? sizes[i] : most;
     return (most + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
 }
@@ -118,15 +119,18 @@ static bool shares_rows(const head_share *share) {
     return share->pass->head->output_padded < 4 * CAR_PANEL * share->members;
 }
 
-/* A product in the model's precision. */
+/* A product in the model's precision; in int8 that of the logits alone. */
 static void multiply(const head_share *share, const car_product *product, int row_begin,
                      int row_end, int block_begin, int block_end) {
     const car_head *head = share->pass->head;
     const car_kernels *kernels = head->model->kernels;
-    if (in_pairs(head->model))
-        car_bf16_product(kernels, head->backward)(
-            product, head->rounding + (size_t)share->member * head->rounding_floats, row_begin,
-            row_end, block_begin, block_end);
+    float *scratch = head->rounding + (size_t)share->member * head->rounding_floats;
+    if (head->model->precision == CAR_PRECISION_INT8)
+        kernels->product_int8(product, head->model->head_bounded, scratch, row_begin, row_end,
+                              block_begin, block_end);
+    else if (in_pairs(head->model))
+        car_bf16_product(kernels, head->backward)(product, scratch, row_begin, row_end, block_begin,
+                                                  block_end);
     else
         kernels->product(product, row_begin, row_end, block_begin, block_end);
 }
@@ -142,7 +146,7 @@ static void make_logits(const head_share *share) {
                                  .panels = car_model_running_head(model),
                                  .blocks = head->output_padded / CAR_BLOCK,
                                  .block = head->output_blocks,
-                                 .initial = model->weights + model->head_bias,
+                                 .initial = car_model_running_bias(model),
                                  .c = head->logits,
                                  .c_row_stride = head->output_padded};
     if (shares_rows(share))

@@ -11,7 +11,8 @@
  * [output_size][64].
  *
  * In bf16 these weights stay the masters; layers and head run on a third array, their copy rounded to bf16, and
- * the transposed copies are in bf16 too. Both are made anew after every change of the weights.
+ * the transposed copies are in bf16 too. Both are made anew after every change of the weights. In int8 there is that
+ * third array alone (integer.c), and nothing to train.
  *
  * During an update layers with `weightdrop` run on a copy of their weights of which a share is dropped: at f32 on it, in
  * bf16 on what is rounded from it, and the transposed copy is made of it:
@@ -33,7 +34,7 @@ static car_status too_large(car_error *error) {
 
 /* ---- Precision ---------------------------------------------------------------------------------------- */
 
-static const char *const precision_names[CAR_PRECISIONS] = {"f32", "bf16"};
+static const char *const precision_names[CAR_PRECISIONS] = {"f32", "bf16", "int8"};
 
 const char *car_precision_name(car_precision precision) {
     return precision_names[precision];
@@ -45,7 +46,7 @@ car_status car_precision_read(const char *text, car_precision *precision, car_er
             *precision = (car_precision)i;
             return CAR_OK;
         }
-    return car_fail(error, CAR_USAGE, "no precision '%.32s'; choose f32 or bf16", text);
+    return car_fail(error, CAR_USAGE, "no precision '%.32s'; choose f32, bf16 or int8", text);
 }
 
 /* ---- Outline ------------------------------------------------------------------------------------------ */
@@ -108,6 +109,13 @@ car_status car_model_outline(car_net *net, int input_size, int output_size,
 
 /* ---- Plans and weights -------------------------------------------------------------------------------- */
 
+/* Does what comes out of layer `index` lie within [-1, 1]? */
+static bool output_bounded(const car_model *model, int index) {
+    const car_net_layer *layer = &model->net->layers[index];
+    return layer->kind == CAR_LAYER_CELL && !layer->residual &&
+           car_plan_output_bounded(model->layers[index].plan);
+}
+
 static car_status make_plans(car_model *model, int index, car_error *error) {
     const car_net_layer *layer = &model->net->layers[index];
     car_model_layer *made = &model->layers[index];
@@ -115,14 +123,17 @@ static car_status make_plans(car_model *model, int index, car_error *error) {
     const car_cpu_level level = model->kernels->level;
     const car_plan_options run = {.emitted = car_emitted_of(level),
                                   .native = car_native_table(layer->cell, level),
-                                  .precision = model->precision};
+                                  .precision = model->precision,
+                                  .input_bounded = index > 0 && output_bounded(model, index - 1)};
     car_plan_options train = run;
     train.training = true;
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &run, model->allocator,
                             &made->plan, error));
+    made->weight_floats = car_plan_weight_floats(made->plan);
+    if (model->precision == CAR_PRECISION_INT8)
+        return CAR_OK;
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &train, model->allocator,
                             &made->training_plan, error));
-    made->weight_floats = car_plan_weight_floats(made->plan);
     if (made->weight_floats != car_plan_weight_floats(made->training_plan))
         return car_fail(
             error, CAR_FAILED,
@@ -176,14 +187,25 @@ static void lay_transposed(car_model *model, car_layout *layout) {
     model->transposed_floats = layout->size / sizeof(float);
 }
 
+/* Floats of the head's matrix as it is run on. */
+static size_t head_running_floats(const car_model *model) {
+    const size_t panels = panels_of(model->output_size);
+    if (model->precision == CAR_PRECISION_INT8)
+        return car_quad_floats((int)panels, model->head_depth);
+    return panels * running_rows(model, model->head_depth) * CAR_PANEL;
+}
+
 static void lay_rounded(car_model *model, car_layout *layout) {
     for (int i = 0; i < model->net->layer_count; i++) {
         car_model_layer *layer = &model->layers[i];
         for (int direction = 0; layer->plan && direction < layer->directions; direction++)
             layer->running[direction] = add_floats(layout, car_plan_running_floats(layer->plan));
     }
-    model->head_running = add_floats(
-        layout, panels_of(model->output_size) * running_rows(model, model->head_depth) * CAR_PANEL);
+    model->head_running = add_floats(layout, head_running_floats(model));
+    if (model->precision == CAR_PRECISION_INT8) {
+        model->bias_running = add_floats(layout, (size_t)car_padded(model->output_size));
+        model->embedding_running = add_floats(layout, car_model_int8_embedding_floats(model));
+    }
     model->rounded_floats = layout->size / sizeof(float);
 }
 
@@ -194,16 +216,24 @@ car_status car_model_prepare(car_model *model, car_error *error) {
     /* Places within the head's gradient are int32 (car_product_block). */
     if (head_panel_floats(model) > INT32_MAX)
         return too_large(error);
+    const bool int8 = model->precision == CAR_PRECISION_INT8;
+    if (int8 && model->head_depth > CAR_INTEGER_DEPTH)
+        return car_fail(error, CAR_USAGE,
+                        "model: int8 adds up to %d products, not the head's %d; use f32 or bf16",
+                        CAR_INTEGER_DEPTH, model->head_depth);
+    model->head_bounded = output_bounded(model, model->net->layer_count - 1);
     car_layout weights = {0}, transposed = {0}, rounded = {0};
     lay_weights(model, &weights);
     lay_transposed(model, &transposed);
     lay_rounded(model, &rounded);
     if (weights.overflow || transposed.overflow || rounded.overflow)
         return too_large(error);
-    model->weights = car_allocate(model->allocator, model->weight_floats, sizeof(float));
+    if (!int8)
+        model->weights = car_allocate(model->allocator, model->weight_floats, sizeof(float));
     if (model->precision != CAR_PRECISION_F32)
         model->rounded = car_allocate(model->allocator, model->rounded_floats, sizeof(float));
-    bool complete = model->weights && (model->rounded || model->precision == CAR_PRECISION_F32);
+    bool complete =
+        (model->weights || int8) && (model->rounded || model->precision == CAR_PRECISION_F32);
     return complete ? CAR_OK : no_memory(error);
 }
 
@@ -242,6 +272,10 @@ car_status car_model_create(const car_net *net, const car_model_options *options
     *model = NULL;
     car_precision precision = CAR_PRECISION_F32;
     CAR_TRY(car_precision_read(options->precision, &precision, error));
+    if (precision == CAR_PRECISION_INT8)
+        return car_fail(error, CAR_USAGE,
+                        "model: int8 is for a model that has been trained; make it in f32 or bf16 "
+                        "and convert it");
     CAR_TRY(copy_net(net, allocator, &own, error));
     car_model *made;
     CAR_TRY(
@@ -259,7 +293,12 @@ car_status car_model_create(const car_net *net, const car_model_options *options
 
 static car_status copy_contents(const car_model *model, car_model *copy, car_error *error) {
     CAR_TRY(car_model_prepare(copy, error));
-    memcpy(copy->weights, model->weights, model->weight_floats * sizeof(float));
+    if (!model->weights && !copy->weights)
+        memcpy(copy->rounded, model->rounded, model->rounded_floats * sizeof(float));
+    else if (!model->weights || !copy->weights)
+        CAR_TRY(car_model_int8_convert(model, copy, error));
+    else
+        memcpy(copy->weights, model->weights, model->weight_floats * sizeof(float));
     for (int i = 0; i < model->metadata_count; i++)
         CAR_TRY(
             car_model_set_metadata(copy, model->metadata[i].key, model->metadata[i].value, error));
@@ -318,7 +357,8 @@ car_status car_model_attach_native(car_model *model, bool compile, car_error *er
             continue;
         const car_emitted_table *table = car_native_table(model->net->layers[i].cell, level);
         car_plan_bind(model->layers[i].plan, table);
-        car_plan_bind(model->layers[i].training_plan, table);
+        if (model->layers[i].training_plan)
+            car_plan_bind(model->layers[i].training_plan, table);
     }
     return status;
 }
@@ -352,6 +392,11 @@ const float *car_model_running(const car_model *model, int layer, int direction)
 const float *car_model_running_head(const car_model *model) {
     return model->rounded ? model->rounded + model->head_running
                           : model->weights + model->head_weights;
+}
+
+const float *car_model_running_bias(const car_model *model) {
+    return model->weights ? model->weights + model->head_bias
+                          : model->rounded + model->bias_running;
 }
 
 /* Parameters that are packed twice agree again. */
@@ -466,12 +511,18 @@ void car_model_drop(car_model *model, uint64_t seed, uint64_t update, int thread
 
 void car_model_refresh(car_model *model, int threads) {
     model->dropping = false;
+    if (!model->weights)
+        return;
     unite(model);
     if (model->rounded || model->transposed)
         car_team_run(threads, refresh_task, model);
 }
 
 car_status car_model_prepare_training(car_model *model, car_error *error) {
+    if (model->precision == CAR_PRECISION_INT8)
+        return car_fail(
+            error, CAR_USAGE,
+            "model: int8 weights are for running it; convert it to f32 or bf16 to train");
     if (!model->transposed)
         model->transposed = car_allocate(model->allocator, model->transposed_floats, sizeof(float));
     bool drops = false;

@@ -4,7 +4,8 @@
  * Out: tensors under the names of tensors.c, F32, row-major; metadata carousel.format ("1"), carousel.net,
  * carousel.cell.NAME (the text of every cell, so that the file needs nothing else), carousel.input_size,
  * carousel.output_size, carousel.precision (when it is not f32: the weights are f32 masters all the same), and the
- * caller's strings under their own keys.
+ * caller's strings under their own keys. A model in int8 has no masters: its tensors of rank 2 are I8, -127..127, and
+ * NAME.scale, F32 [rows], is what the values of each row are multiplied by.
  * In:  any file. The container has checked its form; here the net is parsed without touching other files, the
  * tensors it asks for are listed and held against the file's (missing, surplus, dtype, shape), and only then is
  * memory for weights taken: every size is that of a tensor in the file by then.
@@ -12,6 +13,7 @@
  * PyTorch has two biases where a cell has one: the second is written as zeros, and added when it is read.
  */
 #include "network.h"
+#include <math.h>
 #include <string.h>
 
 #define CELL_KEY    "carousel.cell."
@@ -59,20 +61,67 @@ static car_status add_metadata(const car_model *model, car_container_builder *bu
     return CAR_OK;
 }
 
+static bool is_whole(const car_model *model, const car_tensor_place *place) {
+    return model->precision == CAR_PRECISION_INT8 && place->rank == 2;
+}
+
+/* Floats that a tensor takes in the storage of a file that is written. */
+static size_t storage_floats(const car_model *model, int index) {
+    const car_tensor_place *place = &model->tensors[index];
+    size_t values = car_model_tensor_floats(model, index);
+    return is_whole(model, place) ? place->shape[0] + (values + 3) / 4 : values;
+}
+
+enum { NAME_BYTES = 224 };
+static void name_scale(char name[NAME_BYTES], const car_tensor_place *place) {
+    snprintf(name, NAME_BYTES, "%.200s.scale", place->name);
+}
+
+/* Whole numbers and their scales. */
+static car_status add_whole(const car_model *model, int index, car_container_builder *builder,
+                            float *storage, car_error *error) {
+    const car_tensor_place *place = &model->tensors[index];
+    char name[NAME_BYTES];
+    const car_tensor scales = {.name = name,
+                               .dtype = CAR_F32,
+                               .rank = 1,
+                               .shape = {place->shape[0]},
+                               .data = storage,
+                               .bytes = place->shape[0] * sizeof(float)};
+    const car_tensor values = {.name = place->name,
+                               .dtype = CAR_I8,
+                               .rank = 2,
+                               .shape = {place->shape[0], place->shape[1]},
+                               .data = storage + place->shape[0],
+                               .bytes = car_model_tensor_floats(model, index)};
+    name_scale(name, place);
+    car_model_int8_get(model, index, (int8_t *)(void *)(storage + place->shape[0]), storage);
+    CAR_TRY(car_container_builder_tensor(builder, &values, error));
+    return car_container_builder_tensor(builder, &scales, error);
+}
+
+static car_status add_floats(const car_model *model, int index, car_container_builder *builder,
+                             float *storage, car_error *error) {
+    const car_tensor_place *place = &model->tensors[index];
+    const car_tensor tensor = {.name = place->name,
+                               .dtype = CAR_F32,
+                               .rank = place->rank,
+                               .shape = {place->shape[0], place->shape[1]},
+                               .data = storage,
+                               .bytes = car_model_tensor_floats(model, index) * sizeof(float)};
+    if (model->weights)
+        car_model_unpack(model, index, model->weights, storage);
+    else
+        car_model_int8_get_vector(model, index, storage);
+    return car_container_builder_tensor(builder, &tensor, error);
+}
+
 static car_status add_tensors(const car_model *model, car_container_builder *builder, float *values,
                               car_error *error) {
     for (int i = 0; i < model->tensor_count; i++) {
-        const car_tensor_place *place = &model->tensors[i];
-        size_t floats = car_model_tensor_floats(model, i);
-        car_model_unpack(model, i, model->weights, values);
-        const car_tensor tensor = {.name = place->name,
-                                   .dtype = CAR_F32,
-                                   .rank = place->rank,
-                                   .shape = {place->shape[0], place->shape[1]},
-                                   .data = values,
-                                   .bytes = floats * sizeof(float)};
-        CAR_TRY(car_container_builder_tensor(builder, &tensor, error));
-        values += floats;
+        CAR_TRY(is_whole(model, &model->tensors[i]) ? add_whole(model, i, builder, values, error)
+                                                    : add_floats(model, i, builder, values, error));
+        values += storage_floats(model, i);
     }
     return CAR_OK;
 }
@@ -81,7 +130,7 @@ car_status car_model_write(const car_model *model, car_container_builder *builde
                            car_error *error) {
     size_t floats = 0;
     for (int i = 0; i < model->tensor_count; i++)
-        floats += car_model_tensor_floats(model, i);
+        floats += storage_floats(model, i);
     *storage = car_allocate(model->allocator, floats, sizeof(float));
     if (!*storage)
         return no_memory("model", error);
@@ -214,38 +263,82 @@ static void print_shape(char *out, size_t capacity, int rank, const size_t *shap
         snprintf(out + length, capacity - (size_t)length, "]");
 }
 
-static car_status check_tensor(const model_reader *reader, const car_tensor_place *place) {
-    static const char *const dtypes[] = {"F32", "I64", "I32", "U8"};
-    const car_tensor *tensor = car_container_find(reader->container, place->name);
-    char wanted[64], found[128];
-    print_shape(wanted, sizeof wanted, place->rank, place->shape);
+/* A tensor that the net asks for. */
+typedef struct wanted_tensor {
+    const char *name;
+    int rank;
+    const size_t *shape;
+    car_dtype dtype;
+} wanted_tensor;
+
+static car_status check_tensor(const model_reader *reader, wanted_tensor wanted) {
+    const car_tensor *tensor = car_container_find(reader->container, wanted.name);
+    char shape[64], found[128];
+    print_shape(shape, sizeof shape, wanted.rank, wanted.shape);
     if (!tensor)
         return car_fail(reader->error, CAR_MODEL,
                         "%s: tensor %.120s %s is missing; the net asks for it", reader->origin,
-                        place->name, wanted);
+                        wanted.name, shape);
     print_shape(found, sizeof found, tensor->rank, tensor->shape);
-    bool fits = tensor->rank == place->rank && tensor->shape[0] == place->shape[0] &&
-                (place->rank == 1 || tensor->shape[1] == place->shape[1]);
+    bool fits = tensor->rank == wanted.rank && tensor->shape[0] == wanted.shape[0] &&
+                (wanted.rank == 1 || tensor->shape[1] == wanted.shape[1]);
     if (!fits)
         return car_fail(reader->error, CAR_MODEL,
                         "%s: tensor %.120s is %s, but the net asks for %s", reader->origin,
-                        place->name, found, wanted);
-    if (tensor->dtype != CAR_F32)
-        return car_fail(reader->error, CAR_MODEL, "%s: tensor %.120s is %s, but only F32 is read",
-                        reader->origin, place->name, dtypes[tensor->dtype]);
+                        wanted.name, found, shape);
+    if (tensor->dtype != wanted.dtype)
+        return car_fail(reader->error, CAR_MODEL, "%s: tensor %.120s is %s, but only %s is read",
+                        reader->origin, wanted.name, car_dtype_name(tensor->dtype),
+                        car_dtype_name(wanted.dtype));
     return CAR_OK;
 }
 
+/* Whole numbers -127..127, their scales finite and not negative. */
+static car_status check_whole(const model_reader *reader, const car_tensor_place *place,
+                              const char *scale_name) {
+    const int8_t *values = car_container_find(reader->container, place->name)->data;
+    const float *scales = car_container_find(reader->container, scale_name)->data;
+    for (size_t row = 0; row < place->shape[0]; row++) {
+        if (!(scales[row] >= 0) || !isfinite(scales[row]))
+            return car_fail(reader->error, CAR_MODEL,
+                            "%s: tensor %.120s is %g in row %zu; a scale is a number from 0 up",
+                            reader->origin, scale_name, (double)scales[row], row);
+        for (size_t k = 0; k < place->shape[1]; k++)
+            if (values[row * place->shape[1] + k] < -CAR_INTEGER_MOST)
+                return car_fail(reader->error, CAR_MODEL,
+                                "%s: tensor %.120s holds -128 in row %zu; only -127 to 127 is read",
+                                reader->origin, place->name, row);
+    }
+    return CAR_OK;
+}
+
+static car_status check_place(const model_reader *reader, const car_model *model,
+                              const car_tensor_place *place) {
+    const bool whole = is_whole(model, place);
+    const wanted_tensor values = {place->name, place->rank, place->shape, whole ? CAR_I8 : CAR_F32};
+    CAR_TRY(check_tensor(reader, values));
+    if (!whole)
+        return CAR_OK;
+    char name[NAME_BYTES];
+    name_scale(name, place);
+    CAR_TRY(check_tensor(reader, (wanted_tensor){name, 1, place->shape, CAR_F32}));
+    return check_whole(reader, place, name);
+}
+
 static bool is_expected(const car_model *model, const char *name) {
-    for (int i = 0; i < model->tensor_count; i++)
-        if (strcmp(model->tensors[i].name, name) == 0)
+    for (int i = 0; i < model->tensor_count; i++) {
+        char scale[NAME_BYTES];
+        name_scale(scale, &model->tensors[i]);
+        if (strcmp(model->tensors[i].name, name) == 0 ||
+            (is_whole(model, &model->tensors[i]) && strcmp(scale, name) == 0))
             return true;
+    }
     return false;
 }
 
 static car_status check_tensors(const model_reader *reader, const car_model *model) {
     for (int i = 0; i < model->tensor_count; i++)
-        CAR_TRY(check_tensor(reader, &model->tensors[i]));
+        CAR_TRY(check_place(reader, model, &model->tensors[i]));
     for (int i = 0; i < car_container_tensor_count(reader->container); i++) {
         const car_tensor *tensor = car_container_tensor(reader->container, i);
         if (strncmp(tensor->name, TRAINER_KEY, strlen(TRAINER_KEY)) == 0 ||
@@ -263,24 +356,49 @@ static car_status check_tensors(const model_reader *reader, const car_model *mod
 
 /* ---- Reading: values ---------------------------------------------------------------------------------- */
 
+static const void *data_of(const model_reader *reader, const char *name) {
+    return car_container_find(reader->container, name)->data;
+}
+
+/* A tensor of rank 1 of the model at hand as the outside sees it, and back. */
+static void get_vector(const car_model *model, int index, float *values) {
+    if (model->weights)
+        car_model_unpack(model, index, model->weights, values);
+    else
+        car_model_int8_get_vector(model, index, values);
+}
+
+static void set_vector(car_model *model, int index, const float *values) {
+    if (model->weights)
+        car_model_pack(model, index, values, model->weights);
+    else
+        car_model_int8_set_vector(model, index, values);
+}
+
+static car_status not_zero(const model_reader *reader, const car_model *model, int index,
+                           int block) {
+    const car_tensor_place *place = &model->tensors[index];
+    int units = model->layers[place->layer].size.units;
+    return car_fail(reader->error, CAR_MODEL,
+                    "%s: tensor %.120s must be 0 in rows %d to %d: the cell has no such parameter",
+                    reader->origin, place->name, block * units, (block + 1) * units - 1);
+}
+
 /* Adds block `block` of tensor `index` of the file to the same block of its sibling. */
 static car_status add_to_sibling(const model_reader *reader, car_model *model, int index, int block,
                                  const float *values) {
     const car_tensor_place *place = &model->tensors[index];
     int units = model->layers[place->layer].size.units;
     if (place->sibling < 0 || model->tensors[place->sibling].blocks[block] < 0)
-        return car_fail(
-            reader->error, CAR_MODEL,
-            "%s: tensor %.120s must be 0 in rows %d to %d: the cell has no such parameter",
-            reader->origin, place->name, block * units, (block + 1) * units - 1);
+        return not_zero(reader, model, index, block);
     size_t floats = car_model_tensor_floats(model, place->sibling);
     float *sum = car_allocate(model->allocator, floats, sizeof *sum);
     if (!sum)
         return no_memory(reader->origin, reader->error);
-    car_model_unpack(model, place->sibling, model->weights, sum);
+    get_vector(model, place->sibling, sum);
     for (int k = 0; k < units; k++)
         sum[block * units + k] += values[block * units + k];
-    car_model_pack(model, place->sibling, sum, model->weights);
+    set_vector(model, place->sibling, sum);
     car_release(model->allocator, sum);
     return CAR_OK;
 }
@@ -292,22 +410,45 @@ static bool has_values(const float *values, size_t count) {
     return false;
 }
 
+static bool has_bytes(const char *values, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (values[i] != 0)
+            return true;
+    return false;
+}
+
 static car_status read_zero_blocks(const model_reader *reader, car_model *model, int index) {
     const car_tensor_place *place = &model->tensors[index];
-    const float *values = car_container_find(reader->container, place->name)->data;
+    const size_t block = (size_t)model->layers[place->layer].size.units * place->shape[1];
+    const char *values = data_of(reader, place->name);
     for (int b = 0; b < place->count; b++) {
-        size_t block = (size_t)model->layers[place->layer].size.units * place->shape[1];
-        if (place->blocks[b] < 0 && has_values(values + (size_t)b * block, block))
-            CAR_TRY(add_to_sibling(reader, model, index, b, values));
+        if (place->blocks[b] >= 0)
+            continue;
+        if (is_whole(model, place)) {
+            if (has_bytes(values + (size_t)b * block, block))
+                return not_zero(reader, model, index, b);
+        } else if (has_values((const float *)(const void *)values + (size_t)b * block, block)) {
+            CAR_TRY(add_to_sibling(reader, model, index, b, (const float *)(const void *)values));
+        }
     }
     return CAR_OK;
 }
 
+static void read_tensor(const model_reader *reader, car_model *model, int index) {
+    const car_tensor_place *place = &model->tensors[index];
+    char scale[NAME_BYTES];
+    name_scale(scale, place);
+    if (is_whole(model, place))
+        car_model_int8_set(model, index, data_of(reader, place->name), data_of(reader, scale));
+    else if (place->rank == 1)
+        set_vector(model, index, data_of(reader, place->name));
+    else
+        car_model_pack(model, index, data_of(reader, place->name), model->weights);
+}
+
 static car_status read_values(const model_reader *reader, car_model *model) {
     for (int i = 0; i < model->tensor_count; i++)
-        car_model_pack(model, i,
-                       car_container_find(reader->container, model->tensors[i].name)->data,
-                       model->weights);
+        read_tensor(reader, model, i);
     for (int i = 0; i < model->tensor_count; i++)
         if (model->tensors[i].role == CAR_TENSOR_CELL)
             CAR_TRY(read_zero_blocks(reader, model, i));

@@ -7,6 +7,7 @@
  *   tensors.c     parameters as the outside sees them: names, logical layout <-> packed
  *   model_file.c  model <-> safetensors (PyTorch's names where a cell's torch clause gives them)
  *   stack.c       buffers for T x B: forward and backward through embed, cells, dropout, residual, bi
+ *   integer.c     the weights of a model that runs in int8
  *   embed.c       the embedding: gather, and the scatter of its gradient
  *   head.c        the head's product and loss, in chunks of rows (softmax cross-entropy fused)
  *   session.c     streaming
@@ -83,11 +84,11 @@ car_status car_net_sizes(const struct car_net *net, int input_size, car_layer_si
 /* Where the pieces of a model stand in its flat weight array (floats; multiples of 16). */
 typedef struct car_model_layer {
     car_plan *plan;          /* inference; NULL for embed */
-    car_plan *training_plan; /* the same packed layout */
+    car_plan *training_plan; /* the same packed layout; NULL in int8 */
     car_layer_sizes size;
     int directions;                   /* 1, or 2 of a `bi` layer */
     size_t weights[2], transposed[2]; /* forward direction, reverse direction */
-    size_t running[2];                /* bf16: in model->rounded */
+    size_t running[2];                /* bf16, int8: in model->rounded */
     size_t weight_floats;             /* of one direction, or of the embedding (0 when tied) */
 } car_model_layer;
 
@@ -103,16 +104,18 @@ struct car_model {
     size_t head_weights;     /* panels of 64 outputs, each [head_depth][64] */
     size_t head_bias;        /* [padded output_size] */
     size_t head_transposed;  /* panels of 64 of the head_depth, each [output_size][64]; bf16: of pairs */
-    size_t head_running;     /* bf16: in `rounded`, panels of 64 outputs, each [pairs of head_depth][64] */
+    size_t head_running;     /* bf16: in `rounded`, panels of 64 outputs, each [pairs of head_depth][64]; int8: of quads */
+    size_t bias_running, embedding_running; /* int8: in `rounded` (integer.c) */
+    bool head_bounded;                      /* what the head reads lies within [-1, 1] */
     size_t weight_floats, transposed_floats, rounded_floats;
-    float *weights; /* [weight_floats], packed, 64-byte aligned */
+    float *weights; /* [weight_floats], packed, 64-byte aligned; NULL in int8 */
     float *
         transposed; /* [transposed_floats], for the backward pass; NULL in a model that is only run */
-    float *rounded; /* [rounded_floats]: bf16: what layers and head run on; NULL at f32 */
     float *dropped; /* [weight_floats], used for layers with `weightdrop`; NULL: none, or only run */
     bool dropping;  /* such layers run on `dropped`, or what is rounded from it */
     car_random_key drop_key;
     uint64_t drop_update;
+    float *rounded; /* [rounded_floats]: bf16, int8: what layers and head run on; NULL at f32 */
     int tensor_count;
     struct car_tensor_place *tensors; /* tensors.c */
     int metadata_count;
@@ -124,12 +127,12 @@ struct car_model {
 car_status car_model_outline(car_net *net, int input_size, int output_size,
                              const car_allocator *allocator, car_model **model,
                              car_error *error) CAR_CHECK_RESULT;
-/* "f32", "bf16"; NULL is "f32". CAR_USAGE for another text. To be set on an outline. */
+/* "f32", "bf16", "int8"; NULL is "f32". CAR_USAGE for another text. To be set on an outline. */
 car_status car_precision_read(const char *text, car_precision *precision,
                               car_error *error) CAR_CHECK_RESULT;
 const char *car_precision_name(car_precision precision);
 car_status car_model_prepare(car_model *model, car_error *error) CAR_CHECK_RESULT;
-/* Adds `transposed`, which a stack with backward needs, and `dropped`. */
+/* Adds `transposed`, which a stack with backward needs, and `dropped`. CAR_USAGE in int8. */
 car_status car_model_prepare_training(car_model *model, car_error *error) CAR_CHECK_RESULT;
 /* A copy with weights and metadata of its own and the transposed copies that the backward pass needs. */
 car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
@@ -145,6 +148,7 @@ bool car_model_dropped(const car_model *model, int layer, int direction, car_wei
 /* What the layer's plan and the head run on: the weights, the dropped or the rounded copy. */
 const float *car_model_running(const car_model *model, int layer, int direction);
 const float *car_model_running_head(const car_model *model);
+const float *car_model_running_bias(const car_model *model);
 
 /* car_model_compile_native; without `compile` it takes what the cache folder holds and runs no compiler. */
 car_status car_model_attach_native(car_model *model, bool compile, car_error *error);
@@ -198,6 +202,21 @@ void car_model_pack(const car_model *model, int index, const float *logical, flo
 size_t car_model_tensor_floats(const car_model *model, int index);
 /* Lists the tensors of an outlined model. */
 car_status car_model_list_tensors(car_model *model, car_error *error) CAR_CHECK_RESULT;
+
+/* ---- integer.c ---------------------------------------------------------------------------------------- */
+
+/* A tensor of rank 2 of an int8 model as whole numbers -127..127 in its logical layout and a scale for each row; one of
+ * rank 1 as floats. */
+void car_model_int8_set(car_model *model, int index, const int8_t *values, const float *scales);
+void car_model_int8_get(const car_model *model, int index, int8_t *values, float *scales);
+void car_model_int8_set_vector(car_model *model, int index, const float *values);
+void car_model_int8_get_vector(const car_model *model, int index, float *values);
+/* Fills the weights of `to` from those of `from`; one of the two is in int8. CAR_MODEL: a weight is no number. */
+car_status car_model_int8_convert(const car_model *from, car_model *to,
+                                  car_error *error) CAR_CHECK_RESULT;
+size_t car_model_int8_embedding_floats(const car_model *model);
+/* The embedding of an id, [units]. */
+void car_model_int8_embed(const car_model *model, int32_t id, float *out);
 
 /* ---- model_file.c ------------------------------------------------------------------------------------- */
 

@@ -72,6 +72,7 @@ typedef struct car_group {
     int *gates, *parameters, *products; /* [count], gates ascending */
     car_when when;
     int rank;                 /* order among the groups of a stage */
+    bool bounded;             /* the operand lies within [-1, 1] */
     size_t weights;           /* offset of the packed panels in the weights */
     size_t running;           /* the same in what a layer runs on */
     int blocks;               /* columns / 16 = blocks of units * count */
@@ -116,6 +117,7 @@ struct car_plan {
     car_cpu_level function_level; /* of the stages' functions */
     int override_count;
     const double **override; /* [forward count] NULL: not overridden */
+    bool input_bounded, output_bounded; /* x is known to lie within [-1, 1]; hence y is */
 
     /* schedule.c */
     car_when *when; /* [forward count] */
@@ -184,7 +186,7 @@ struct car_layer {
     float *operand_transposed;     /* [depth][rows] of one group */
     int64_t operand_row_stride;
     float *gradient_panels;        /* panels [T*B][64] of one group; bf16: of pairs */
-    float *scratch;                /* bf16: [threads][scratch_floats] for product_bf16 */
+    float *scratch;                /* bf16, int8: [threads][scratch_floats] for the products */
     size_t scratch_floats;
     car_bound **slots[CAR_PHASES]; /* [stage][slot] */
 
@@ -223,6 +225,9 @@ car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 /* The a*b of an addition a*b + c that is computed as one fma, else -1. It depends on the graph alone, so that
  * forward, backward and streaming all round alike. */
 int car_plan_fused(const car_plan *plan, bool gradient, int v);
+/* bound.c: fills `bounded` of the groups and of the plan. */
+car_status car_plan_find_bounds(car_plan *plan, bool input_bounded,
+                                car_error *error) CAR_CHECK_RESULT;
 /* place.c: decides where values stand; called again with more gates reserved when program.c finds a value that a
  * gradient would overwrite too early. */
 car_status car_plan_place(car_plan *plan, const car_plan_options *options,

@@ -68,14 +68,16 @@ static size_t operand_row_stride(size_t rows) {
     return stride % 1024 == 0 ? stride + CAR_BLOCK : stride;
 }
 
-/* Floats of scratch that a thread's products in bf16 need, whole cache lines. */
+/* Floats of scratch that a thread's products in bf16 or int8 need, whole cache lines. */
 static size_t scratch_floats(const car_plan *plan, const car_layer_shape *shape) {
     int rows = shape->steps * shape->batch;
+    bool whole = plan->precision == CAR_PRECISION_INT8;
     size_t most = 0;
-    for (int g = 0; g < plan->group_count && plan->precision == CAR_PRECISION_BF16; g++) {
+    for (int g = 0; g < plan->group_count && plan->precision != CAR_PRECISION_F32; g++) {
         const car_group *group = &plan->groups[g];
         const size_t sizes[] = {
-            car_bf16_scratch(plan->training, rows, group->depth),
+            whole ? car_integer_scratch(rows, group->depth)
+                  : car_bf16_scratch(plan->training, rows, group->depth),
             shape->backward ? car_bf16_scratch(plan->training, group->depth, rows) : 0,
             shape->backward
                 ? car_bf16_scratch(plan->training, rows, group->gate_span * plan->padded)

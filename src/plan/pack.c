@@ -10,7 +10,8 @@
  * gates that the group does not have stay 0. A parameter used in several groups is packed once in each.
  *
  * In bf16 a layer runs on a rounded copy: the vectors at the same places, then each group's panels as pairs of rows
- * (kernels.h); the transposed copy consists of pairs too.
+ * (kernels.h); the transposed copy consists of pairs too. In int8 it runs on the vectors and panels of quads, which are
+ * packed from whole numbers; there is nothing else then.
  *
  * A mask of dropped weights has a random number for each unit and column of a parameter: not of its place here.
  */
@@ -44,6 +45,13 @@ static bool add_panels(size_t *floats, int panels, int depth) {
     size_t size;
     return car_multiply((size_t)panels, (size_t)depth * CAR_PANEL, &size) &&
            car_add(*floats, size, floats) && size < INT32_MAX;
+}
+
+/* The panels of a group as layers read them. */
+static bool add_running(const car_plan *plan, size_t *floats, int panels, int depth) {
+    if (plan->precision == CAR_PRECISION_INT8)
+        return car_add(*floats, car_quad_floats(panels, depth), floats) && *floats < INT32_MAX;
+    return add_panels(floats, panels, running_rows(plan, depth));
 }
 
 static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *error) {
@@ -101,7 +109,7 @@ car_status car_plan_lay_out(car_plan *plan, car_error *error) {
         group->running = running;
         group->transposed = transposed;
         fits = add_panels(&weights, panels_of(group->blocks), group->depth) &&
-               add_panels(&running, panels_of(group->blocks), running_rows(plan, group->depth)) &&
+               add_running(plan, &running, panels_of(group->blocks), group->depth) &&
                add_panels(&transposed, panels_of(group->back_blocks),
                           running_rows(plan, transposed_depth(plan, group)));
         if (fits)
@@ -187,6 +195,37 @@ void car_plan_unpack(const car_plan *plan, int parameter, const float *packed, f
             }
             return;
         }
+    }
+}
+
+/* ---- int8 --------------------------------------------------------------------------------------------- */
+
+/* The column that a row of the group's i-th matrix is. */
+static int column_of(const car_group *group, int i, int unit) {
+    return (unit / CAR_BLOCK * group->count + i) * CAR_BLOCK + unit % CAR_BLOCK;
+}
+
+void car_plan_pack_int8(const car_plan *plan, int parameter, const int8_t *values,
+                        const float *scales, float *running) {
+    for (int g = 0; g < plan->group_count; g++) {
+        const car_group *group = &plan->groups[g];
+        for (int i = 0; i < group->count; i++)
+            for (int unit = 0; group->parameters[i] == parameter && unit < plan->units; unit++)
+                car_quads_set(running + group->running, panels_of(group->blocks), group->depth,
+                              column_of(group, i, unit),
+                              values + (size_t)unit * (size_t)group->depth, scales[unit]);
+    }
+}
+
+void car_plan_unpack_int8(const car_plan *plan, int parameter, const float *running, int8_t *values,
+                          float *scales) {
+    for (int g = 0; g < plan->group_count; g++) {
+        const car_group *group = &plan->groups[g];
+        for (int i = 0; i < group->count; i++)
+            for (int unit = 0; group->parameters[i] == parameter && unit < plan->units; unit++)
+                car_quads_get(running + group->running, panels_of(group->blocks), group->depth,
+                              column_of(group, i, unit),
+                              values + (size_t)unit * (size_t)group->depth, &scales[unit]);
     }
 }
 

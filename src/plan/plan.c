@@ -213,6 +213,21 @@ static car_status read_overrides(car_plan *plan, const car_plan_options *options
     return CAR_OK;
 }
 
+static car_status check_int8(const car_plan *plan, car_error *error) {
+    if (plan->precision != CAR_PRECISION_INT8)
+        return CAR_OK;
+    if (plan->training)
+        return car_fail(error, CAR_USAGE,
+                        "cell %s: int8 weights are for running a model; train in f32 or bf16",
+                        plan->cell->name);
+    for (int g = 0; g < plan->group_count; g++)
+        if (plan->groups[g].depth > CAR_INTEGER_DEPTH)
+            return car_fail(error, CAR_USAGE,
+                            "cell %s: int8 adds up to %d products, not %d; use f32 or bf16",
+                            plan->cell->name, CAR_INTEGER_DEPTH, plan->groups[g].depth);
+    return CAR_OK;
+}
+
 car_status car_plan_create(const struct car_cell *cell, car_shape input, int units,
                            const car_plan_options *options, const car_allocator *allocator,
                            car_plan **out, car_error *error) {
@@ -235,6 +250,10 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
     car_status status = read_overrides(plan, options, error);
     if (status == CAR_OK)
         status = car_plan_schedule(plan, error);
+    if (status == CAR_OK)
+        status = check_int8(plan, error);
+    if (status == CAR_OK)
+        status = car_plan_find_bounds(plan, options->input_bounded, error);
     if (status == CAR_OK)
         status = place_and_build(plan, options, error);
     if (status != CAR_OK) {
@@ -262,4 +281,12 @@ int car_plan_units(const car_plan *plan) {
 
 car_shape car_plan_input(const car_plan *plan) {
     return plan->input;
+}
+
+bool car_plan_input_bounded(const car_plan *plan) {
+    return plan->input_bounded;
+}
+
+bool car_plan_output_bounded(const car_plan *plan) {
+    return plan->output_bounded;
 }

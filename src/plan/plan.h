@@ -2,6 +2,7 @@
  * plan: a cell's graphs become packed products and vector programs, and are run. Stands on language, kernels.
  *
  *   schedule.c   graph -> phases -> stages (which product and which node runs when)
+ *   bound.c      which values lie within [-1, 1] whatever the weights (int8)
  *   pack.c       where every parameter stands in the packed weights; logical <-> packed; transposed copies
  *   program.c    the elementwise nodes of a stage -> a vector program (registers, loads, stores)
  *   plan.c       car_plan_create: the three above, forward and backward; accessors
@@ -60,6 +61,7 @@ typedef struct car_plan_options {
     const car_emitted_table *native;  /* and where for those not found there; NULL: nowhere. Both borrowed */
     bool training;                    /* keep what the backward pass needs */
     car_precision precision;          /* of the operands of every product, forward and backward */
+    bool input_bounded;               /* the caller knows that x lies within [-1, 1] (int8) */
     int tap_count; /* named values or states to be stored for every step */
     const char *const *taps;
     int override_count;
@@ -76,6 +78,9 @@ void car_plan_free(car_plan *plan);
 const struct car_cell *car_plan_cell(const car_plan *plan);
 int car_plan_units(const car_plan *plan);
 car_shape car_plan_input(const car_plan *plan);
+/* Is x known to lie within [-1, 1], and y therefore, or whatever x is? */
+bool car_plan_input_bounded(const car_plan *plan);
+bool car_plan_output_bounded(const car_plan *plan);
 /* How many vector programs the plan has, and how many of them run as emitted functions. */
 void car_plan_programs(const car_plan *plan, int *programs, int *emitted);
 /* Gives programs that have no function yet those of the table; while nothing runs. */
@@ -96,13 +101,19 @@ void car_plan_explain(const car_plan *plan, car_text *text);
 
 size_t car_plan_weight_floats(const car_plan *plan); /* a multiple of 16 */
 /* What layers run on: at f32 packed weights; in bf16 a rounded copy of them, vectors in f32 and
- * matrices as panels of pairs. */
+ * matrices as panels of pairs; in int8 vectors in f32 and matrices as panels of quads (kernels.h). */
 size_t car_plan_running_floats(const car_plan *plan);
 size_t
 car_plan_transposed_floats(const car_plan *plan); /* what the backward pass needs beside it */
 /* Logical row-major [n][columns] or [n] <-> its places in `packed` (weights, gradients or moments). */
 void car_plan_pack(const car_plan *plan, int parameter, const float *logical, float *packed);
 void car_plan_unpack(const car_plan *plan, int parameter, const float *packed, float *logical);
+/* int8: a matrix [n][columns] of whole numbers with a scale for each row <-> its places in what layers run on. (Vectors
+ * stand there as in the packed weights.) */
+void car_plan_pack_int8(const car_plan *plan, int parameter, const int8_t *values,
+                        const float *scales, float *running);
+void car_plan_unpack_int8(const car_plan *plan, int parameter, const float *running, int8_t *values,
+                          float *scales);
 int car_plan_columns(const car_plan *plan, int parameter); /* 1 for vectors */
 /* A parameter used with two operands is packed twice: adds the second's gradient to the first and zeroes it;
  * after an update copies the first's weights to the second. Without such parameters both do nothing. */

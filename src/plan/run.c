@@ -53,13 +53,16 @@ static range active_lanes(const car_layer *layer, range lanes, int time) {
                    lanes.end < active ? lanes.end : active};
 }
 
-/* A product in the plan's precision. */
+static float *scratch_of(const car_layer *layer, int member) {
+    return layer->scratch + (size_t)member * layer->scratch_floats;
+}
+
+/* A product in the plan's precision, which is that of training. */
 static void multiply(const car_layer *layer, const car_product *product, int member, range rows,
                      range blocks) {
     if (layer->plan->precision == CAR_PRECISION_BF16)
         car_bf16_product(layer->kernels, layer->plan->training)(
-            product, layer->scratch + (size_t)member * layer->scratch_floats, rows.begin, rows.end,
-            blocks.begin, blocks.end);
+            product, scratch_of(layer, member), rows.begin, rows.end, blocks.begin, blocks.end);
     else
         layer->kernels->product(product, rows.begin, rows.end, blocks.begin, blocks.end);
 }
@@ -86,8 +89,12 @@ static void run_group(const car_layer *layer, const car_group *group, int member
         .c = layer->sums + layer->rows->first[time] * row,
         .c_row_stride = row,
     };
-    multiply(layer, &product, member, rows,
-             (range){blocks.begin * group->count, blocks.end * group->count});
+    const range columns = {blocks.begin * group->count, blocks.end * group->count};
+    if (plan->precision == CAR_PRECISION_INT8)
+        layer->kernels->product_int8(&product, group->bounded, scratch_of(layer, member),
+                                     rows.begin, rows.end, columns.begin, columns.end);
+    else
+        multiply(layer, &product, member, rows, columns);
 }
 
 static void run_transposed_group(const car_layer *layer, const car_group *group, int member,

@@ -102,6 +102,35 @@ def test_bf16():
     refused(2, "--precision", "lm", "train", "a.txt", "-o", "e.safetensors", "--precision", "f16")
 
 
+def test_int8():
+    train(updates=300)
+    result = json.loads(ok("quantize", "m.safetensors", "-o", "s.safetensors", "--json").out)
+    expect(result["precision"] == "f32" and result["output_precision"] == "int8", f"{result}")
+    sizes = [pathlib.Path(name).stat().st_size for name in ("m.safetensors", "s.safetensors")]
+    expect([result["bytes"], result["output_bytes"]] == sizes and sizes[1] < sizes[0], f"{result}")
+    info = json.loads(ok("info", "s.safetensors", "--json").out)
+    expect(info["precision"] == "int8" and info["parameters"] == result["parameters"], f"{info}")
+    matches(r"^precision +int8$", ok("info", "s.safetensors").out, "info")
+    whole, small = evaluate()["nats_per_token"], evaluate("s.safetensors")["nats_per_token"]
+    expect(small != whole and abs(small - whole) < 0.02, f"{whole} became {small}")
+    converted = json.loads(ok("lm", "eval", "m.safetensors", "a.txt", "--precision", "int8", "--json").out)
+    expect(converted["nats_per_token"] == small, f"{converted} is not {small}")
+    threads = [ok("lm", "eval", "s.safetensors", "a.txt", "--threads", n, "--json").out for n in (1, 2)]
+    expect(json.loads(threads[0])["nats_per_token"] == json.loads(threads[1])["nats_per_token"], f"{threads}")
+    text = ok("lm", "sample", "s.safetensors", "--prompt", "the ", "--length", "60", "--seed", "5").out
+    expect(text.startswith("the ") and len(text) == 65, f"{text!r}")
+    ok("lm", "score", "s.safetensors", "-", stdin="the cat\n", out=r"\d")
+    ok("quantize", "s.safetensors", "-o", "again.safetensors")
+    expect(evaluate("again.safetensors")["nats_per_token"] == small, "the second time it is another model")
+    ok("lm", "train", "a.txt", "-o", "tuned.safetensors", "--load", "s.safetensors", *PACE, "--updates", "5")
+    expect(json.loads(ok("info", "tuned.safetensors", "--json").out)["precision"] == "f32", "tuned")
+    refused(2, "f32|bf16", "lm", "train", "a.txt", "-o", "x.safetensors", *SMALL, "--precision", "int8")
+    refused(2, "give -o FILE", "quantize", "m.safetensors")
+    refused(5, "No such file", "quantize", "none.safetensors", "-o", "x.safetensors")
+    refused(4, "not a model|damaged", "quantize", write("text.txt", TEXT), "-o", "x.safetensors")
+    refused(5, "nowhere", "quantize", "m.safetensors", "-o", "nowhere/x.safetensors")
+
+
 def test_own_cell():
     write("mine.cell", "cell mine(x) -> h\nstate h\nk = sigmoid(W@x + U@h + b)\nh' = k*h + (1 - k)*tanh(V@x)\n")
     train(options=["--cell", "mine.cell"])

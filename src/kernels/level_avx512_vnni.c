@@ -1,0 +1,29 @@
+/*
+ * level_avx512_vnni: the table of functions of level avx512 for CPUs that have AVX512_VNNI too.
+ *
+ * In:  the templates; compiler flags of this file alone (meson.build). Out: car_kernels_avx512_vnni: the bits
+ * of car_kernels_avx512, with products of int8 at several times the speed.
+ * Everything but the table is static, so that no other level can pick up this level's instructions.
+ */
+#include "levels.h"
+
+#define CAR_VECTOR_WIDTH 16
+#define LEVEL            CAR_CPU_AVX512
+#define LEVEL_NAME       "avx512"
+#define LEVEL_TABLE      car_kernels_avx512_vnni
+
+#include "vector.inc"
+
+#include "math.inc"
+
+#include "matrix.inc"
+
+#include "integer.inc"
+
+#include "program.inc"
+
+#include "rows.inc"
+
+#include "optimize.inc"
+
+#include "table.inc"

@@ -1,0 +1,217 @@
+/*
+ * integer: the weights of a model that runs in int8.
+ *
+ * In:  a model in f32 or bf16, or tensors of a file. Out: whole numbers in the form that products and embedding read,
+ * and back. Every row of a matrix (an output of a product, an id of the embedding) has a scale of its own:
+ *
+ *   weight = scale * value,  scale = largest |weight| of the row / 127,  value = weight / scale to the nearest
+ *
+ * Nothing else is kept: biases and per-unit vectors stay f32, and there are no f32 masters. All of it stands in
+ * model->rounded: what a layer's plan asks for, the head's quads, the head's bias, then the embedding as rows of bytes
+ * [input_size][padded units] and their scales [input_size]; an embedding that is tied to the head is read from there.
+ */
+#include "network.h"
+#include <math.h>
+#include <string.h>
+
+static int head_panels(const car_model *model) {
+    return (model->output_size + CAR_PANEL - 1) / CAR_PANEL;
+}
+
+static size_t embedding_stride(const car_model *model) {
+    return (size_t)car_padded(model->layers[0].size.units);
+}
+
+size_t car_model_int8_embedding_floats(const car_model *model) {
+    if (model->net->layers[0].kind != CAR_LAYER_EMBED || model->net->tie)
+        return 0;
+    return (size_t)model->input_size * (embedding_stride(model) / sizeof(float) + 1);
+}
+
+static int8_t *embedding_row(const car_model *model, size_t id, float **scale) {
+    int8_t *rows = (int8_t *)(void *)(model->rounded + model->embedding_running);
+    *scale = (float *)(void *)(rows + (size_t)model->input_size * embedding_stride(model)) + id;
+    return rows + id * embedding_stride(model);
+}
+
+void car_model_int8_embed(const car_model *model, int32_t id, float *out) {
+    const size_t units = (size_t)model->layers[0].size.units;
+    float *scale, tied;
+    if (!model->net->tie) {
+        const int8_t *row = embedding_row(model, (size_t)id, &scale);
+        for (size_t k = 0; k < units; k++)
+            out[k] = *scale * (float)row[k];
+        return;
+    }
+    const float *panels = model->rounded + model->head_running;
+    const int8_t *row = car_quads_at(panels, head_panels(model), model->head_depth, id, &tied);
+    for (size_t k = 0; k < units; k++)
+        out[k] = tied * (float)row[car_quad_place((int)k, 0)];
+}
+
+/* ---- Tensors of the outside --------------------------------------------------------------------------- */
+
+static void copy_cell(const car_model *model, const car_tensor_place *place, int8_t *values,
+                      float *scales, bool set) {
+    const car_model_layer *layer = &model->layers[place->layer];
+    const size_t units = (size_t)layer->size.units, block = units * place->shape[1];
+    float *running = model->rounded + layer->running[place->direction];
+    for (int k = 0; k < place->count; k++, values += block, scales += units) {
+        if (place->blocks[k] >= 0 && set) {
+            car_plan_pack_int8(layer->plan, place->blocks[k], values, scales, running);
+        } else if (place->blocks[k] >= 0) {
+            car_plan_unpack_int8(layer->plan, place->blocks[k], running, values, scales);
+        } else if (!set) {
+            memset(values, 0, block);
+            memset(scales, 0, units * sizeof *scales);
+        }
+    }
+}
+
+static void copy_head(const car_model *model, int8_t *values, float *scales, bool set) {
+    const int depth = model->head_depth;
+    float *running = model->rounded + model->head_running;
+    for (int output = 0; output < model->output_size; output++) {
+        int8_t *row = values + (size_t)output * (size_t)depth;
+        if (set)
+            car_quads_set(running, head_panels(model), depth, output, row, scales[output]);
+        else
+            car_quads_get(running, head_panels(model), depth, output, row, &scales[output]);
+    }
+}
+
+static void copy_embedding(const car_model *model, int8_t *values, float *scales, bool set) {
+    const size_t units = (size_t)model->layers[0].size.units;
+    for (size_t id = 0; id < (size_t)model->input_size; id++) {
+        float *scale;
+        int8_t *row = embedding_row(model, id, &scale), *outside = values + id * units;
+        memcpy(set ? row : outside, set ? outside : row, units);
+        *(set ? scale : &scales[id]) = *(set ? &scales[id] : scale);
+    }
+}
+
+/* One walk serves both ways; the side that is only read is never written through its pointer. */
+static void copy_matrix(const car_model *model, int index, int8_t *values, float *scales,
+                        bool set) {
+    const car_tensor_place *place = &model->tensors[index];
+    if (place->role == CAR_TENSOR_CELL)
+        copy_cell(model, place, values, scales, set);
+    else if (place->role == CAR_TENSOR_HEAD || model->net->tie)
+        copy_head(model, values, scales, set);
+    else
+        copy_embedding(model, values, scales, set);
+}
+
+void car_model_int8_set(car_model *model, int index, const int8_t *values, const float *scales) {
+    copy_matrix(model, index, (int8_t *)values, (float *)scales, true);
+}
+
+void car_model_int8_get(const car_model *model, int index, int8_t *values, float *scales) {
+    copy_matrix(model, index, values, scales, false);
+}
+
+static void copy_vector(const car_model *model, int index, float *values, bool set) {
+    const car_tensor_place *place = &model->tensors[index];
+    if (place->role == CAR_TENSOR_BIAS) {
+        float *bias = model->rounded + model->bias_running;
+        memcpy(set ? bias : values, set ? values : bias, place->shape[0] * sizeof(float));
+        return;
+    }
+    const car_model_layer *layer = &model->layers[place->layer];
+    const size_t units = (size_t)layer->size.units;
+    float *running = model->rounded + layer->running[place->direction];
+    for (int k = 0; k < place->count; k++, values += units) {
+        if (place->blocks[k] >= 0 && set)
+            car_plan_pack(layer->plan, place->blocks[k], values, running);
+        else if (place->blocks[k] >= 0)
+            car_plan_unpack(layer->plan, place->blocks[k], running, values);
+        else if (!set)
+            memset(values, 0, units * sizeof *values);
+    }
+}
+
+void car_model_int8_set_vector(car_model *model, int index, const float *values) {
+    copy_vector(model, index, (float *)values, true);
+}
+
+void car_model_int8_get_vector(const car_model *model, int index, float *values) {
+    copy_vector(model, index, values, false);
+}
+
+/* ---- From f32 and back -------------------------------------------------------------------------------- */
+
+static void whole_row(const float *weights, size_t columns, int8_t *values, float *scale) {
+    float largest = 0;
+    for (size_t k = 0; k < columns; k++)
+        largest = fabsf(weights[k]) > largest ? fabsf(weights[k]) : largest;
+    const car_integer_scale step = car_integer_scale_of(largest);
+    *scale = step.scale;
+    for (size_t k = 0; k < columns; k++) {
+        float value = rintf(weights[k] * step.factor);
+        values[k] = (int8_t)(value > CAR_INTEGER_MOST    ? CAR_INTEGER_MOST
+                             : value < -CAR_INTEGER_MOST ? -CAR_INTEGER_MOST
+                                                         : value);
+    }
+}
+
+/* A tensor's values on their way. */
+typedef struct tensor_buffers {
+    float *floats, *scales;
+    int8_t *values;
+} tensor_buffers;
+
+static void quantize_tensor(const car_model *from, car_model *to, int index, tensor_buffers at) {
+    const car_tensor_place *place = &to->tensors[index];
+    car_model_unpack(from, index, from->weights, at.floats);
+    if (place->rank == 1) {
+        car_model_int8_set_vector(to, index, at.floats);
+        return;
+    }
+    for (size_t row = 0; row < place->shape[0]; row++)
+        whole_row(at.floats + row * place->shape[1], place->shape[1],
+                  at.values + row * place->shape[1], &at.scales[row]);
+    car_model_int8_set(to, index, at.values, at.scales);
+}
+
+static void restore_tensor(const car_model *from, car_model *to, int index, tensor_buffers at) {
+    const car_tensor_place *place = &from->tensors[index];
+    if (place->rank == 1) {
+        car_model_int8_get_vector(from, index, at.floats);
+    } else {
+        car_model_int8_get(from, index, at.values, at.scales);
+        for (size_t row = 0; row < place->shape[0]; row++)
+            for (size_t k = 0; k < place->shape[1]; k++) {
+                size_t i = row * place->shape[1] + k;
+                at.floats[i] = at.scales[row] * (float)at.values[i];
+            }
+    }
+    car_model_pack(to, index, at.floats, to->weights);
+}
+
+static bool has_numbers(const car_model *model) {
+    return model->kernels->all_finite(model->weights, model->weight_floats);
+}
+
+car_status car_model_int8_convert(const car_model *from, car_model *to, car_error *error) {
+    const bool quantize = to->precision == CAR_PRECISION_INT8;
+    size_t most = 1, rows = 1;
+    if (quantize && !has_numbers(from))
+        return car_fail(error, CAR_MODEL,
+                        "model: a weight is no number; int8 has no place for it, train it anew");
+    for (int i = 0; i < from->tensor_count; i++) {
+        const car_tensor_place *place = &from->tensors[i];
+        most = car_model_tensor_floats(from, i) > most ? car_model_tensor_floats(from, i) : most;
+        rows = place->shape[0] > rows ? place->shape[0] : rows;
+    }
+    tensor_buffers at = {car_allocate(to->allocator, most, sizeof(float)),
+                         car_allocate(to->allocator, rows, sizeof(float)),
+                         car_allocate(to->allocator, most, 1)};
+    const bool complete = at.floats && at.scales && at.values;
+    for (int i = 0; i < from->tensor_count && complete; i++)
+        (quantize ? quantize_tensor : restore_tensor)(from, to, i, at);
+    car_release(to->allocator, at.floats);
+    car_release(to->allocator, at.scales);
+    car_release(to->allocator, at.values);
+    return complete ? CAR_OK
+                    : car_fail(error, CAR_MEMORY, "model: out of memory; use smaller layers");
+}
