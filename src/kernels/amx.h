@@ -1,5 +1,5 @@
 /*
- * amx: the product that table car_kernels_amx adds to those of car_kernels_avx512_vnni.
+ * amx: the product that table car_kernels_amx adds to those of car_kernels_avx512.
  */
 #ifndef CAR_AMX_H
 #define CAR_AMX_H
