@@ -32,8 +32,8 @@ static int8_t next_weight(stream *numbers) {
 }
 
 /* worst: every weight and operand as large as can be, and of one sign. */
-static quad_case make_quads(stream *numbers, int rows, int blocks, int parts, int part_length, int kind,
-                            bool worst) {
+static quad_case make_quads(stream *numbers, int rows, int blocks, int parts, int part_length,
+                            int kind, bool worst) {
     quad_case made = {.x = make_product(numbers, rows, blocks, parts, part_length, kind),
                       .depth = parts * part_length,
                       .panels = (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS,
@@ -97,8 +97,8 @@ static void compare(const car_kernels *kernels, const quad_case *made, const flo
                         0x1p-23 * (fabs((double)plain[i]) + 1.0 + made->depth * 1.4));
 }
 
-static void check_quads(const car_kernels *kernels, stream *numbers, int rows, int blocks, int parts,
-                        int part_length, int kind, bool worst) {
+static void check_quads(const car_kernels *kernels, stream *numbers, int rows, int blocks,
+                        int parts, int part_length, int kind, bool worst) {
     quad_case made = make_quads(numbers, rows, blocks, parts, part_length, kind, worst);
     car_product product;
     float *plain = quad_copy(&made, &car_kernels_plain, &product);
@@ -165,7 +165,8 @@ static void bound(const car_kernels *kernels, stream *numbers) {
                 (const int8_t *)(made.quads + column / CAR_PANEL * car_quads(depth) * CAR_PANEL);
             double sum = 0.0, weights = 0.0;
             for (int k = 0; k < depth; k++) {
-                double weight = panel[car_quad_place(k, column % CAR_PANEL)] * (double)scales[column];
+                double weight =
+                    panel[car_quad_place(k, column % CAR_PANEL)] * (double)scales[column];
                 sum += (double)made.x.a[row * product.a_row_stride + k] * weight;
                 weights += fabs(weight);
             }

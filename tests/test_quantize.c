@@ -225,8 +225,7 @@ static void the_interpreter_gives_the_same_bits(void **state) {
         assert_int_equal(unsetenv("CAROUSEL_NATIVE"), 0);
         float *a = outputs_of(small, LANES, STEPS, 1, NULL, NULL);
         float *b = outputs_of(interpreted, LANES, STEPS, 1, NULL, NULL);
-        assert_memory_equal(
-            a, b, (size_t)head_rows_of(small, STEPS, LANES) * SIZE * sizeof(float));
+        assert_memory_equal(a, b, (size_t)head_rows_of(small, STEPS, LANES) * SIZE * sizeof(float));
         free(a);
         free(b);
         car_model_free(interpreted);
@@ -238,7 +237,7 @@ static void the_interpreter_gives_the_same_bits(void **state) {
 /* ---- Bounds ------------------------------------------------------------------------------------------- */
 
 typedef struct known_bound {
-    const char *cell; /* a name of the zoo, or a text */
+    const char *cell;      /* a name of the zoo, or a text */
     bool output, operands; /* bounded: y; the operands of all products but x */
 } known_bound;
 
@@ -252,9 +251,8 @@ static struct car_cell *compile(const char *cell) {
 
 static car_plan *make_plan(const struct car_cell *cell, bool input_bounded,
                            const car_override *override) {
-    const car_plan_options options = {.input_bounded = input_bounded,
-                                      .override_count = override != NULL,
-                                      .overrides = override};
+    const car_plan_options options = {
+        .input_bounded = input_bounded, .override_count = override != NULL, .overrides = override};
     car_plan *plan;
     car_error error = {0};
     require(car_plan_create(cell, (car_shape){16, 1}, 16, &options, NULL, &plan, &error), &error);
@@ -420,8 +418,7 @@ static void hostile_files_are_refused(void **state) {
     const car_tensor below = {.rank = 1, .shape = {2}, .data = negative, .bytes = 8};
     const car_tensor beyond = {.rank = 1, .shape = {2}, .data = endless, .bytes = 8};
     const car_tensor one = {.rank = 1, .shape = {1}, .data = scales, .bytes = 4};
-    const car_tensor whole = {
-        .dtype = CAR_I8, .rank = 1, .shape = {2}, .data = values, .bytes = 2};
+    const car_tensor whole = {.dtype = CAR_I8, .rank = 1, .shape = {2}, .data = values, .bytes = 2};
     const change changes[] = {
         {.tensor = "decoder.weight", .with = minimum, .part = "holds -128 in row 1"},
         {.tensor = "decoder.weight", .with = row, .part = "is [6], but the net asks for [2, 3]"},
