@@ -11,6 +11,7 @@
  *   search*.c  better cells by mutation (search_cli.h)
  *   forecast.c series: predict, backtest               quantize.c  a model in int8
  *   training.c what every `train` shares (training.h)
+ *   classify.c sequences: train, eval, predict (its tables: classify_show.c)
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
  * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in
@@ -194,5 +195,6 @@ int cli_demo(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_forecast(int argc, char **argv);
 int cli_quantize(int argc, char **argv);
+int cli_classify(int argc, char **argv);
 
 #endif

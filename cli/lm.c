@@ -179,17 +179,6 @@ static car_status train_new(train_call *call, const cli_arguments *arguments,
     return status;
 }
 
-/* Options that would be without effect, because another one brings what they say. */
-static car_status refuse(const cli_verb *verb, const char *const *names, const char *by,
-                         car_error *error) {
-    for (int i = 0; names[i]; i++) {
-        if (cli_given(verb, names[i]))
-            return car_fail(error, CAR_USAGE, "lm train: %s brings its own %s; take --%s away", by,
-                            names[i], names[i]);
-    }
-    return CAR_OK;
-}
-
 static car_status check_call(const cli_verb *verb, const train_call *call,
                              const cli_arguments *arguments, car_error *error) {
     static const char *const net_parts[] = {"hidden", "layers", "embed", "dropout", NULL};
@@ -198,8 +187,8 @@ static car_status check_call(const cli_verb *verb, const train_call *call,
     const char *load = call->shared.load;
     CAR_TRY(cli_training_check(verb, &call->shared, arguments, "a text", error));
     if (!call->shared.resume && (call->options.net || load))
-        CAR_TRY(refuse(verb, net_parts, load ? "--load" : "--net", error));
-    return load ? refuse(verb, model_parts, "--load", error) : CAR_OK;
+        CAR_TRY(cli_training_refuse(verb, net_parts, load ? "--load" : "--net", error));
+    return load ? cli_training_refuse(verb, model_parts, "--load", error) : CAR_OK;
 }
 
 static car_status train_or_resume(const cli_verb *verb, train_call *call,

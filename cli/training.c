@@ -94,6 +94,16 @@ car_status cli_training_check(const cli_verb *verb, const cli_training *call,
     return CAR_OK;
 }
 
+car_status cli_training_refuse(const cli_verb *verb, const char *const *names, const char *by,
+                               car_error *error) {
+    for (int i = 0; names[i]; i++) {
+        if (cli_given(verb, names[i]))
+            return car_fail(error, CAR_USAGE, "%s: %s brings its own %s; take --%s away",
+                            verb->name, by, names[i], names[i]);
+    }
+    return CAR_OK;
+}
+
 int cli_training_print_config(const cli_verb *verb, const cli_arguments *arguments) {
     car_text text;
     car_text_start(&text, NULL);
@@ -135,11 +145,12 @@ static void add_progress(car_text *text, const cli_training_view *view,
 
 void cli_training_progress(void *context, const car_fit_progress *progress) {
     cli_training_view *view = context;
-    if (view->quiet || (!progress->validated && !cli_progress_due(&view->line)))
+    bool validated = progress->validated && !view->brief;
+    if (view->quiet || (!validated && !cli_progress_due(&view->line)))
         return;
     car_text text;
     car_text_start(&text, NULL);
-    if (progress->validated) {
+    if (validated) {
         car_text_format(&text, "epoch %.2f, update %lld: valid ", progress->epoch,
                         (long long)progress->update);
         view->add_loss(&text, progress->validation);

@@ -26,6 +26,9 @@ void cli_training_add_rest(cli_training *call, const char *load_help);
 car_status cli_training_check(const cli_verb *verb, const cli_training *call,
                               const cli_arguments *arguments, const char *operand,
                               car_error *error) CAR_CHECK_RESULT;
+/* Refuses options (names, up to NULL) that would be without effect, since `by` brings what they say. CAR_USAGE. */
+car_status cli_training_refuse(const cli_verb *verb, const char *const *names, const char *by,
+                               car_error *error) CAR_CHECK_RESULT;
 /* --print-config: prints the resolved options; returns the exit code. */
 int cli_training_print_config(const cli_verb *verb, const cli_arguments *arguments);
 
@@ -35,6 +38,7 @@ typedef struct cli_training_view {
     const char *unit; /* what is counted a second: "token" */
     void (*add_loss)(car_text *text, double loss);
     bool nats;  /* the loss itself is shown too */
+    bool brief; /* validations are many and short: no line of their own */
     bool quiet; /* --json: nothing but errors on stderr */
 } cli_training_view;
 /* For car_fit_options.progress; the context is a cli_training_view. */

@@ -70,9 +70,9 @@ def test_commands_that_documents_name_exist():
     for path in documents():
         for words, rest in COMMAND.findall(path.read_text(encoding="utf-8")):
             verb = words.split()
-            if verb[0] not in ("lm", "cell", "forecast", "search"):
+            if verb[0] not in ("lm", "cell", "forecast", "search", "classify", "tag"):
                 verb = verb[:1]
-            if verb[0] in ("help", "reads", "runs") or (verb[0] in ("lm", "cell", "forecast", "search") and len(verb) < 2):
+            if verb[0] in ("help", "reads", "runs") or (verb[0] in ("lm", "cell", "forecast", "search", "classify", "tag") and len(verb) < 2):
                 continue
             help_text = ok(*verb, "--help").out
             for flag in re.findall(r"--[a-z][\w-]+", rest):

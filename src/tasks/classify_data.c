@@ -1,0 +1,250 @@
+/*
+ * classify_data.c: the sequences of a classifier's training.
+ *
+ * In:  a file, and what is held out: --valid or a share of each class, drawn by the seed.
+ * Out: the two parts; mean and deviation of each channel and the most frequent class, of the part that is learned from
+ *      alone; for the checkpoint which files they were.
+ */
+#include "classify.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the split ---------------------------------------------------------------------------------------- */
+
+/* A shuffle that depends on the seed alone (Fisher & Yates). */
+static void shuffle(uint64_t seed, int *order, int count) {
+    car_random_key key = {.seed = seed, .purpose = CAR_RANDOM_SHUFFLE, .layer = 1};
+    for (int i = count - 1; i > 0; i--) {
+        uint32_t words[4];
+        car_random_block(key, 0, (uint64_t)i, words);
+        int other = (int)((((uint64_t)words[0] << 32) | words[1]) % (uint64_t)(i + 1));
+        int kept = order[i];
+        order[i] = order[other];
+        order[other] = kept;
+    }
+}
+
+/* How many of `count` sequences of a class are held out: none of a single one, and at least one is left. */
+static int held_out(double fraction, int count) {
+    int out = (int)lround(fraction * count);
+    return out < count ? out : count - 1;
+}
+
+/* order: the sequences to learn from, then those to validate on, each class with its share. */
+static car_status split(const car_classify_options *options, car_classify_data *data,
+                        car_error *error) {
+    const car_sequences *set = &data->train;
+    int classes = set->each ? 1 : set->classes.count, count = set->count;
+    int *drawn = car_allocate(data->allocator, (size_t)count + 2 * (size_t)classes, sizeof *drawn);
+    data->order = car_allocate(data->allocator, (size_t)count, sizeof *data->order);
+    if (!drawn || !data->order) {
+        car_release(data->allocator, drawn);
+        return car_fail(error, CAR_MEMORY, "no memory for the order of %d sequences", count);
+    }
+    int *of_class = drawn + count, *left = of_class + classes;
+    for (int i = 0; i < count; i++) {
+        drawn[i] = i;
+        of_class[set->each ? 0 : set->labels[i]]++;
+    }
+    double fraction = options->valid ? 0 : options->valid_fraction;
+    int judged = 0, learned = 0;
+    for (int c = 0; c < classes; c++)
+        judged += left[c] = of_class[c] > 0 ? held_out(fraction, of_class[c]) : 0;
+    shuffle((uint64_t)options->seed, drawn, count);
+    int learn = 0, judge = count - judged;
+    for (int i = 0; i < count; i++) {
+        int class = set->each ? 0 : set->labels[drawn[i]];
+        if (left[class]-- > 0)
+            data->order[judge++] = drawn[i];
+        else
+            data->order[learn++] = drawn[i];
+    }
+    learned = count - judged;
+    car_release(data->allocator, drawn);
+    data->learned = (car_part){set, learned, data->order};
+    data->judged = options->valid ? (car_part){&data->valid, data->valid.count, NULL}
+                                  : (car_part){set, judged, data->order + learned};
+    return CAR_OK;
+}
+
+/* ---- what is known of the part to learn from ----------------------------------------------------------- */
+
+static int count_majority(const car_part *part, car_arena *arena) {
+    const car_sequences *set = part->set;
+    int64_t *counts = car_arena_allocate(arena, (size_t)set->classes.count, sizeof *counts);
+    int best = 0;
+    for (int i = 0; counts && i < part->count; i++) {
+        size_t begin = set->begin[part->index[i]], end = set->begin[part->index[i] + 1];
+        if (!set->each)
+            counts[set->labels[part->index[i]]]++;
+        for (size_t row = begin; set->each && row < end; row++)
+            if (set->labels[row] >= 0)
+                counts[set->labels[row]]++;
+    }
+    for (int c = 1; counts && c < set->classes.count; c++)
+        best = counts[c] > counts[best] ? c : best;
+    return best;
+}
+
+/* Sums in double over the part's rows: mean, then deviation; a constant channel keeps deviation 1. */
+static void measure_channel(const car_part *part, int first, int channels, double *mean,
+                            double *deviation) {
+    const car_sequences *set = part->set;
+    double sum = 0, squares = 0, count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < part->count; i++)
+            for (size_t row = set->begin[part->index[i]]; row < set->begin[part->index[i] + 1];
+                 row++)
+                for (int c = first; c < first + channels; c++) {
+                    double value = (double)set->values[row * (size_t)set->channels + (size_t)c];
+                    sum += pass == 0 ? value : 0;
+                    count += pass == 0;
+                    squares += pass == 1 ? (value - *mean) * (value - *mean) : 0;
+                }
+        if (pass == 0)
+            *mean = sum / count;
+    }
+    *deviation = sqrt(squares / count);
+    if (!(*deviation > 1e-6 * fabs(*mean) && *deviation > 1e-30))
+        *deviation = 1;
+}
+
+static car_status measure(const car_classify_options *options, const car_classify_data *data,
+                          car_classifier *shape, car_error *error) {
+    const car_sequences *set = &data->train;
+    size_t channels = (size_t)set->channels + 1;
+    shape->mean = car_arena_allocate(shape->arena, channels, sizeof *shape->mean);
+    shape->deviation = car_arena_allocate(shape->arena, channels, sizeof *shape->deviation);
+    if (!shape->mean || !shape->deviation)
+        return car_fail(error, CAR_MEMORY, "no memory for the scaling");
+    double mean = 0, deviation = 1;
+    if (strcmp(options->scaling, "all") == 0 && set->channels > 0)
+        measure_channel(&data->learned, 0, set->channels, &mean, &deviation);
+    for (int c = 0; c < set->channels; c++) {
+        if (strcmp(options->scaling, "channel") == 0)
+            measure_channel(&data->learned, c, 1, &mean, &deviation);
+        shape->mean[c] = (float)mean;
+        shape->deviation[c] = (float)deviation;
+    }
+    return CAR_OK;
+}
+
+/* The arena of the shape lives as long as the data; the names are the set's own. */
+static car_status describe(const car_classify_options *options, const car_classifier *known,
+                           car_classify_data *data, car_error *error) {
+    car_classifier *shape = &data->shape;
+    const car_sequences *set = &data->train;
+    *shape = (car_classifier){.allocator = data->allocator,
+                              .arena = car_arena_create(data->allocator),
+                              .each = set->each,
+                              .classes = set->classes.count,
+                              .channels = set->channels,
+                              .class_names = set->classes.names,
+                              .channel_names = set->channel_names,
+                              .temperature = 1};
+    if (!shape->arena)
+        return car_fail(error, CAR_MEMORY, "no memory for the classes");
+    shape->majority = count_majority(&data->learned, shape->arena);
+    CAR_TRY(measure(options, data, shape, error));
+    for (int c = 0; known && c < set->channels; c++) {
+        shape->mean[c] = known->mean[c];
+        shape->deviation[c] = known->deviation[c];
+    }
+    return CAR_OK;
+}
+
+/* ---- files -------------------------------------------------------------------------------------------- */
+
+/* {"path":"/...","sha256":"..."}; false: standard input has no place to come back to. */
+static bool describe_file(const char *path, const car_sequences *set, car_text *text) {
+    char digest[65], *absolute = strcmp(path, "-") == 0 ? NULL : realpath(path, NULL);
+    if (!absolute)
+        return false;
+    car_sequences_digest(set, digest);
+    car_text_format(text, "{\"path\":");
+    car_text_json_string(text, absolute, strlen(absolute));
+    car_text_format(text, ",\"sha256\":\"%s\"}", digest);
+    free(absolute);
+    return true;
+}
+
+static car_status describe_files(const car_classify_options *options, const char *path,
+                                 car_classify_data *data, car_error *error) {
+    car_text text;
+    car_text_start(&text, data->allocator);
+    car_text_format(&text, "{\"train\":");
+    bool known = describe_file(path, &data->train, &text);
+    car_text_format(&text, ",\"valid\":");
+    if (options->valid)
+        known = describe_file(options->valid, &data->valid, &text) && known;
+    else
+        car_text_format(&text, "null");
+    car_text_format(&text, "}");
+    if (text.failed) {
+        car_text_free(&text);
+        return car_fail(error, CAR_MEMORY, "no memory for the names of the files");
+    }
+    if (known)
+        data->files = text.data;
+    else
+        car_text_free(&text);
+    return CAR_OK;
+}
+
+static car_sequences_options reading(const car_classify_options *options, bool each,
+                                     const char *labels) {
+    return (car_sequences_options){.format = options->format,
+                                   .layout = options->layout,
+                                   .id = options->id,
+                                   .step = options->step,
+                                   .label = options->label,
+                                   .value = options->value,
+                                   .labels = labels,
+                                   .channels = (int)options->channels,
+                                   .each = each};
+}
+
+/* The validation file is read as the training file's classes and channels ask. */
+static car_status read_valid(const car_classify_options *options, const car_sequences *train,
+                             car_sequences *valid, const car_allocator *allocator,
+                             car_error *error) {
+    const car_classifier like = {.each = train->each,
+                                 .classes = train->classes.count,
+                                 .class_names = train->classes.names,
+                                 .channels = train->channels,
+                                 .channel_names = train->channel_names};
+    return car_classifier_read(&like, options->valid, reading(options, train->each, NULL),
+                               allocator, valid, error);
+}
+
+static car_status read_all(const car_classify_options *options, const char *path, bool each,
+                           const car_classifier *known, car_classify_data *data, car_error *error) {
+    car_sequences_options how = reading(options, each, options->labels);
+    CAR_TRY(known ? car_classifier_read(known, path, how, data->allocator, &data->train, error)
+                  : car_sequences_read(path, &how, data->allocator, &data->train, error));
+    if (options->valid)
+        CAR_TRY(read_valid(options, &data->train, &data->valid, data->allocator, error));
+    CAR_TRY(split(options, data, error));
+    CAR_TRY(describe(options, known, data, error));
+    return describe_files(options, path, data, error);
+}
+
+car_status car_classify_read(const car_classify_options *options, const char *path, bool each,
+                             const car_classifier *known, const car_allocator *allocator,
+                             car_classify_data *data, car_error *error) {
+    *data = (car_classify_data){.allocator = allocator};
+    car_status status = read_all(options, path, each, known, data, error);
+    if (status != CAR_OK)
+        car_classify_data_free(data);
+    return status;
+}
+
+void car_classify_data_free(car_classify_data *data) {
+    car_sequences_free(&data->train);
+    car_sequences_free(&data->valid);
+    car_arena_free(data->shape.arena);
+    car_release(data->allocator, data->order);
+    car_release(data->allocator, data->files);
+    *data = (car_classify_data){0};
+}

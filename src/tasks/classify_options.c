@@ -1,0 +1,87 @@
+/*
+ * classify_options.c: every setting of a classifier's training, once.
+ *
+ * In:  the table below. Out: defaults and a check; the command line, --print-config and checkpoints go through it.
+ */
+#include "classify.h"
+#define SETTINGS_OF car_classify_options
+#include "setting_table.h"
+#include <string.h>
+
+const car_setting car_classify_settings[] = {
+    HEADING("The data"),
+    CHOICE("format", format, "auto", "auto|csv|ts|idx", "auto: by the file's name"),
+    CHOICE("layout", layout, "auto", "auto|long|row",
+           "of CSV: a step a row, or a sequence a row; auto: long with an id column"),
+    TEXT("id", id, NULL, "NAME", "column that tells sequences apart: id, unique_id or sequence"),
+    TEXT("step", step, NULL, "NAME", "column of time, checked to rise: step, t or time"),
+    TEXT("value", value, NULL, "A,B", "columns of values; else all that are left"),
+    TEXT("label", label, NULL, "NAME", "column of the class: label or class"),
+    TEXT("labels", labels, NULL, "FILE", "labels of idx images; else found by the images' name"),
+    INT("channels", channels, 1, 1, CAR_SEQUENCE_CHANNEL_LIMIT, NULL, "N",
+        "layout row: values a step"),
+    TEXT("valid", valid, NULL, "FILE", "sequences to validate on"),
+    NUMBER("valid-fraction", valid_fraction, 0.2, 0, 0.9, NULL,
+           "without --valid: the share of each class to validate on; 0: none"),
+    CHOICE("scaling", scaling, "channel", "channel|all|none",
+           "mean 0 and deviation 1 of the training part: each channel, all as one (images), no"),
+    HEADING("The net"),
+    TEXT("net", net, NULL, "TEXT", "the whole net: 'lstm 64 bi | softmax mean'; or else:"),
+    TEXT("cell", cell, "lstm", "NAME|FILE", "a cell of the zoo or a file"),
+    INT("hidden", hidden, 64, 1, 65536, NULL, "N", "units of a layer"),
+    INT("layers", layers, 1, 1, 64, NULL, "N", "layers"),
+    CHOICE("direction", direction, "both", "both|forward",
+           "both sees the whole sequence; forward can be watched as rows come"),
+    CHOICE("head", head, "mean", "mean|last|each",
+           "from the mean over time, from the last step, or a class a step"),
+    NUMBER("dropout", dropout, 0, 0, 0.99, NULL, "between layers, before the head too"),
+    TEXT("init", init, NULL, "SCHEME", "uniform, uniform(A), orthogonal or walk"),
+    TEXT("bias-init", bias_init, NULL, "LIST", "biases of every cell that start elsewhere: bf=1"),
+    HEADING("Sequences as they might have been too (training part)"),
+    NUMBER("noise", noise, 0, 0, 100, NULL, "added, in deviations"),
+    NUMBER("warp", warp, 0, 0, 1, NULL, "time runs faster and slower by about this share"),
+    INT("shift", shift, 0, 0, 65536, NULL, "N", "steps earlier or later"),
+    INT("shift-channels", shift_channels, 0, 0, 4096, NULL, "N",
+        "channels up or down (images: columns)"),
+    HEADING("The updates"),
+    INT("batch", batch, 16, 1, 65536, NULL, "N", "sequences side by side"),
+    CHOICE("optimizer", optimizer, "adamw", "adam|adamw|sgd|rmsprop", "how weights move"),
+    NUMBER("rate", rate, 0.005, 0, 1e6, NULL, "learning rate"),
+    CHOICE("schedule", schedule, "cosine", "constant|cosine", "the rate over time"),
+    INT("warmup", warmup, 0, 0, 1e12, NULL, "N", "updates of linear warm-up"),
+    NUMBER("final", final, 0.02, 0, 1, NULL, "cosine: the last rate as a share of --rate"),
+    NUMBER("clip", clip, 1, 0, 1e30, NULL, "most norm of the gradient; 0: off"),
+    NUMBER("decay", decay, 0.01, 0, 1, NULL, "weight decay"),
+    HEADING("How long"),
+    NUMBER("minutes", minutes, 0, 0, 1e6, "none", "time to train, turned into updates once"),
+    NUMBER("epochs", epochs, 0, 0, 1e9, "100 if nothing else is given", "times through the data"),
+    INT("updates", updates, 0, 0, 1e15, "none", "N", "updates; the smallest of the three counts"),
+    INT("validate-every", validate_every, 0, 0, 1e12, "each epoch", "N", "updates"),
+    INT("patience", patience, 20, 0, 1e9, NULL, "N",
+        "stop after so many validations without improvement; 0: never"),
+    NUMBER("checkpoint-seconds", checkpoint_seconds, 60, 0, 1e9, NULL,
+           "how often FILE.last is written for --resume"),
+    HEADING("The rest"),
+    TEXT("output", output, NULL, "FILE", "the model; the best by validation is kept"),
+    INT("seed", seed, 1, 0, 9e15, NULL, "N", "of weights, dropout, order and the split"),
+    INT("threads", threads, 0, 0, 64, "all processors, 1 for a tiny net", "N",
+        "the result does not depend on it"),
+    CHOICE("precision", precision, "f32", "f32|bf16",
+           "of matrix products; bf16 is faster, weights and sums stay f32"),
+};
+const int car_classify_setting_count =
+    (int)(sizeof car_classify_settings / sizeof *car_classify_settings);
+
+car_classify_options car_classify_defaults(void) {
+    car_classify_options options = {0};
+    car_settings_defaults(car_classify_settings, car_classify_setting_count, &options);
+    options.embed = 64;
+    return options;
+}
+
+car_status car_classify_options_check(const car_classify_options *options, car_error *error) {
+    CAR_TRY(car_settings_check(car_classify_settings, car_classify_setting_count, options, error));
+    if (!options->output)
+        return car_fail(error, CAR_USAGE, "say where the model goes: -o m.safetensors");
+    return CAR_OK;
+}
