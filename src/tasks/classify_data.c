@@ -110,8 +110,8 @@ static void measure_channel(const car_part *part, int first, int channels, doubl
         *deviation = 1;
 }
 
-static car_status measure(const car_classify_options *options, const car_classify_data *data,
-                          car_classifier *shape, car_error *error) {
+static car_status measure(const car_classify_options *options, const car_classifier *known,
+                          const car_classify_data *data, car_classifier *shape, car_error *error) {
     const car_sequences *set = &data->train;
     size_t channels = (size_t)set->channels + 1;
     shape->mean = car_arena_allocate(shape->arena, channels, sizeof *shape->mean);
@@ -124,8 +124,8 @@ static car_status measure(const car_classify_options *options, const car_classif
     for (int c = 0; c < set->channels; c++) {
         if (strcmp(options->scaling, "channel") == 0)
             measure_channel(&data->learned, c, 1, &mean, &deviation);
-        shape->mean[c] = (float)mean;
-        shape->deviation[c] = (float)deviation;
+        shape->mean[c] = known ? known->mean[c] : (float)mean;
+        shape->deviation[c] = known ? known->deviation[c] : (float)deviation;
     }
     return CAR_OK;
 }
@@ -146,12 +146,7 @@ static car_status describe(const car_classify_options *options, const car_classi
     if (!shape->arena)
         return car_fail(error, CAR_MEMORY, "no memory for the classes");
     shape->majority = count_majority(&data->learned, shape->arena);
-    CAR_TRY(measure(options, data, shape, error));
-    for (int c = 0; known && c < set->channels; c++) {
-        shape->mean[c] = known->mean[c];
-        shape->deviation[c] = known->deviation[c];
-    }
-    return CAR_OK;
+    return measure(options, known, data, shape, error);
 }
 
 /* ---- files -------------------------------------------------------------------------------------------- */
