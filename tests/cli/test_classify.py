@@ -212,7 +212,7 @@ def test_interrupted_run_goes_on():
 def test_config_and_usage():
     config = json.loads(ok("classify", "train", "x.csv", "-o", "m.safetensors", "--print-config").out)
     expect(config["epochs"] == 0 and config["cell"] == "lstm" and config["scaling"] == "channel", config)
-    refused(2, "name one file", "classify", "train", "-o", "m.safetensors")
+    refused(2, "name a file of sequences", "classify", "train", "-o", "m.safetensors")
     refused(2, "say where the model goes", "classify", "train", "x.csv")
     write("train.csv", long_csv(examples(30, 1)))
     bad = ("classify", "train", "train.csv", "-o", "m.safetensors")
