@@ -645,8 +645,34 @@ static void dropout(const car_kernels *kernels, stream *numbers) {
     assert_true(abs(dropped - 4000) < 440);
 }
 
+/* Against the textbook's order of the same sums; and the same bits as the baseline. */
+static void orthonormal_rows(const car_kernels *kernels, stream *numbers) {
+    static const size_t shapes[][2] = {{1, 1}, {3, 3}, {4, 9}, {17, 17}, {30, 64}, {61, 130}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const size_t count = shapes[s][0], length = shapes[s][1], all = count * length;
+        double *fast = calloc(3 * all, sizeof *fast), *plain = fast + all, *base = plain + all;
+        for (size_t k = 0; k < all; k++)
+            base[k] = plain[k] = fast[k] = (double)next_number(numbers) / 0x1p31 - 1;
+        kernels->orthonormalize(fast, count, length);
+        car_kernels_plain.orthonormalize(plain, count, length);
+        car_kernels_of(CAR_CPU_BASELINE)->orthonormalize(base, count, length);
+        assert_memory_equal(fast, base, all * sizeof *fast);
+        for (size_t k = 0; k < all; k++)
+            assert_true(fabs(fast[k] - plain[k]) < 1e-10);
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = 0; j <= i; j++) {
+                double sum = 0;
+                for (size_t k = 0; k < length; k++)
+                    sum += fast[i * length + k] * fast[j * length + k];
+                assert_true(fabs(sum - (i == j)) < 1e-11);
+            }
+        free(fast);
+    }
+}
+
 static void test_rows(void **state) {
     (void)state;
+    each_level(orthonormal_rows);
     each_level(softmax_rows);
     each_level(softmax_extremes);
     each_level(means_and_sums);

@@ -303,6 +303,10 @@ typedef struct car_kernels {
     void (*dropout_mask)(car_random_key key, uint64_t time, uint64_t lane, float probability,
                          int units, float *mask);
 
+    /* Q of the QR decomposition, R's diagonal positive, of rows [count][length], count <= length, that are independent:
+     * each less its projection on those above, at length 1. The same bits on every level. */
+    void (*orthonormalize)(double *rows, size_t count, size_t length);
+
     /* Elementwise maths on arrays, for tests of all floats and for heads. Operations of one operand; others
      * leave `out` as it is. */
     void (*map)(car_vector_op op, const float *x, float *out, size_t count);

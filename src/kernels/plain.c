@@ -427,6 +427,17 @@ static void plain_dropout_mask(car_random_key key, uint64_t time, uint64_t lane,
     }
 }
 
+static void plain_orthonormalize(double *rows, size_t count, size_t length) {
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j <= i; j++) {
+            double along = 0, *row = rows + i * length, *above = rows + j * length;
+            for (size_t k = 0; k < length; k++)
+                along += row[k] * above[k];
+            for (size_t k = 0; k < length; k++)
+                row[k] = j < i ? row[k] - along * above[k] : row[k] / sqrt(along);
+        }
+}
+
 static void plain_map(car_vector_op op, const float *x, float *out, size_t count) {
     for (size_t i = 0; i < count; i++)
         out[i] = plain_operation(op, x[i], 0.0f, 0.0f);
@@ -459,5 +470,6 @@ const car_kernels car_kernels_plain = {.level = CAR_CPU_BASELINE,
                                        .add = plain_add,
                                        .multiply = plain_multiply,
                                        .dropout_mask = plain_dropout_mask,
+                                       .orthonormalize = plain_orthonormalize,
                                        .map = plain_map,
                                        .all_finite = plain_all_finite};

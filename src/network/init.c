@@ -66,60 +66,29 @@ static void fill_identity(const car_filling *filling, float *values) {
         values[(size_t)i * (size_t)filling->columns + (size_t)i] = (float)filling->init.value;
 }
 
-enum { DOT_LANES = 8 };
-
-static double dot(const double *a, const double *b, size_t length) {
-    double lanes[DOT_LANES] = {0}, sum = 0;
-    size_t i = 0;
-    for (; i + DOT_LANES <= length; i += DOT_LANES)
-        for (size_t k = 0; k < DOT_LANES; k++)
-            lanes[k] += a[i + k] * b[i + k];
-    for (; i < length; i++)
-        sum += a[i] * b[i];
-    for (size_t k = 0; k < DOT_LANES; k++)
-        sum += lanes[k];
-    return sum;
-}
-
-/* Modified Gram-Schmidt over `count` rows of `length`: Q of the QR decomposition whose R has a positive diagonal. */
-static void orthonormalize(double *rows, size_t count, size_t length) {
-    for (size_t i = 0; i < count; i++) {
-        double *row = rows + i * length;
-        double norm = sqrt(dot(row, row, length));
-        for (size_t k = 0; k < length; k++)
-            row[k] /= norm;
-        for (size_t j = i + 1; j < count; j++) {
-            double *other = rows + j * length;
-            double along = dot(row, other, length);
-            for (size_t k = 0; k < length; k++)
-                other[k] -= along * row[k];
-        }
-    }
-}
-
 /* Rows are orthonormal when there are no more rows than columns, else columns are. */
-static car_status fill_orthogonal(const car_filling *filling, const car_allocator *allocator,
-                                  float *values, car_error *error) {
+static car_status fill_orthogonal(const car_filling *filling, const car_model *model, float *values,
+                                  car_error *error) {
     size_t rows = (size_t)filling->rows, columns = (size_t)filling->columns;
     size_t count = rows < columns ? rows : columns, length = rows < columns ? columns : rows;
-    double *work = car_allocate(allocator, rows * columns, sizeof *work);
+    double *work = car_allocate(model->allocator, rows * columns, sizeof *work);
     if (!work)
         return no_memory(error);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++)
             work[rows <= columns ? i * columns + j : j * rows + i] =
                 car_random_normal(filling->key, filling->parameter, i * columns + j);
-    orthonormalize(work, count, length);
+    model->kernels->orthonormalize(work, count, length);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++)
             values[i * columns + j] =
                 (float)(filling->init.value *
                         work[rows <= columns ? i * columns + j : j * rows + i]);
-    car_release(allocator, work);
+    car_release(model->allocator, work);
     return CAR_OK;
 }
 
-static car_status fill(const car_filling *filling, const car_allocator *allocator, float *values,
+static car_status fill(const car_filling *filling, const car_model *model, float *values,
                        car_error *error) {
     size_t count = (size_t)filling->rows * (size_t)filling->columns;
     double bound = filling->init.value;
@@ -135,7 +104,7 @@ static car_status fill(const car_filling *filling, const car_allocator *allocato
         fill_uniform(filling, -bound, bound, values);
         return CAR_OK;
     case CAR_INIT_ORTHOGONAL:
-        return fill_orthogonal(filling, allocator, values, error);
+        return fill_orthogonal(filling, model, values, error);
     case CAR_INIT_IDENTITY:
         fill_identity(filling, values);
         return CAR_OK;
@@ -284,7 +253,7 @@ static car_status fill_direction(car_model *model, const init_request *request, 
                        ? place->size.units
                        : columns,
             .relu = uses_relu(cell)};
-        CAR_TRY(fill(&filling, model->allocator, values, error));
+        CAR_TRY(fill(&filling, model, values, error));
         car_plan_pack(place->plan, p, values, model->weights + place->weights[direction]);
     }
     return CAR_OK;
@@ -309,7 +278,7 @@ static car_status fill_own(car_model *model, const init_request *request, uint64
                                  .rows = (int)place->shape[0],
                                  .columns = columns,
                                  .fan = embedding && !net->tie ? 1 : columns};
-    CAR_TRY(fill(&filling, model->allocator, values, error));
+    CAR_TRY(fill(&filling, model, values, error));
     car_model_pack(model, index, values, model->weights);
     return CAR_OK;
 }
