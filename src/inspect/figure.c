@@ -110,15 +110,18 @@ static void collect_sum(const car_figure *figure, int node, bool top, car_sum *s
     }
 }
 
-/* v of (v - mean(v)) / sqrt(mean(d*d) + number) with d = v - mean(v); -1: something else. */
+/* v of d*(1/sqrt(mean(d*d) + number)) with d = v - mean(v); -1: something else. */
 static int layernorm_of(const car_figure *figure, int node) {
     const car_node *here = node_of(figure, node);
-    if (here->op != CAR_OP_DIVIDE || !is_op(figure, here->a, CAR_OP_SUBTRACT) ||
-        !is_op(figure, here->b, CAR_OP_SQRT))
+    if (here->op != CAR_OP_MULTIPLY)
         return -1;
-    int difference = here->a, value = node_of(figure, difference)->a,
-        mean = node_of(figure, difference)->b;
-    const car_node *under = node_of(figure, node_of(figure, here->b)->a);
+    bool first = is_op(figure, here->a, CAR_OP_SUBTRACT);
+    int difference = first ? here->a : here->b, scale = first ? here->b : here->a;
+    if (!is_op(figure, difference, CAR_OP_SUBTRACT) || !is_op(figure, scale, CAR_OP_DIVIDE) ||
+        !is_op(figure, node_of(figure, scale)->b, CAR_OP_SQRT))
+        return -1;
+    int value = node_of(figure, difference)->a, mean = node_of(figure, difference)->b;
+    const car_node *under = node_of(figure, node_of(figure, node_of(figure, scale)->b)->a);
     if (under->op != CAR_OP_ADD || !is_op(figure, mean, CAR_OP_MEAN) ||
         node_of(figure, mean)->a != value)
         return -1;

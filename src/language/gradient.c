@@ -52,7 +52,14 @@ static void pass(car_differentiator *work, int node, int term) {
         *sum = add(work, CAR_OP_ADD, *sum, term);
 }
 
+/* A reciprocal's slope is made of its own values alone: where they are one for a whole row (layernorm), so is it. */
 static void pass_divide(car_differentiator *work, int i, const car_node *node, int g) {
+    if (work->constant[node->a]) {
+        int slope = add(work, CAR_OP_DIVIDE, value_of(work, i), value_of(work, node->b));
+        int product = add(work, CAR_OP_MULTIPLY, g, slope);
+        pass(work, node->b, add(work, CAR_OP_NEGATE, product, -1));
+        return;
+    }
     int quotient = add(work, CAR_OP_DIVIDE, g, value_of(work, node->b));
     pass(work, node->a, quotient);
     int product = add(work, CAR_OP_MULTIPLY, quotient, value_of(work, i));
@@ -89,8 +96,8 @@ static int slope_of(car_differentiator *work, int i, const car_node *node) {
 }
 
 static void pass_sqrt(car_differentiator *work, int i, const car_node *node, int g) {
-    int half = add(work, CAR_OP_MULTIPLY, g, constant(work, 0.5));
-    pass(work, node->a, add(work, CAR_OP_DIVIDE, half, value_of(work, i)));
+    int slope = add(work, CAR_OP_DIVIDE, constant(work, 0.5), value_of(work, i));
+    pass(work, node->a, add(work, CAR_OP_MULTIPLY, g, slope));
 }
 
 /* The table of derivatives: forward node i = op(a, b) with g = dL/di passes terms to a and b. */

@@ -4,7 +4,7 @@
  * Comes in: the text of a cell. Goes out: struct car_parsed, with every place kept for later messages.
  * The pieces of an equation stand side by side with operands before their users, so that no later pass
  * needs recursion. Sugar ends here: W@[x, h] = W.x@x + W.h@h, and
- * layernorm(v) = d / sqrt(mean(d*d) + 1e-5), d = v - mean(v).
+ * layernorm(v) = d * (1 / sqrt(mean(d*d) + 1e-5)), d = v - mean(v): one division a row, none a unit.
  */
 #include "syntax.h"
 #include <string.h>
@@ -164,7 +164,7 @@ static car_status enter(car_parser *parser) {
 }
 
 static car_status parse_layernorm(car_parser *parser, int value, car_place place, int *piece) {
-    int mean, deviation, square, variance, epsilon, sum, root;
+    int mean, deviation, square, variance, epsilon, sum, root, one, scale;
     CAR_TRY(add_operation(parser, CAR_OP_MEAN, value, -1, place, &mean));
     CAR_TRY(add_operation(parser, CAR_OP_SUBTRACT, value, mean, place, &deviation));
     CAR_TRY(add_operation(parser, CAR_OP_MULTIPLY, deviation, deviation, place, &square));
@@ -172,7 +172,9 @@ static car_status parse_layernorm(car_parser *parser, int value, car_place place
     CAR_TRY(add_number(parser, 1e-5, place, &epsilon));
     CAR_TRY(add_operation(parser, CAR_OP_ADD, variance, epsilon, place, &sum));
     CAR_TRY(add_operation(parser, CAR_OP_SQRT, sum, -1, place, &root));
-    return add_operation(parser, CAR_OP_DIVIDE, deviation, root, place, piece);
+    CAR_TRY(add_number(parser, 1, place, &one));
+    CAR_TRY(add_operation(parser, CAR_OP_DIVIDE, one, root, place, &scale));
+    return add_operation(parser, CAR_OP_MULTIPLY, deviation, scale, place, piece);
 }
 
 /* The function's name has been read; '(' is next. */

@@ -139,9 +139,12 @@ car_plan_elements car_plan_matrix_elements(const car_plan *plan) {
 static void print_costs(car_text *text, const car_plan *plan) {
     const car_plan_elements elements = car_plan_matrix_elements(plan);
     const double matrices = elements.before + elements.loop;
-    int64_t kept =
-        ((int64_t)plan->gates + plan->kept_count + plan->cell->state_count + plan->work_count) *
-        plan->padded * 4;
+    int64_t arrays = (int64_t)plan->gates + plan->cell->state_count;
+    for (int k = 0; k < plan->kept_count; k++)
+        arrays += !plan->kept_brief[k];
+    for (int k = 0; k < plan->work_count; k++)
+        arrays += !plan->work_brief[k];
+    const int64_t kept = arrays * plan->padded * 4;
     car_text_format(text,
                     "costs, a time step and lane: forward %.0f FLOP in products (%.0f"
                     " in the loop), training %.0f\n"

@@ -29,13 +29,13 @@ typedef enum car_region {
     CAR_REGION_INPUT,  /* x                        [T][B][input row] */
     CAR_REGION_STATE,  /* states                   [T+1][B][padded]; `after`: after the step (rows: layer.c) */
     CAR_REGION_SUMS,   /* gate `index` of the sums [T][B][blocks][gates][16] */
-    CAR_REGION_KEPT,   /* other stored values      [T][B][padded] */
+    CAR_REGION_KEPT,   /* other stored values      [T][B][padded], or [B][padded] of one step (lifetime.c) */
     CAR_REGION_MEAN,   /* means of rows            [T][B] */
     CAR_REGION_VECTOR, /* vector parameter `index` [padded], in the weights */
     CAR_REGION_OUTPUT_GRADIENT, /* dL/dy                    [T][B][padded] */
     CAR_REGION_STATE_GRADIENT, /* dL/dstate                [2][B][padded]; `after`: of the state after */
     CAR_REGION_INPUT_GRADIENT, /* dL/dx                    [T][B][input row] */
-    CAR_REGION_WORK,           /* other stored gradients   [T][B][padded] */
+    CAR_REGION_WORK,           /* other stored gradients   likewise */
     CAR_REGION_WORK_MEAN       /* means of gradients       [T][B] */
 } car_region;
 
@@ -151,6 +151,9 @@ struct car_plan {
     int tap_count;
     car_place *taps;
 
+    /* lifetime.c */
+    bool *kept_brief, *work_brief; /* [kept_count] [work_count]: one array for all steps */
+
     /* plan.c */
     int stage_count[CAR_PHASES];
     car_stage *stages[CAR_PHASES];
@@ -235,6 +238,8 @@ car_status car_plan_place(car_plan *plan, const car_plan_options *options,
 /* program.c */
 car_status car_plan_build_program(car_plan *plan, car_stage *stage,
                                   car_error *error) CAR_CHECK_RESULT;
+/* lifetime.c */
+car_status car_plan_find_lifetimes(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 /* explain.c */
 const char *car_phase_title(car_phase phase);
 void car_place_print(car_text *text, const car_plan *plan, car_place place);

@@ -48,6 +48,18 @@ static float **take_arrays(arranger *arrange, int arrays, size_t a, size_t b, si
     return list;
 }
 
+/* Arrays of [steps][batch][padded], those that are brief of [batch][padded]. */
+static float **take_values(arranger *arrange, int arrays, const bool *brief, size_t steps,
+                           size_t batch, size_t padded) {
+    float **list = take(arrange, (size_t)arrays + 1, sizeof(float *));
+    for (int k = 0; k < arrays; k++) {
+        float *array = take_floats(arrange, brief[k] ? 1 : steps, batch, padded);
+        if (list)
+            list[k] = array;
+    }
+    return list;
+}
+
 static void take_slots(arranger *arrange, const car_plan *plan, car_layer *layer) {
     for (int phase = 0; phase < CAR_PHASES; phase++) {
         car_bound **list = take(arrange, (size_t)plan->stage_count[phase] + 1, sizeof *list);
@@ -100,7 +112,7 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
             blocks = (size_t)plan->groups[g].blocks;
     }
     float **state_gradient = take_arrays(arrange, plan->cell->state_count, 2, batch, padded);
-    float **work = take_arrays(arrange, plan->work_count, steps, batch, padded);
+    float **work = take_values(arrange, plan->work_count, plan->work_brief, steps, batch, padded);
     float **work_mean = take_arrays(arrange, plan->work_mean_count, steps, batch, 1);
     float *operand = take_floats(arrange, depth, stride, 1);
     float *unasked = take_floats(arrange, plan->input_gradient_stored ? steps : 0, batch,
@@ -130,7 +142,7 @@ static car_layer *arrange_layer(arranger *arrange, const car_plan *plan,
     int states = plan->cell->state_count;
     float **state = take_arrays(arrange, states, steps + 1, batch, padded);
     float **start = take_arrays(arrange, states, 1, batch, padded);
-    float **kept = take_arrays(arrange, plan->kept_count, steps, batch, padded);
+    float **kept = take_values(arrange, plan->kept_count, plan->kept_brief, steps, batch, padded);
     float **mean = take_arrays(arrange, plan->mean_count, steps, batch, 1);
     float *sums = take_floats(arrange, steps, batch, (size_t)plan->gates * padded);
     float *scratch = take_floats(arrange, (size_t)shape->threads, scratch_floats(plan, shape), 1);
@@ -199,6 +211,11 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
 
 /* ---- Binding places to memory ------------------------------------------------------------------------- */
 
+/* A value that the next step overwrites has the same rows at every step. */
+static car_bound value_of(const car_layer *layer, float *base, bool brief) {
+    return (car_bound){base, brief ? NULL : layer->rows->first, layer->plan->padded, CAR_BLOCK, 0};
+}
+
 static car_bound rows_of(const car_layer *layer, float *base, int64_t row_stride) {
     return (car_bound){base, layer->rows->first, row_stride, CAR_BLOCK, 0};
 }
@@ -228,7 +245,7 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
         bound.block_stride = (int64_t)plan->gates * CAR_BLOCK;
         return bound;
     case CAR_REGION_KEPT:
-        return rows_of(layer, layer->kept[place.index], padded);
+        return value_of(layer, layer->kept[place.index], plan->kept_brief[place.index]);
     case CAR_REGION_MEAN:
         return (car_bound){layer->mean[place.index], layer->rows->first, 1, 0, 0};
     case CAR_REGION_VECTOR: /* only read */
@@ -246,7 +263,7 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
     case CAR_REGION_INPUT_GRADIENT:
         return rows_of(layer, layer->input_gradient, car_shape_row_stride(plan->input));
     case CAR_REGION_WORK:
-        return rows_of(layer, layer->work[place.index], padded);
+        return value_of(layer, layer->work[place.index], plan->work_brief[place.index]);
     case CAR_REGION_WORK_MEAN:
         return (car_bound){layer->work_mean[place.index], layer->rows->first, 1, 0, 0};
     case CAR_REGION_NONE:

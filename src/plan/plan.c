@@ -151,7 +151,7 @@ static car_status place_and_build(car_plan *plan, const car_plan_options *option
         CAR_TRY(car_plan_lay_out(plan, error));
         CAR_TRY(build_stages(plan, error));
         if (reserved_gates(plan) == reserved)
-            return CAR_OK;
+            return car_plan_find_lifetimes(plan, error);
     }
 }
 

@@ -193,6 +193,17 @@ def test_cell_emit():
     subprocess.run([*compiler, "-std=gnu11", "-fPIC", "-shared", "gru.c", "-o", "gru.so"], check=True)
 
 
+def test_what_is_one_value_a_row():
+    """A norm's 1/sqrt is computed before the loop over the row's units; what only one step needs is not kept for all."""
+    source = ok("cell", "emit", "layernorm-lstm").out
+    inside = False
+    for line in source.splitlines():
+        inside = (inside or "_vector(int i" in line) and line != "}"
+        expect(not (inside and (" / " in line or "v_sqrt" in line)), line)
+    expect(" / " in source and "v_sqrt" in source, "layer normalisation divides somewhere")
+    ok("cell", "explain", "layernorm-lstm", "--hidden", "64", out=" 5376 bytes kept for the backward pass")
+
+
 def test_bad_cells():
     place = r"^carousel: bad\.cell:\d+:\d+: "
     bad = {
