@@ -6,8 +6,8 @@
  */
 #include "cli.h"
 #include "inspect.h"
+#include "picture_file.h"
 #include "tasks.h"
-#include <math.h>
 #include <string.h>
 
 typedef struct draw_call {
@@ -16,37 +16,14 @@ typedef struct draw_call {
     double scale;
 } draw_call;
 
-typedef enum draw_format { DRAW_SVG, DRAW_PNG, DRAW_PDF, DRAW_UNKNOWN } draw_format;
-
-static bool ends_in(const char *name, const char *suffix) {
-    size_t length = strlen(name), tail = strlen(suffix);
-    return length > tail && !strcmp(name + length - tail, suffix);
-}
-
-static draw_format format_of(const char *name) {
-    if (!strcmp(name, "-") || ends_in(name, ".svg"))
-        return DRAW_SVG;
-    return ends_in(name, ".png") ? DRAW_PNG : ends_in(name, ".pdf") ? DRAW_PDF : DRAW_UNKNOWN;
-}
-
 /* The picture of one cell to the output. */
 static car_status write_picture(const draw_call *call, const car_cell *cell,
                                 const car_picture_options *options, car_error *error) {
     car_scene scene;
-    car_text text;
-    draw_format format = format_of(call->output);
-    car_text_start(&text, NULL);
     car_status status = car_cell_picture(cell, options, NULL, &scene, error);
-    if (status == CAR_OK && format == DRAW_SVG)
-        status = car_svg_write(&scene, true, &text, error);
-    else if (status == CAR_OK)
-        status = car_paint(&scene, format == DRAW_PNG ? CAR_PAINT_PNG : CAR_PAINT_PDF,
-                           !strcmp(call->theme, "dark"), call->scale, &text, error);
-    if (status == CAR_OK && !strcmp(call->output, "-"))
-        fwrite(text.data, 1, text.length, stdout);
-    else if (status == CAR_OK)
-        status = cli_write_file(call->output, &text, error);
-    car_text_free(&text);
+    if (status == CAR_OK)
+        status =
+            cli_write_scene(call->output, &scene, !strcmp(call->theme, "dark"), call->scale, error);
     car_scene_free(&scene);
     return status;
 }
@@ -139,13 +116,7 @@ static car_status draw_cell(const draw_call *call, const char *name, car_error *
 static car_status check_call(const draw_call *call, int operands, car_error *error) {
     if (!call->output)
         return car_fail(error, CAR_USAGE, "cell draw: name the picture: -o FILE.svg, .png or .pdf");
-    if (format_of(call->output) == DRAW_UNKNOWN)
-        return car_fail(error, CAR_USAGE, "%s: a picture ends in .svg, .png or .pdf", call->output);
-    if (format_of(call->output) != DRAW_SVG && !car_paint_built())
-        return car_fail(error, CAR_USAGE,
-                        "%s: this build is without cairo, which PNG and PDF need; write .svg, or "
-                        "install libcairo2-dev and build again",
-                        call->output);
+    CAR_TRY(cli_check_picture(call->output, error));
     if ((operands > 0) == (call->model != NULL))
         return car_fail(error, CAR_USAGE, "cell draw: name a cell, or a model with --model");
     if (call->model && !call->text)

@@ -424,9 +424,11 @@ static void test_survey_page(void **state) {
     assert_int_equal(car_model_survey(model, ids, 3, arena, &survey, NULL), CAR_OK);
     for (int chinese = 0; chinese < 2; chinese++) {
         const car_survey_words words = {"<model>", "a & b", chinese};
+        const car_looks looks = {.chinese = chinese};
         car_text html;
         car_text_start(&html, NULL);
-        assert_int_equal(car_survey_page(&survey, &survey, &words, NULL, &html, NULL), CAR_OK);
+        assert_int_equal(car_survey_page(&survey, &survey, &looks, &words, NULL, &html, NULL),
+                         CAR_OK);
         assert_non_null(strstr(html.data, chinese ? "lang=\"zh-CN\"" : "lang=\"en\""));
         assert_non_null(strstr(html.data, "&lt;model&gt;"));
         assert_non_null(strstr(html.data, "a &amp; b"));
@@ -439,6 +441,231 @@ static void test_survey_page(void **state) {
     car_model_free(model);
 }
 
+/* ---- Gradients through time ---------------------------------------------------------------------------- */
+
+/* The mean loss of the token behind `steps` ids when the state before them is given. */
+static double loss_from(const car_model *model, const int32_t *ids, int steps, const float *state) {
+    car_session *session;
+    float output[11];
+    double sum = 0;
+    assert_int_equal(car_session_create(model, NULL, NULL, &session, NULL), CAR_OK);
+    if (state)
+        car_session_set_state(session, 0, state);
+    for (int i = 0; i < steps; i++)
+        assert_int_equal(car_session_step(session, &ids[i], output, NULL), CAR_OK);
+    for (int k = 0; k < 11; k++)
+        sum += exp((double)output[k]);
+    car_session_free(session);
+    return log(sum) - (double)output[ids[steps]];
+}
+
+/* |dL/ds| of one state by central differences in the session's state before the last k steps. */
+static double difference_norm(const car_model *model, const int32_t *ids, int steps, int k,
+                              int first, int units) {
+    float state[64], output[11];
+    car_session *session;
+    double squares = 0;
+    assert_int_equal(car_session_create(model, NULL, NULL, &session, NULL), CAR_OK);
+    for (int i = 0; i < steps - k; i++)
+        assert_int_equal(car_session_step(session, &ids[i], output, NULL), CAR_OK);
+    car_session_get_state(session, 0, state);
+    car_session_free(session);
+    for (int unit = first; unit < first + units; unit++) {
+        const float kept = state[unit], step = 0.01f;
+        state[unit] = kept + step;
+        double above = loss_from(model, ids + steps - k, k, state);
+        state[unit] = kept - step;
+        double below = loss_from(model, ids + steps - k, k, state);
+        state[unit] = kept;
+        double slope = (above - below) / (2 * (double)step);
+        squares += slope * slope;
+    }
+    return sqrt(squares);
+}
+
+static void check_flow(const char *net, int units) {
+    enum { STEPS = 5 };
+    const int32_t ids[STEPS + 1] = {3, 1, 4, 1, 5, 9};
+    car_model *model = make_model(net);
+    car_arena *arena = car_arena_create(NULL);
+    const car_batch batch = {.steps = STEPS, .reset = true, .input = ids, .target = ids + STEPS};
+    car_flow flow;
+    car_error error = {0};
+    if (car_model_flow(model, &batch, 1, arena, &flow, &error) != CAR_OK)
+        fail_msg("%s", error.message);
+    assert_true(fabs(flow.loss - loss_from(model, ids, STEPS, NULL)) < 1e-5);
+    assert_true(flow.curves[0].input && flow.curves[0].median[0] > 0);
+    for (int i = 1; i < flow.curve_count; i++)
+        for (int k = 1; k <= STEPS; k++) {
+            double expected = difference_norm(model, ids, STEPS, k, (i - 1) * units, units);
+            assert_true(fabs(flow.curves[i].median[k - 1] - expected) < 0.01 * expected + 1e-6);
+        }
+    car_arena_free(arena);
+    car_model_free(model);
+}
+
+static void test_flow(void **state) {
+    (void)state;
+    check_flow("embed 7 | lstm 6 x2 | softmax", 6);
+    check_flow("embed 7 | gru 6 | softmax", 6);
+    check_flow("embed 7 | rnn 5 | rnn 5 residual | softmax", 5);
+}
+
+/* Several lanes: medians and quartiles over the flows of each alone. */
+static void test_flow_of_lanes(void **state) {
+    (void)state;
+    enum { STEPS = 4, LANES = 3 };
+    const int32_t text[LANES][STEPS + 1] = {{1, 2, 3, 4, 5}, {5, 4, 3, 2, 1}, {7, 7, 7, 7, 8}};
+    int32_t ids[(STEPS + 1) * LANES];
+    double alone[LANES];
+    car_model *model = make_model("embed 7 | lstm 6 | softmax");
+    car_arena *arena = car_arena_create(NULL);
+    car_flow flow;
+    for (int lane = 0; lane < LANES; lane++) {
+        const car_batch one = {.steps = STEPS, .input = text[lane], .target = text[lane] + STEPS};
+        assert_int_equal(car_model_flow(model, &one, 1, arena, &flow, NULL), CAR_OK);
+        alone[lane] = flow.curves[2].median[2];
+        for (int step = 0; step <= STEPS; step++)
+            ids[step * LANES + lane] = text[lane][step];
+    }
+    const car_batch all = {.steps = STEPS, .input = ids, .target = ids + STEPS * LANES};
+    assert_int_equal(car_model_flow(model, &all, LANES, arena, &flow, NULL), CAR_OK);
+    double low = fmin(fmin(alone[0], alone[1]), alone[2]);
+    double high = fmax(fmax(alone[0], alone[1]), alone[2]);
+    double middle = alone[0] + alone[1] + alone[2] - low - high;
+    assert_true(fabs(flow.curves[2].median[2] / middle - 1) < 1e-4);
+    assert_true(fabs(flow.curves[2].low[2] / low - 1) < 1e-4);
+    assert_true(fabs(flow.curves[2].high[2] / high - 1) < 1e-4);
+    car_arena_free(arena);
+    car_model_free(model);
+}
+
+static void test_flow_refused(void **state) {
+    (void)state;
+    const int32_t ids[] = {1, 2, 3};
+    const car_batch batch = {.steps = 2, .input = ids, .target = ids + 2};
+    car_model *model = make_model("embed 7 | lstm 6 bi | softmax last");
+    car_arena *arena = car_arena_create(NULL);
+    car_flow flow;
+    car_error error;
+    assert_int_equal(car_model_flow(model, &batch, 1, arena, &flow, &error), CAR_USAGE);
+    assert_non_null(strstr(error.message, "bi"));
+    car_arena_free(arena);
+    car_model_free(model);
+}
+
+/* ---- Frozen gates -------------------------------------------------------------------------------------- */
+
+static const int32_t frozen_ids[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+
+static car_status frozen_batch(void *context, int64_t epoch, int64_t index, car_batch *batch,
+                               car_error *error) {
+    (void)context;
+    (void)epoch;
+    (void)error;
+    *batch = (car_batch){.steps = 4,
+                         .reset = index == 0,
+                         .input = frozen_ids + 4 * index,
+                         .target = frozen_ids + 4 * index + 1};
+    return CAR_OK;
+}
+
+/* A model of a cell whose gate is the number itself has the loss that freezing it there gives, bit for bit. */
+static void test_freeze(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "cell g(x) -> h\nstate h\nh' = z*h + (1 - z)*tanh(W@x + U@h)\nz = sigmoid(Wz@x + bz)\n",
+        "cell g(x) -> h\nstate h\nh' = 0*h + (1 - 0)*tanh(W@x + U@h)\n",
+        "cell g(x) -> h\nstate h\nh' = 1*h + (1 - 1)*tanh(W@x + U@h)\n"};
+    const car_fit_source source = {.updates_per_epoch = 2, .batch = frozen_batch};
+    car_arena *arena = car_arena_create(NULL);
+    double loss[3], frozen[2] = {0};
+    for (int i = 0; i < 3; i++) {
+        car_cell *cell = compile(texts[i], "g.cell");
+        const car_cell *cells[] = {cell};
+        const car_model_options options = {
+            .input_size = 11, .output_size = 11, .seed = 3, .init = "uniform(1)"};
+        car_net *net;
+        car_model *model;
+        car_error error = {0};
+        car_freezing freezing;
+        if (car_net_parse("embed 7 | g 6 | softmax", cells, 1, NULL, &net, &error) != CAR_OK ||
+            car_model_create(net, &options, NULL, &model, &error) != CAR_OK ||
+            car_model_freeze(model, &source, 1, 4, arena, &freezing, &error) != CAR_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(freezing.targets, 8);
+        assert_int_equal(freezing.count, i == 0);
+        loss[i] = freezing.loss;
+        for (int value = 0; i == 0 && value < 2; value++)
+            frozen[value] = freezing.gates[0].loss[value];
+        car_model_free(model);
+        car_net_free(net);
+        car_cell_free(cell);
+    }
+    assert_true(frozen[0] == loss[1] && frozen[1] == loss[2]);
+    assert_true(loss[0] != loss[1] && loss[0] != loss[2]);
+    car_arena_free(arena);
+}
+
+/* ---- Units --------------------------------------------------------------------------------------------- */
+
+static void test_patterns(void **state) {
+    (void)state;
+    static const char text[] = "a \"b(\" (c) // d\" (\ne /* f\n */ g \u201ch\u201d";
+    enum { LENGTH = sizeof text - 1 };
+    size_t ends[LENGTH];
+    float patterns[LENGTH][CAR_PATTERN_COUNT];
+    for (size_t i = 0; i < LENGTH; i++)
+        ends[i] = i + 1;
+    car_patterns_of(text, ends, LENGTH, patterns);
+    const char *b = strchr(text, 'b'), *c = strchr(text, 'c'), *d = strchr(text, 'd');
+    const char *f = strchr(text, 'f'), *g = strchr(text, 'g'), *h = strchr(text, 'h');
+    assert_true(patterns[b - text][CAR_PATTERN_QUOTES] == 1);
+    assert_true(patterns[c - text][CAR_PATTERN_QUOTES] == 0);
+    assert_true(patterns[c - text][CAR_PATTERN_BRACKETS] == 1);
+    assert_true(patterns[d - text][CAR_PATTERN_COMMENT] == 1);
+    assert_true(patterns[d - text + 1][CAR_PATTERN_QUOTES] == 0);
+    assert_true(patterns[f - text][CAR_PATTERN_COMMENT] == 1);
+    assert_true(patterns[g - text][CAR_PATTERN_COMMENT] == 0);
+    assert_true(patterns[h - text][CAR_PATTERN_QUOTES] == 1);
+    assert_true(patterns[LENGTH - 1][CAR_PATTERN_QUOTES] == 0);
+    assert_true(patterns[0][CAR_PATTERN_LINE] == 1);
+    assert_true(patterns[g - text][CAR_PATTERN_LINE] == 5);
+}
+
+/* A net in which unit 2 is, by its weights, the token itself: it follows a pattern that is the token. */
+static void test_followers(void **state) {
+    (void)state;
+    enum { COUNT = 400 };
+    static int32_t ids[COUNT];
+    static float patterns[COUNT][CAR_PATTERN_COUNT], values[COUNT];
+    car_model *model = make_model("embed 7 | rnn 6 | softmax");
+    car_arena *arena = car_arena_create(NULL);
+    car_follower followers[CAR_PATTERN_COUNT];
+    const car_unit_choice unit = {1, "h", 2};
+    uint32_t random = 12345;
+    for (int i = 0; i < COUNT; i++) {
+        random = random * 1664525 + 1013904223;
+        ids[i] = (int32_t)(random >> 16) % 11;
+    }
+    assert_int_equal(car_model_unit_values(model, ids, COUNT, &unit, arena, values, NULL), CAR_OK);
+    for (int i = 0; i < COUNT; i++)
+        patterns[i][CAR_PATTERN_QUOTES] = -3 * values[i] + 1;
+    assert_int_equal(car_model_followers(model, ids, (const float(*)[CAR_PATTERN_COUNT])patterns,
+                                         COUNT, arena, followers, NULL),
+                     CAR_OK);
+    assert_int_equal(followers[CAR_PATTERN_QUOTES].layer, 1);
+    assert_int_equal(followers[CAR_PATTERN_QUOTES].unit, 2);
+    assert_true(fabs(followers[CAR_PATTERN_QUOTES].tested + 1) < 1e-4);
+    assert_int_equal(followers[CAR_PATTERN_LINE].layer, -1);
+    const car_unit_choice wrong[] = {{0, "h", 2}, {1, "q", 2}, {1, "h", 6}, {9, "h", 0}};
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(car_model_unit_values(model, ids, 1, &wrong[i], arena, values, NULL),
+                         CAR_USAGE);
+    car_arena_free(arena);
+    car_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wires_of_the_zoo), cmocka_unit_test(test_wires_of_awkward_cells),
@@ -446,7 +673,10 @@ int main(void) {
         cmocka_unit_test(test_picture),          cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_readings),         cmocka_unit_test(test_readings_refused),
         cmocka_unit_test(test_survey_of_cells),  cmocka_unit_test(test_half_life),
-        cmocka_unit_test(test_survey_page),
+        cmocka_unit_test(test_survey_page),      cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_flow_of_lanes),    cmocka_unit_test(test_flow_refused),
+        cmocka_unit_test(test_freeze),           cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_followers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,13 +6,15 @@
  *   route.c    places -> wires: cheapest ways through a grid, around everything else
  *   arrange.c  the best of many layouts                       picture.c  parts, places, wires -> a scene
  *   reading.c  a model that reads -> the values inside it    survey.c   ... counted over a text: gates, memory
- *   survey_page.c  a survey as an HTML page
+ *   flow.c     the loss's gradient at the states k steps before it     freeze.c   the loss with a gate held at 0 or 1
+ *   units.c    units that follow quotes, brackets, comments, the line   looks_page.c  these three as charts and sections
+ *   survey_page.c  all of it as an HTML page
  */
 #ifndef CAR_INSPECT_H
 #define CAR_INSPECT_H
 
-#include "network.h"
 #include "report.h"
+#include "train.h"
 
 /* ---- figure.c, layout.c, route.c, arrange.c, picture.c -------------------------------------------------- */
 
@@ -89,14 +91,130 @@ typedef struct car_survey {
 car_status car_model_survey(const car_model *model, const int32_t *ids, size_t count, car_arena *arena,
                             car_survey *survey, car_error *error) CAR_CHECK_RESULT;
 
+/* ---- flow.c --------------------------------------------------------------------------------------------- */
+
+/* |dL/ds| k steps before the loss, over the lanes. Index i: a state s is the one before the last i + 1 steps (k = i + 1);
+ * the input x is the one read i steps before the last (k = i). */
+typedef struct car_flow_curve {
+    int layer;        /* from 0 */
+    const char *name; /* of the state; "x" for what the embedding gave */
+    bool input;
+    double *median, *low, *high; /* [distance]; low, high: quartiles */
+} car_flow_curve;
+typedef struct car_flow {
+    int distance, lanes, curve_count;
+    car_flow_curve *curves; /* layer by layer, in the order of their states */
+    double loss;            /* of the last steps */
+} car_flow;
+/* batch: `steps` steps of `lanes` sequences from their beginnings, target [lanes] (or [lanes][outputs]) that of the last step
+ * alone; all lanes of one length. Everything lives in the arena. CAR_USAGE: a `bi` layer. Cost: one update. */
+car_status car_model_flow(const car_model *model, const car_batch *batch, int lanes,
+                          car_arena *arena, car_flow *flow, car_error *error) CAR_CHECK_RESULT;
+
+/* ---- freeze.c ------------------------------------------------------------------------------------------- */
+
+typedef struct car_freeze {
+    int layer;
+    const char *gate;
+    double loss[2]; /* with the gate held at 0, at 1 */
+} car_freeze;
+typedef struct car_freezing {
+    double loss; /* as the model is: nats or squared error a target */
+    int64_t targets;
+    int count;
+    car_freeze *gates; /* of all layers */
+} car_freezing;
+/* Judges the model on the batches 0 .. updates_per_epoch-1 of `source`, of at most `steps` steps of `lanes` lanes. */
+car_status car_model_freeze(const car_model *model, const car_fit_source *source, int lanes,
+                            int steps, car_arena *arena, car_freezing *freezing,
+                            car_error *error) CAR_CHECK_RESULT;
+
+/* ---- units.c -------------------------------------------------------------------------------------------- */
+
+typedef enum car_pattern {
+    CAR_PATTERN_QUOTES,
+    CAR_PATTERN_BRACKETS,
+    CAR_PATTERN_COMMENT, /* of C: slash-star or two slashes */
+    CAR_PATTERN_LINE,    /* characters since the line began */
+    CAR_PATTERN_COUNT
+} car_pattern;
+const char *car_pattern_name(car_pattern pattern); /* "quotes", "brackets", "comment", "line" */
+/* The patterns after each of `count` tokens; token i ends at byte ends[i] of the text. */
+void car_patterns_of(const char *text, const size_t *ends, size_t count,
+                     float (*patterns)[CAR_PATTERN_COUNT]);
+typedef struct car_follower {
+    car_pattern pattern;
+    int layer, unit; /* from 0; layer -1: the pattern does not occur */
+    const char *state;
+    double chosen, tested; /* correlation on the half it was chosen on, and on the other */
+    double share;          /* mean of the pattern in the second half */
+} car_follower;
+/* The unit that goes with each pattern most. */
+car_status car_model_followers(const car_model *model, const int32_t *ids,
+                               const float (*patterns)[CAR_PATTERN_COUNT], size_t count,
+                               car_arena *arena, car_follower followers[CAR_PATTERN_COUNT],
+                               car_error *error) CAR_CHECK_RESULT;
+typedef struct car_unit_choice {
+    int layer;         /* from 0 */
+    const char *state; /* or an equation */
+    int unit;          /* from 0 */
+} car_unit_choice;
+/* values [count]: of one unit after each token. CAR_USAGE: there is no such unit. */
+car_status car_model_unit_values(const car_model *model, const int32_t *ids, size_t count,
+                                 const car_unit_choice *unit, car_arena *arena, float *values,
+                                 car_error *error) CAR_CHECK_RESULT;
+
+/* ---- looks_page.c --------------------------------------------------------------------------------------- */
+
+/* Norms of gradients, as updates see them. */
+typedef struct car_clipping {
+    int updates;
+    double threshold;    /* of the norm; 0: none is known */
+    double median, most; /* of the norms */
+    double clipped,
+        lost; /* share of the updates above it; mean of 1 - threshold/norm over all (0 below it) */
+} car_clipping;
+/* A text in the colours of one unit. */
+typedef struct car_colored {
+    int pattern; /* that the unit follows; -1: asked for by name */
+    car_unit_choice unit;
+    const char *text;
+    const size_t *ends;  /* [count] */
+    int *levels; /* [count] */
+    size_t count;
+} car_colored;
+/* values -> -CAR_PAGE_LEVELS .. CAR_PAGE_LEVELS, the largest size at the ends. */
+void car_color_levels(const float *values, size_t count, int *levels);
+
+/* What there is to show besides a survey; NULL: not looked at. All borrowed. */
+typedef struct car_looks {
+    bool chinese;
+    const car_flow *flow;
+    const car_clipping *clipping;
+    const car_freezing *freezing;
+    const car_follower *followers; /* [CAR_PATTERN_COUNT] */
+    int colored_count;
+    const car_colored *colored;
+} car_looks;
+void car_looks_sections(const car_looks *looks, car_page *page, const car_allocator *allocator);
+/* Each starts `scene`, which is to be freed; labels live in the arena. */
+void car_flow_scene(const car_flow *flow, bool chinese, car_arena *arena,
+                    const car_allocator *allocator, car_scene *scene);
+void car_freezing_scene(const car_freezing *freezing, bool chinese, car_arena *arena,
+                        const car_allocator *allocator, car_scene *scene);
+void car_gates_scene(const car_survey *survey, bool chinese, car_arena *arena,
+                     const car_allocator *allocator, car_scene *scene);
+
 /* ---- survey_page.c -------------------------------------------------------------------------------------- */
 
 typedef struct car_survey_words {
     const char *model, *text; /* names of the files */
     bool chinese;
 } car_survey_words;
-/* The survey as an HTML page; `fresh` is that of the same net before training. CAR_DATA: the page is too large. */
-car_status car_survey_page(const car_survey *survey, const car_survey *fresh, const car_survey_words *words,
+/* The survey as an HTML page; `fresh` is that of the same net before training; `looks` adds what else was looked at.
+ * CAR_DATA: the page is too large. */
+car_status car_survey_page(const car_survey *survey, const car_survey *fresh,
+                           const car_looks *looks, const car_survey_words *words,
                            const car_allocator *allocator, car_text *html, car_error *error) CAR_CHECK_RESULT;
 
 #endif

@@ -282,8 +282,8 @@ static void write_layer(car_survey_writer *writer, const car_layer_survey *layer
 }
 
 car_status car_survey_page(const car_survey *survey, const car_survey *fresh,
-                           const car_survey_words *words, const car_allocator *allocator,
-                           car_text *html, car_error *error) {
+                           const car_looks *looks, const car_survey_words *words,
+                           const car_allocator *allocator, car_text *html, car_error *error) {
     car_page page;
     car_survey_writer writer = {.page = &page,
                                 .phrases = words->chinese ? &chinese : &english,
@@ -300,6 +300,7 @@ car_status car_survey_page(const car_survey *survey, const car_survey *fresh,
         write_layer(&writer, &survey->layers[k], &fresh->layers[k]);
     if (survey->layer_count > LAYERS_SHOWN)
         car_page_paragraph(&page, writer.phrases->more);
+    car_looks_sections(looks, &page, allocator);
     car_status status = car_page_finish(&page, html, error);
     if (status == CAR_OK && writer.no_memory)
         status = car_fail(error, CAR_MEMORY, "no memory for the page");

@@ -261,6 +261,13 @@ float *car_stack_top_gradient(car_stack *stack);
 /* After car_stack_loss: all other gradients, added to `gradient` ([weight_floats], packed). While weights are dropped,
  * the sum is masked as they are. */
 void car_stack_backward(car_stack *stack, const void *input, float *gradient);
+/* The same, but the gradients of the states at the end are those that the last backward call left at its start, and not
+ * 0: a sequence can be gone back through in pieces. */
+void car_stack_backward_onward(car_stack *stack, const void *input, float *gradient);
+/* After backward: dL/d(start state) of a layer's forward direction, [batch][padded units], and dL/d(embedding) in rows
+ * [..][padded units] as the last forward call had them; NULL when the net has no embed. */
+const float *car_stack_state_gradient(const car_stack *stack, int layer, int state);
+const float *car_stack_input_gradient(const car_stack *stack);
 /* The start state of the forward direction of every cell; a reverse direction starts from the initial state always. */
 void car_stack_reset(car_stack *stack, int lane); /* -1: all */
 /* Makes each lane's state after its own last step its next start state. */

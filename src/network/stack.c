@@ -39,10 +39,12 @@ struct car_stack {
     float *head_dropped, *head_mask; /* NULL: no dropout here */
     const float *head_input;         /* of the last forward call */
     bool dropping;                   /* the last forward call had masks */
-    float *gradient[2];              /* dL/d(output), dL/d(input) of the layer at hand, in turns */
-    float *half[2];                  /* dL/d(output) of either direction */
-    float *reverse_input;            /* dL/d(input) of the reverse direction */
-    float *head_gradient;            /* [B]: dL/d(pooled) */
+    bool onward;                 /* state gradients go on from those of the last backward call */
+    const float *input_gradient; /* dL/d(embedding rows) of the last backward call */
+    float *gradient[2];          /* dL/d(output), dL/d(input) of the layer at hand, in turns */
+    float *half[2];              /* dL/d(output) of either direction */
+    float *reverse_input;        /* dL/d(input) of the reverse direction */
+    float *head_gradient;        /* [B]: dL/d(pooled) */
 };
 
 /* ---- Memory ------------------------------------------------------------------------------------------- */
@@ -618,7 +620,7 @@ static void backward_direction(const car_stack *stack, int index, int direction,
     car_layer_backward(layer->direction[direction], layer->input,
                        car_model_running(model, index, direction),
                        model->transposed + place->transposed[direction], output_gradient,
-                       input_gradient, own, false);
+                       input_gradient, own, stack->onward);
     mask_call mask = {.model = model, .plan = place->training_plan, .gradient = own};
     if (car_model_dropped(model, index, direction, &mask.drop))
         car_team_run(direction_threads(model, &stack->shape, index), mask_task, &mask);
@@ -719,12 +721,27 @@ void car_stack_backward(car_stack *stack, const void *input, float *gradient) {
     }
     if (!embed)
         return;
+    stack->input_gradient = stack->gradient[at];
     scatter_call call = {.stack = stack,
                          .ids = row_ids(stack, input),
                          .rows = (int)row_count(stack),
                          .output_gradient = stack->gradient[at],
                          .gradient = gradient};
     car_team_run(stack->shape.threads, scatter_task, &call);
+}
+
+void car_stack_backward_onward(car_stack *stack, const void *input, float *gradient) {
+    stack->onward = true;
+    car_stack_backward(stack, input, gradient);
+    stack->onward = false;
+}
+
+const float *car_stack_state_gradient(const car_stack *stack, int layer, int state) {
+    return car_layer_state_gradient(stack->layers[layer].direction[0], state);
+}
+
+const float *car_stack_input_gradient(const car_stack *stack) {
+    return stack->input_gradient;
 }
 
 /* ---- States ------------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
  * the reader's system. A Content-Security-Policy forbids whatever a page of ours does not need.
  */
 #include "report.h"
+#include <stdarg.h>
 #include <string.h>
 
 static void add(car_text *text, const char *plain) {
@@ -23,7 +24,9 @@ static void add_element(car_text *text, const char *open, const char *plain, con
 
 void car_page_start(car_page *page, const char *language, const char *title, const char *subtitle,
                     const car_allocator *allocator) {
-    *page = (car_page){.language = strcmp(language, "zh") == 0 ? "zh-CN" : "en", .title = title};
+    *page = (car_page){.language = strcmp(language, "zh") == 0 ? "zh-CN" : "en",
+                       .title = title,
+                       .arena = car_arena_create(allocator)};
     car_text_start(&page->body, allocator);
     car_text_start(&page->contents, allocator);
     add_element(&page->body, "<header><h1>", title, "</h1>");
@@ -33,8 +36,28 @@ void car_page_start(car_page *page, const char *language, const char *title, con
 }
 
 void car_page_free(car_page *page) {
+    car_arena_free(page->arena);
+    page->arena = NULL;
     car_text_free(&page->body);
     car_text_free(&page->contents);
+}
+
+const char *car_page_text(car_page *page, const char *format, ...) {
+    va_list arguments;
+    char *kept = NULL;
+    va_start(arguments, format);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length >= 0 && page->arena)
+        kept = car_arena_allocate(page->arena, (size_t)length + 1, 1);
+    if (!kept) {
+        page->status = car_fail(&page->error, CAR_MEMORY, "no memory for the page");
+        return "";
+    }
+    va_start(arguments, format);
+    vsnprintf(kept, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+    return kept;
 }
 
 void car_page_section(car_page *page, const char *title) {
@@ -92,6 +115,37 @@ void car_page_table(car_page *page, const char *const *heads, int columns, const
     add(&page->body, "</tbody></table></div>\n");
 }
 
+/* Bytes to go on to the end of the character that `at` stands in. */
+static size_t rest_of_character(const char *text, size_t at, size_t end) {
+    size_t more = 0;
+    while (at + more < end && ((unsigned char)text[at + more] & 0xc0) == 0x80)
+        more++;
+    return more;
+}
+
+void car_page_colored(car_page *page, const char *text, const size_t *ends, const int *levels,
+                      size_t count) {
+    size_t at = 0, end = count > 0 ? ends[count - 1] : 0;
+    add(&page->body, "<pre class=\"colored\">");
+    for (size_t i = 0; i < count;) {
+        int level = levels[i];
+        size_t next = at;
+        while (i < count && levels[i] == level)
+            next = ends[i++];
+        next += rest_of_character(text, next, end);
+        if (next <= at)
+            continue;
+        if (level != 0)
+            car_text_format(&page->body, "<span class=\"%c%d\">", level < 0 ? 'n' : 'p',
+                            level < 0 ? -level : level);
+        car_text_escape(&page->body, text + at, next - at);
+        if (level != 0)
+            add(&page->body, "</span>");
+        at = next;
+    }
+    add(&page->body, "</pre>\n");
+}
+
 static void add_color(car_text *text, const char *name, car_ink ink, bool dark) {
     car_text_format(text, "--%s:#%06x;", name, (unsigned)car_ink_color(ink, dark));
 }
@@ -104,9 +158,20 @@ static void add_variables(car_text *text, bool dark) {
     add_color(text, "grid", CAR_INK_GRID, dark);
     add_color(text, "link", CAR_INK_SERIES_1, dark);
     add_color(text, "good", CAR_INK_GOOD, dark);
+    add_color(text, "orange", CAR_INK_SERIES_2, dark);
     add_color(text, "part", CAR_INK_SERIES_5, dark);
     add_color(text, "bad", CAR_INK_BAD, dark);
     add(text, "}");
+}
+
+/* Backgrounds of coloured text; weak enough that the text's own colour stays readable on them. */
+static void add_levels(car_text *text) {
+    for (int level = 1; level <= CAR_PAGE_LEVELS; level++)
+        for (int side = 0; side < 2; side++)
+            car_text_format(text, ".%c%d{background:color-mix(in srgb,var(--%s) %d%%,transparent)}",
+                            side ? 'p' : 'n', level, side ? "link" : "orange",
+                            60 * level / CAR_PAGE_LEVELS);
+    add(text, "\n");
 }
 
 static void add_style(car_text *text) {
@@ -129,6 +194,8 @@ static void add_style(car_text *text) {
               ".holds{border-color:var(--good)}.part{border-color:var(--part)}"
               ".fails{border-color:var(--bad)}.holds strong{color:var(--good)}"
               ".part strong{color:var(--part)}.fails strong{color:var(--bad)}\n");
+    add(text, ".colored{white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.6}\n");
+    add_levels(text);
     car_svg_colors(text);
     add(text, "</style>\n");
 }

@@ -245,6 +245,7 @@ typedef enum car_verdict {
     CAR_VERDICT_OPEN
 } car_verdict;
 typedef struct car_page {
+    car_arena *arena; /* of car_page_text */
     car_text body, contents;
     const char *language, *title; /* borrowed */
     int sections;
@@ -255,6 +256,8 @@ typedef struct car_page {
 /* `language`: "en" or "zh"; `subtitle` may be NULL. */
 void car_page_start(car_page *page, const char *language, const char *title, const char *subtitle,
                     const car_allocator *allocator);
+/* A text that lives as long as the page; "" when memory is out, which car_page_finish reports. */
+const char *car_page_text(car_page *page, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void car_page_section(car_page *page, const char *title);
 void car_page_paragraph(car_page *page, const char *text);
 void car_page_code(car_page *page, const char *text);
@@ -264,6 +267,11 @@ void car_page_scene(car_page *page, const car_scene *scene, const char *caption)
 /* cells [rows][columns]; a column of numbers stands right: `numeric` [columns] or NULL for none. */
 void car_page_table(car_page *page, const char *const *heads, int columns, const char *const *cells,
                     int rows, const bool *numeric);
+/* A text in colours: piece i ends at byte ends[i] and has the strength levels[i], -CAR_PAGE_LEVELS (orange) to
+ * +CAR_PAGE_LEVELS (blue); 0 has none. A piece that ends within a character takes the rest of it along. */
+enum { CAR_PAGE_LEVELS = 4 };
+void car_page_colored(car_page *page, const char *text, const size_t *ends, const int *levels,
+                      size_t count);
 /* The whole file. CAR_DATA above CAR_PAGE_LIMIT, and whatever went wrong before. Frees the page in any case. */
 car_status car_page_finish(car_page *page, car_text *text, car_error *error) CAR_CHECK_RESULT;
 void car_page_free(car_page *page);

@@ -154,17 +154,71 @@ def test_inspect():
     expect(len(page) < 2 << 20 and "<script" not in page and "://" not in page.replace("http://www.w3.org", ""),
            "the page is too large, or not alone")
     pictures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    expect(len(pictures) == 2 * (1 + 1 + 3 * 2), f"{len(pictures)} pictures")
+    expect(len(pictures) == 2 * (1 + 1 + 3 * 2) + 2, f"{len(pictures)} pictures")
     for picture in pictures:
         tree.fromstring(picture)
     ok("inspect", "m.safetensors", "book.txt", "--report", "zh.html", "--lang", "zh")
     expect('lang="zh-CN"' in pathlib.Path("zh.html").read_text(encoding="utf-8"), "not in Chinese")
     found = json.loads(ok("inspect", "m.safetensors", "book.txt", "--tokens", "300", "--json").out)
     expect(found["tokens"] == 300 and [layer["layer"] for layer in found["layers"]] == [2, 3], f"{found['tokens']}")
+    expect([curve["of"] for curve in found["gradients"]] == ["input", "h", "c", "h", "c"], "gradients of all states")
+    expect(all(len(curve["median"]) == 50 and min(curve["median"]) >= 0 for curve in found["gradients"]), "50 steps")
+    expect(found["clipping"]["updates"] > 0 and found["clipping"]["threshold"] == 1, f"{found['clipping']}")
+    gates = found["importance"]["gates"]
+    expect([(gate["layer"], gate["gate"]) for gate in gates] == [(n, g) for n in (2, 3) for g in "ifo"], "six gates")
+    expect(all(gate["loss_at_0"] > 0 for gate in gates) and found["importance"]["targets"] == 299, "losses")
+    expect([unit["pattern"] for unit in found["units"]] == ["quotes", "brackets", "comment", "line"], "patterns")
+    expect("unit" in found["units"][3] and "unit" not in found["units"][2], "lines are there, comments are not")
     for layer in found["layers"]:
         expect([gate["name"] for gate in layer["gates"]] == ["i", "f", "o"], "gates")
         expect(all(abs(sum(gate["histogram"]) - 1) < 1e-9 for gate in layer["gates"]), "shares add up to 1")
         expect(len(layer["memories"][0]["half_life"]) == 24, "a half-life for every unit")
+
+
+HOSTILE = 'The <script>alert("x")</script> & cat\' "sat" ]]> <b onload=1>\x01\x1b[31m on {mat}.\n'
+
+
+def test_hostile_text():
+    """Whatever stands in a text: it reaches neither the page as markup nor the terminal as commands."""
+    write("book<b>.txt", HOSTILE * 100)
+    ok("lm", "train", "book<b>.txt", "-o", "m.safetensors", "--level", "byte", "--hidden", "8", "--updates", "3")
+    result = ok("inspect", "m.safetensors", "book<b>.txt", "--tokens", "700", "--unit", "2.h.3", "--report", "r.html")
+    expect("\x1b[31m" not in result.out and "\x01" not in result.out, "control characters of the text on the terminal")
+    page = pathlib.Path("r.html").read_text(encoding="utf-8")
+    bare = re.sub(r"<[^>]*>", "", page[page.index("<body>"):])
+    expect("&lt;script&gt;" in bare and "<script" not in page and "onload=1>" not in page, "not escaped")
+    expect("\x01" not in page and "\x1b" not in page, "control characters in the page")
+    matches(r'class="colored">', page, "the text in colours")
+
+
+def test_plot():
+    write("book.txt", "The cat sat on the mat. The dog saw the cat and ran.\n" * 200)
+    ok("lm", "train", "book.txt", "-o", "m.safetensors", "--cell", "gru", "--hidden", "8", "--updates", "2")
+    for chart, word in (("gradients", "Gradient of the loss, k steps back"), ("gates", "z, layer 2"),
+                        ("importance", "held at 0 (shut)")):
+        ok("inspect", "m.safetensors", "book.txt", "--tokens", "200", "--plot", f"{chart}.svg", "--chart", chart)
+        expect(word in words(pathlib.Path(f"{chart}.svg").read_text(encoding="utf-8")), f"{chart}: {word}")
+    ok("inspect", "m.safetensors", "book.txt", "--tokens", "200", "--plot", "zh.svg", "--lang", "zh")
+    expect("损失对 k 步之前的梯度" in words(pathlib.Path("zh.svg").read_text(encoding="utf-8")), "in Chinese")
+    refused(2, r"a\.gif: a picture ends in", "inspect", "m.safetensors", "book.txt", "--plot", "a.gif")
+    refused(5, "nowhere", "inspect", "m.safetensors", "book.txt", "--plot", "nowhere/a.svg")
+    for unit in ("2.h", "h", "2.h.x", "0.h.1"):
+        refused(2, "LAYER.STATE.UNIT", "inspect", "m.safetensors", "book.txt", "--unit", unit)
+    refused(2, "no cell", "inspect", "m.safetensors", "book.txt", "--unit", "1.h.1")
+    refused(2, "neither a state nor an equation", "inspect", "m.safetensors", "book.txt", "--unit", "2.q.1")
+    refused(2, "units 1 to 8", "inspect", "m.safetensors", "book.txt", "--unit", "2.h.9")
+
+
+def test_first_weights_are_made_again():
+    """Before training means: the weights of this model's own seed and schemes."""
+    write("book.txt", "The cat sat on the mat. The dog saw the cat and ran.\n" * 50)
+    for seed in (1, 2):
+        ok("lm", "train", "book.txt", "-o", f"{seed}.safetensors", "--hidden", "8", "--updates", "1", "--rate", "1e-12",
+           "--seed", str(seed), "--bias-init", "bf=2", "--init", "uniform(0.5)")
+        shown = ok("inspect", f"{seed}.safetensors", "book.txt", "--tokens", "100").out
+        gates = re.findall(r"^  [ifo] +(.*?) +0 ", shown, re.MULTILINE)
+        before = re.findall(r"^ +before +(.*?) +0 ", shown, re.MULTILINE)
+        expect(len(gates) == 3 and gates == before, f"untrained, but {gates} is not {before}")
 
 
 def test_inspect_refused():
