@@ -144,8 +144,7 @@ int cli_inspect(int argc, char **argv) {
                              .help = "as JSON, with every unit"}};
     const cli_verb verb = {
         .name = "inspect",
-        .summary =
-            "inside a model: gates, memory, gradients, which gate matters, which unit counts",
+        .summary = "inside a model: gates, memory, gradients, units",
         .usage = "[options] MODEL TEXT",
         .examples = "carousel inspect m.safetensors book.txt\n"
                     "carousel inspect m.safetensors book.txt --report r.html\n"
