@@ -137,7 +137,8 @@ typedef struct car_model car_model;
 
 typedef struct car_model_options {
     int input_size;  /* ids that `embed` knows (vocabulary), or values a step when there is no embed */
-    int output_size; /* classes or outputs of the head */
+    int output_size; /* classes or raw outputs of the head: `quantile` has one for each level of a target, `gaussian` 2,
+                        `studentt` 3, side by side (docs/nets.md) */
     uint64_t seed;
     const char *init;      /* matrices: "uniform" (1/sqrt(n)), "uniform(0.1)", "orthogonal", "walk"; NULL: uniform.
                               Precedence: this > the net's > the cell's > default, for what it names */
@@ -237,10 +238,11 @@ typedef struct car_trainer_options {
  * in length cost their real steps: rows beyond a lane's own length are neither read nor counted, `last`, `mean`, `bi`
  * and the carried state go by the lane's own last step, and a lane of length 0 takes no part. */
 typedef struct car_batch {
-    int steps;          /* <= options.steps */
+    int steps;          /* <= options.steps; with `patch N` a multiple of N, as all lengths; rows of `each` are steps/N */
     bool reset;         /* start all lanes from the initial state; else go on from the batch before */
     const void *input;  /* ids int32 or values float [steps][batch][input_size]; borrowed during the call */
-    const void *target; /* softmax: classes int32 (-1: not counted); others: float [..][output_size] */
+    const void *target; /* softmax: classes int32 (-1: not counted); others: float [..][output_size], but [..][output_size / n] of
+                           heads with n outputs a target */
     const int *lengths; /* [batch] steps of each lane, 0..steps; NULL: all of them; borrowed likewise */
 } car_batch;
 

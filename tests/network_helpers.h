@@ -120,7 +120,7 @@ static inline placed_stack place_stack(const car_model *model, int batch, int st
 }
 
 static inline int head_rows_of(const car_model *model, int steps, int batch) {
-    return model->net->pool == CAR_POOL_EACH ? steps * batch : batch;
+    return model->net->pool == CAR_POOL_EACH ? steps / model->net->patch * batch : batch;
 }
 
 #endif

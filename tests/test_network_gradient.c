@@ -192,15 +192,16 @@ static double *masked(const double *values, const double *mask, int count) {
 
 static void read_lane(const reference *r, const double *theta, lane_run *run) {
     const car_model *model = r->model;
-    int size = starts_with_ids(model) ? model->layers[0].size.units : model->input_size;
-    int first = starts_with_ids(model) ? 1 : 0;
+    int first = starts_with_ids(model) ? 1 : 0, each = model->input_size;
+    int size = first ? model->layers[0].size.units : each * model->net->patch;
     double *rows = run->below[first] = zeros((size_t)(r->steps * size));
     for (int t = 0; t < r->steps; t++)
         for (int k = 0; k < size; k++) {
-            int row = t * r->batch + run->lane;
+            int step = first ? t : t * model->net->patch + k / each;
+            int row = step * r->batch + run->lane;
             rows[t * size + k] =
                 first ? theta[r->embedding + (size_t)(((const int32_t *)r->input)[row] * size + k)]
-                      : (double)((const float *)r->input)[row * size + k];
+                      : (double)((const float *)r->input)[row * each + k % each];
         }
 }
 
@@ -234,10 +235,40 @@ static double pool_weight(const reference *r, int q, int t, int k) {
     return t == (reverse ? 0 : r->steps - 1);
 }
 
+/* One target of a head that foretells a distribution; dz: dL/dz. */
+static double distribution_loss(const struct car_net *net, const double *z, double t, double *dz) {
+    double loss = 0, s = log1p(exp(z[1])) + 1e-4, u = (t - z[0]) / s, h = 1e-4;
+    if (net->head == CAR_HEAD_QUANTILE) {
+        for (int k = 0; k < net->level_count; k++) {
+            double level = net->levels[k], share = 2.0 / net->level_count;
+            loss += share * (t > z[k] ? level * (t - z[k]) : (1 - level) * (z[k] - t));
+            dz[k] = share * (t > z[k] ? -level : 1 - level);
+        }
+        return loss;
+    }
+    double inner = 1 / (1 + exp(-z[1]));
+    if (net->head == CAR_HEAD_GAUSSIAN) {
+        dz[0] = -u / s;
+        dz[1] = (1 / s - u * u / s) * inner;
+        return log(s) + u * u / 2 + log(2 * M_PI) / 2;
+    }
+    double n = 2 + log1p(exp(z[2])), all[3];
+    for (int k = 0; k < 3; k++) {
+        double m = n + (k - 1) * h;
+        all[k] = log(s) + (m + 1) / 2 * log(1 + u * u / m) + log(m * M_PI) / 2 + lgamma(m / 2) -
+                 lgamma((m + 1) / 2);
+    }
+    dz[0] = -(n + 1) * u / (n + u * u) / s;
+    dz[1] = (1 / s - (n + 1) * u * u / (n + u * u) / s) * inner;
+    dz[2] = (all[2] - all[0]) / (2 * h) / (1 + exp(-z[2]));
+    return all[1];
+}
+
 /* Loss of one row; dz: its gradient divided by the counted targets. */
 static double row_loss(const reference *r, const double *z, int row, double *dz) {
     int outputs = r->model->output_size;
-    const float *values = (const float *)r->target + row * outputs;
+    int each = car_head_parameters(r->model->net), targets = outputs / each;
+    const float *values = (const float *)r->target + row * targets;
     double loss = 0, sum = 0, scale = 1.0 / (double)r->counted;
     memset(dz, 0, (size_t)outputs * sizeof *dz);
     if (r->model->net->head == CAR_HEAD_SOFTMAX) {
@@ -250,7 +281,13 @@ static double row_loss(const reference *r, const double *z, int row, double *dz)
             dz[j] = scale * (exp(z[j]) / sum - (j == class));
         return log(sum) - z[class];
     }
-    for (int j = 0; j < outputs; j++) {
+    for (int j = 0; each > 1 && j < targets; j++) {
+        loss += distribution_loss(r->model->net, z + j * each, (double)values[j], dz + j * each) /
+                targets;
+        for (int k = 0; k < each; k++)
+            dz[j * each + k] *= scale / targets;
+    }
+    for (int j = 0; each == 1 && j < outputs; j++) {
         double t = (double)values[j], s = 1 / (1 + exp(-z[j]));
         if (r->model->net->head == CAR_HEAD_SIGMOID) {
             loss -= t * log(s) + (1 - t) * log(1 - s);
@@ -267,7 +304,7 @@ static double row_loss(const reference *r, const double *z, int row, double *dz)
 static double run_head(const reference *r, const double *theta, lane_run *run, double *dtheta) {
     const car_model *model = r->model;
     int depth = model->head_depth, outputs = model->output_size, steps = r->steps;
-    int top = model->net->layer_count, rows = head_rows_of(model, steps, 1);
+    int top = model->net->layer_count, rows = model->net->pool == CAR_POOL_EACH ? steps : 1;
     uint64_t time = model->net->pool == CAR_POOL_EACH ? r->time : r->time + (uint64_t)steps - 1;
     double *pooled = zeros((size_t)(rows * depth)), loss = 0;
     for (int q = 0; q < rows; q++)
@@ -439,13 +476,25 @@ static const struct {
     {"embed 33 | indrnn 70 dropout 0.2 | layernorm-lstm 34 | softmax", 90, 130, 9, 8},
     {"embed 6 | lstm 20 x2 dropout 0.4 locked weightdrop 0.3 | softmax dropout 0.2", 9, 6, 6, 3},
     {"gru-v1 18 bi weightdrop 0.5 | softmax mean dropout 0.3 locked", 4, 5, 6, 3},
+    {"rnn 9 | quantile last", 3, 6, 5, 3},
+    {"gru 8 x2 dropout 0.2 | quantile 0.05 0.3 0.5 0.95 mean", 2, 8, 5, 3},
+    {"lstm 7 | quantile each", 2, 3, 4, 2},
+    {"gru 7 | gaussian last", 3, 6, 5, 3},
+    {"rnn 8 bi | gaussian mean dropout 0.3", 2, 4, 5, 2},
+    {"lstm 6 | gaussian each", 2, 2, 5, 2},
+    {"gru 7 | studentt last", 3, 6, 5, 3},
+    {"lstm 6 | studentt mean", 2, 9, 5, 2},
+    {"rnn 6 | studentt each dropout 0.2", 2, 3, 5, 2},
+    {"patch 3 | gru 7 | linear last", 2, 3, 12, 3},
+    {"patch 2 | lstm 5 bi dropout 0.3 | studentt each", 3, 6, 8, 2},
+    {"patch 6 | project 4 | quantile last", 1, 6, 6, 4},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
 static reference make_reference(const car_model *model, int i, void *input, void *target,
                                 const car_random_key *dropout) {
     reference r = {.model = model,
-                   .steps = cases[i].steps,
+                   .steps = cases[i].steps / model->net->patch,
                    .batch = cases[i].batch,
                    .input = input,
                    .target = target,
@@ -543,13 +592,14 @@ static void check_case(int i, const char *level, bool differences) {
         double loss = reference_loss(&r, theta, dtheta);
         if (differences)
             check_reference(&r, theta, dtheta, cases[i].net);
-        result got = run_stack(model, r.batch, r.steps, 1, true, input, target, key, r.time);
+        result got = run_stack(model, r.batch, cases[i].steps, 1, true, input, target, key, r.time);
         assert_int_equal(got.counted, r.counted);
+        double size = fmax(fabs(loss), 0.1); /* logarithms of densities may cross 0 */
         double mean = got.loss_sum / (double)got.counted;
         double worst = worst_error(&r, dtheta, got.gradient);
         print_message("  %-8s %-66s loss %.6f, off by %.1e; gradient off by %.1e\n",
-                      model->kernels->name, cases[i].net, loss, fabs(mean - loss) / loss, worst);
-        if (!(fabs(mean - loss) <= 2e-7 * loss) || !(worst <= 5e-6))
+                      model->kernels->name, cases[i].net, loss, fabs(mean - loss) / size, worst);
+        if (!(fabs(mean - loss) <= 2e-7 * size) || !(worst <= 5e-6))
             fail_msg("%s: loss %.9g, reference %.9g; gradient off by %g", cases[i].net, mean, loss,
                      worst);
         car_release(NULL, got.gradient);
@@ -566,6 +616,70 @@ static void test_reference(void **state) {
     (void)state;
     for (int i = 0; i < CASES; i++)
         check_case(i, NULL, true);
+}
+
+/* The share of a density that lies below `at`, by Simpson's rule from far out. */
+static double share_below(double at, double degrees) {
+    enum { PARTS = 400000 };
+    double from = -4000, step = (at - from) / PARTS, sum = 0;
+    for (int i = 0; i <= PARTS; i++) {
+        double x = from + i * step;
+        double density = degrees > 0 ? exp(lgamma((degrees + 1) / 2) - lgamma(degrees / 2) -
+                                           (degrees + 1) / 2 * log1p(x * x / degrees)) /
+                                           sqrt(degrees * M_PI)
+                                     : exp(-x * x / 2) / sqrt(2 * M_PI);
+        sum += density * (i == 0 || i == PARTS ? 1 : i % 2 ? 4 : 2);
+    }
+    return sum * step / 3;
+}
+
+/* Quantiles of the heads against their densities. */
+static void test_quantiles(void **state) {
+    (void)state;
+    const double levels[] = {0.01, 0.1, 0.35, 0.5, 0.8, 0.99};
+    const float raw[][3] = {{0, 0.5F, -30}, {0, 0.5F, 0}, {0, 0.5F, 2}, {0, 0.5F, 40}};
+    struct car_net net = {.head = CAR_HEAD_STUDENTT, .patch = 1};
+    double s = log1p(exp(0.5)) + 1e-4;
+    for (size_t k = 0; k < sizeof levels / sizeof *levels; k++) {
+        for (int i = 0; i < 4; i++) {
+            double degrees = 2 + log1p(exp((double)raw[i][2]));
+            double at = car_distribution_quantile(&net, raw[i], levels[k]) / s;
+            assert_true(fabs(share_below(at, degrees) - levels[k]) < 2e-4);
+        }
+        net.head = CAR_HEAD_GAUSSIAN;
+        double at = car_distribution_quantile(&net, raw[0], levels[k]) / s;
+        assert_true(fabs(share_below(at, 0) - levels[k]) < 1e-6);
+        net.head = CAR_HEAD_STUDENTT;
+    }
+    net = (struct car_net){.head = CAR_HEAD_QUANTILE, .level_count = 2, .levels = {0.2, 0.6}};
+    const float two[] = {1, 3};
+    assert_true(fabs(car_distribution_quantile(&net, two, 0.4) - 2) < 1e-12);
+    assert_true(car_distribution_quantile(&net, two, 0.1) == 1);
+    assert_true(car_distribution_quantile(&net, two, 0.9) == 3);
+}
+
+/* Steps that make no whole patch, in all or for one lane; sizes that do not fit the head; sessions. */
+static void test_patch_is_refused(void **state) {
+    (void)state;
+    car_model *model = make_model("patch 3 | rnn 4 | linear", 2, 3, NULL);
+    placed_stack placed = place_stack(model, 2, 6, 1, false);
+    car_error error = {0};
+    const float input[24] = {0};
+    const int odd[] = {6, 4}, even[] = {6, 3};
+    car_stack_reset(placed.stack, -1);
+    assert_int_equal(car_stack_forward(placed.stack, 5, NULL, input, NULL, 0, &error), CAR_DATA);
+    assert_int_equal(car_stack_forward(placed.stack, 6, odd, input, NULL, 0, &error), CAR_DATA);
+    assert_int_equal(car_stack_forward(placed.stack, 6, even, input, NULL, 0, &error), CAR_OK);
+    assert_int_equal(car_rows_count(car_stack_rows(placed.stack)), 3);
+    car_session *session;
+    assert_int_equal(car_session_create(model, NULL, NULL, &session, &error), CAR_USAGE);
+    car_release(NULL, placed.memory);
+    car_model_free(model);
+    car_net *net;
+    car_model_options sizes = {.input_size = 2, .output_size = 4};
+    require(car_net_parse("rnn 4 | quantile last", NULL, 0, NULL, &net, &error), &error);
+    assert_int_equal(car_model_create(net, &sizes, NULL, &model, &error), CAR_USAGE);
+    car_net_free(net);
 }
 
 static void test_levels(void **state) {
@@ -778,6 +892,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference),
         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_quantiles),
+        cmocka_unit_test(test_patch_is_refused),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_evaluation),
         cmocka_unit_test(test_dropout_in_pieces),

@@ -38,10 +38,10 @@ car_op car_function_op(const char *name) {
 
 /* `bi`, a word of nets too, is not here: it is what everyone calls the input gate's bias. */
 bool car_is_reserved(const char *name) {
-    static const char *const words[] = {"cell",     "state",    "init",      "gate",    "torch",
-                                        "embed",    "softmax",  "linear",    "each",    "last",
-                                        "dropout",  "residual", "layernorm", "project", "tie",
-                                        "quantile", "gaussian", "studentt",  "ctc"};
+    static const char *const words[] = {"cell",  "state",    "init",     "gate",      "torch",
+                                        "embed", "softmax",  "linear",   "each",      "last",
+                                        "patch", "dropout",  "residual", "layernorm", "project",
+                                        "tie",   "quantile", "gaussian", "studentt",  "ctc"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcmp(words[i], name) == 0)
             return true;
@@ -363,9 +363,9 @@ static car_status parse_cell_name(car_parser *parser) {
     if (!name)
         return car_report_memory(parser->reporter);
     static const char *const net_words[] = {
-        "embed",    "softmax",  "linear",  "sigmoid",  "each",   "last",
-        "mean",     "bi",       "dropout", "residual", "tie",    "quantile",
-        "gaussian", "studentt", "ctc",     "cell",     "locked", "weightdrop"};
+        "embed", "softmax", "linear",   "sigmoid",    "each",     "last",     "mean",
+        "bi",    "dropout", "residual", "tie",        "quantile", "gaussian", "studentt",
+        "ctc",   "cell",    "locked",   "weightdrop", "patch"};
     for (size_t i = 0; i < sizeof net_words / sizeof net_words[0]; i++)
         if (strcmp(net_words[i], name) == 0)
             return car_report(parser->reporter, place,

@@ -6,7 +6,7 @@
  *
  *   z = W@x + b;  dW += dz' @ x,  db += sum dz,  dx = W' @ dz,  dz = dL/dz / counted
  *   softmax: L = log(sum exp z) - z[target];  sigmoid: L = sum max(z,0) - z*t + log(1 + exp(-|z|));
- *   linear: L = mean (z - t)^2
+ *   linear: L = mean (z - t)^2;  quantile, gaussian, studentt: distribution.c
  *
  * A chunk of rows at a time, so that the logits of a large vocabulary stay small. Within a chunk: logits, then loss,
  * dz and dx by rows, then dW and db by panels of outputs. dW goes on from what the chunk before left: every sum is
@@ -189,6 +189,11 @@ static float sigmoid_row(const car_head *head, float *z, const float *target, fl
     return (float)loss;
 }
 
+/* Values that a row is held against. */
+static size_t targets_of(const car_model *model) {
+    return (size_t)(model->output_size / car_head_parameters(model->net));
+}
+
 static float linear_row(const car_head *head, float *z, const float *target, float scale) {
     int outputs = head->model->output_size;
     double loss = 0;
@@ -205,8 +210,9 @@ static float linear_row(const car_head *head, float *z, const float *target, flo
 static void make_loss(const head_share *share) {
     const head_pass *pass = share->pass;
     const car_head *head = pass->head;
-    size_t outputs = (size_t)head->model->output_size;
-    if (head->model->net->head == CAR_HEAD_SOFTMAX) {
+    const struct car_net *net = head->model->net;
+    size_t outputs = (size_t)head->model->output_size, targets = targets_of(head->model);
+    if (net->head == CAR_HEAD_SOFTMAX) {
         head->model->kernels->softmax_loss(head->logits, head->output_padded, (int)outputs,
                                            head->classes + share->first, pass->scale,
                                            head->backward, head->row_loss + share->first,
@@ -216,11 +222,13 @@ static void make_loss(const head_share *share) {
     float *scratch = head->scratch + (size_t)share->member * (size_t)head->output_padded;
     for (int row = share->row_begin; row < share->row_end; row++) {
         float *z = head->logits + (size_t)row * (size_t)head->output_padded;
-        const float *target = (const float *)pass->target + place_of(share, row) * outputs;
+        const float *target = (const float *)pass->target + place_of(share, row) * targets;
         head->row_loss[share->first + row] =
-            head->model->net->head == CAR_HEAD_SIGMOID
-                ? sigmoid_row(head, z, target, pass->scale, scratch)
-                : linear_row(head, z, target, pass->scale);
+            net->head == CAR_HEAD_SIGMOID ? sigmoid_row(head, z, target, pass->scale, scratch)
+            : net->head == CAR_HEAD_LINEAR
+                ? linear_row(head, z, target, pass->scale)
+                : (float)car_distribution_loss(net, (int)targets, z, target, head->backward,
+                                               pass->scale);
     }
 }
 

@@ -63,6 +63,10 @@ static car_status outline(car_model *model, car_error *error) {
     CAR_TRY(check_size("input size", model->input_size, 1, error));
     CAR_TRY(check_size(net->head == CAR_HEAD_SOFTMAX ? "number of classes" : "output size",
                        model->output_size, net->head == CAR_HEAD_SOFTMAX ? 2 : 1, error));
+    if (model->output_size % car_head_parameters(net) != 0)
+        return car_fail(error, CAR_USAGE,
+                        "model: %d outputs, but the head makes %d for each target; give a multiple",
+                        model->output_size, car_head_parameters(net));
     if (net->tie && model->input_size != model->output_size)
         return car_fail_at(
             error, CAR_USAGE, net->tie_line, net->tie_column,

@@ -370,7 +370,7 @@ static car_status read_options(net_parser *parser, car_net_layer *layer, int *co
 
 static car_status read_embed(net_parser *parser) {
     struct car_net *net = parser->net;
-    if (net->layer_count > 0)
+    if (net->layer_count > 0 || net->patch > 1)
         return fail(parser, parser->start, "`embed` stands first: only ids can be looked up");
     word_place place = place_of(parser, parser->start);
     car_net_layer *layer = &net->layers[net->layer_count++];
@@ -390,18 +390,32 @@ static car_status read_embed(net_parser *parser) {
     return CAR_OK;
 }
 
+/* `patch N` reads values; it is no layer of its own. */
+static car_status read_patch(net_parser *parser) {
+    struct car_net *net = parser->net;
+    if (net->layer_count > 0 || net->patch > 1)
+        return fail(parser, parser->start,
+                    "`patch` stands first, once: it puts steps of the input side by side");
+    size_t start = parser->start;
+    next_word(parser);
+    CAR_TRY(read_size(parser, CAR_NET_PATCH_LIMIT, &net->patch));
+    if (net->patch < 2)
+        return fail(parser, start, "`patch` of one step changes nothing; take it away");
+    if (!at_end(parser) && !at_bar(parser))
+        return fail(parser, parser->start, "unexpected `%.*s`; after `patch N` stands `|`",
+                    shown_length(parser), shown(parser));
+    return CAR_OK;
+}
+
 static bool is_reserved(const net_parser *parser) {
-    static const char *const words[] = {"quantile", "gaussian", "studentt", "ctc"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (word_is(parser, words[i]))
-            return true;
-    return false;
+    return word_is(parser, "ctc");
 }
 
 static car_status read_cell_name(net_parser *parser, struct car_cell **cell) {
     if (is_reserved(parser))
         return fail(parser, parser->start,
-                    "`%.*s` is reserved for a later version; heads are softmax, sigmoid and linear",
+                    "`%.*s` is reserved for a later version; heads are softmax, sigmoid, linear, "
+                    "quantile, gaussian and studentt",
                     shown_length(parser), shown(parser));
     bool from_file = parser->end - parser->start >= 5 && memcmp(shown(parser), "cell:", 5) == 0;
     CAR_TRY(from_file ? cell_from_file(parser, cell) : cell_from_name(parser, cell));
@@ -435,8 +449,9 @@ static car_status read_layer(net_parser *parser) {
 /* ---- Head --------------------------------------------------------------------------------------------- */
 
 static bool read_head_kind(const net_parser *parser, car_head_kind *kind) {
-    static const char *const words[] = {"softmax", "sigmoid", "linear"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const words[] = {"softmax",  "sigmoid",  "linear",
+                                        "quantile", "gaussian", "studentt"};
+    for (int i = 0; i < 6; i++) {
         if (word_is(parser, words[i])) {
             *kind = (car_head_kind)i;
             return true;
@@ -454,6 +469,28 @@ static bool read_pool_kind(const net_parser *parser, car_head_pool *pool) {
         }
     }
     return false;
+}
+
+/* The numbers after `quantile`; without any 0.1, 0.5 and 0.9. */
+static car_status read_levels(net_parser *parser) {
+    struct car_net *net = parser->net;
+    double level;
+    while (!at_end(parser) &&
+           car_number_parse(shown(parser), parser->end - parser->start, &level)) {
+        double before = net->level_count ? net->levels[net->level_count - 1] : 0;
+        if (!(level > before && level < 1) || net->level_count == CAR_NET_LEVEL_LIMIT)
+            return fail(parser, parser->start,
+                        "`%.*s`: the levels of quantiles rise from above 0 to below 1, %d at most",
+                        shown_length(parser), shown(parser), CAR_NET_LEVEL_LIMIT);
+        net->levels[net->level_count++] = level;
+        next_word(parser);
+    }
+    if (net->level_count == 0) {
+        static const double usual[] = {0.1, 0.5, 0.9};
+        memcpy(net->levels, usual, sizeof usual);
+        net->level_count = 3;
+    }
+    return CAR_OK;
 }
 
 static car_status read_tie(net_parser *parser, unsigned *seen) {
@@ -505,6 +542,8 @@ static car_status read_head(net_parser *parser) {
         return fail(parser, parser->start, "a head needs a layer before it, for example dense 64");
     net->head_dropout = net->layers[net->layer_count - 1].dropout;
     next_word(parser);
+    if (net->head == CAR_HEAD_QUANTILE)
+        CAR_TRY(read_levels(parser));
     CAR_TRY(read_head_options(parser));
     if (!at_end(parser))
         return fail(parser, parser->start, "nothing stands after the head; take it away");
@@ -522,7 +561,9 @@ static car_status read_net(net_parser *parser) {
             return fail(parser, parser->start, "expected a layer or a head between two `|`");
         if (read_head_kind(parser, &parser->net->head))
             return read_head(parser);
-        CAR_TRY(word_is(parser, "embed") ? read_embed(parser) : read_layer(parser));
+        CAR_TRY(word_is(parser, "embed")   ? read_embed(parser)
+                : word_is(parser, "patch") ? read_patch(parser)
+                                           : read_layer(parser));
         if (at_bar(parser))
             next_word(parser);
     }
@@ -590,6 +631,7 @@ car_status car_net_parse_with(const char *text, const car_cell *const *cells, in
         return fail_memory(&parser);
     }
     parser.net->arena = arena;
+    parser.net->patch = 1;
     car_text_start(&parser.normal, allocator);
     car_status status = parse_into(&parser);
     car_text_free(&parser.normal);
@@ -645,7 +687,12 @@ static car_status cell_sizes(const car_net_layer *layer, car_layer_sizes *size, 
 
 car_status car_net_sizes(const struct car_net *net, int input_size, car_layer_sizes *sizes,
                          car_error *error) {
-    int input = input_size;
+    int input = input_size * net->patch;
+    if (input_size > CAR_MODEL_SIZE_LIMIT / net->patch)
+        return car_fail_at(
+            error, CAR_USAGE, 1, 1,
+            "net: `patch %d` of %d values a step are more than %d; take a smaller one", net->patch,
+            input_size, CAR_MODEL_SIZE_LIMIT);
     for (int i = 0; i < net->layer_count; i++) {
         const car_net_layer *layer = &net->layers[i];
         sizes[i] = (car_layer_sizes){.input = input, .units = layer->units, .output = layer->units};

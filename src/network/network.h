@@ -10,6 +10,7 @@
  *   integer.c     the weights of a model that runs in int8
  *   embed.c       the embedding: gather, and the scatter of its gradient
  *   head.c        the head's product and loss, in chunks of rows (softmax cross-entropy fused)
+ *   distribution.c  losses and quantiles of the heads quantile, gaussian, studentt
  *   session.c     streaming
  *
  * Nothing here knows a cell's name. The trainer (train/) uses stack.c, so session and trainer share one path.
@@ -28,6 +29,8 @@ enum {
     CAR_NET_SIZE_LIMIT = 1 << 20,  /* units of a layer */
     CAR_NET_LAYER_LIMIT = 256,     /* layers when every `xN` is written out */
     CAR_NET_TEXT_LIMIT = 1 << 16,  /* bytes */
+    CAR_NET_PATCH_LIMIT = 4096,    /* steps that `patch` makes one of */
+    CAR_NET_LEVEL_LIMIT = 99,      /* of a quantile head */
     CAR_MODEL_SIZE_LIMIT = 1 << 24 /* input and output size */
 };
 
@@ -48,7 +51,14 @@ typedef struct car_net_layer {
     int line, column;    /* of the word in the text */
 } car_net_layer;
 
-typedef enum car_head_kind { CAR_HEAD_SOFTMAX, CAR_HEAD_SIGMOID, CAR_HEAD_LINEAR } car_head_kind;
+typedef enum car_head_kind {
+    CAR_HEAD_SOFTMAX,
+    CAR_HEAD_SIGMOID,
+    CAR_HEAD_LINEAR,
+    CAR_HEAD_QUANTILE,
+    CAR_HEAD_GAUSSIAN,
+    CAR_HEAD_STUDENTT
+} car_head_kind;
 typedef enum car_head_pool { CAR_POOL_EACH, CAR_POOL_LAST, CAR_POOL_MEAN } car_head_pool;
 
 struct car_net {
@@ -58,8 +68,11 @@ struct car_net {
     struct car_cell **cells; /* every cell that a layer uses, once */
     int layer_count;
     car_net_layer *layers;
+    int patch; /* steps of the input that become one, side by side; 1: as they come */
     car_head_kind head;
     car_head_pool pool;
+    int level_count;                    /* QUANTILE: how many */
+    double levels[CAR_NET_LEVEL_LIMIT]; /* rising, within (0, 1) */
     car_dropout head_dropout;
     car_init head_init;
     bool tie;           /* the head's matrix is the embedding */
@@ -292,6 +305,20 @@ void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin,
 /* Adds rows of output_gradient to the embedding's gradient, units [unit_begin, unit_end), in ascending rows. */
 void car_embed_scatter(const car_model *model, const int32_t *ids, int rows,
                        const float *output_gradient, int unit_begin, int unit_end, float *gradient);
+
+/* ---- distribution.c ----------------------------------------------------------------------------------- */
+
+/* Raw outputs for one target: the levels of `quantile`, 2 of `gaussian`, 3 of `studentt`; 1 of all other heads. A row has
+ * them side by side, target after target. */
+int car_head_parameters(const struct car_net *net);
+/* The loss of a row of a quantile, gaussian or studentt head, the mean over its targets. With backward: raw becomes
+ * scale * dL/d(raw). */
+double car_distribution_loss(const struct car_net *net, int targets, float *raw,
+                             const float *target, bool backward, float scale);
+/* What is foretold for one target: the median of `quantile`, else the middle; raw: its outputs. */
+double car_distribution_point(const struct car_net *net, const float *raw);
+/* The quantile at `level`, within (0, 1); of a linear head its output. */
+double car_distribution_quantile(const struct car_net *net, const float *raw, double level);
 
 /* ---- head.c ------------------------------------------------------------------------------------------- */
 

@@ -28,6 +28,11 @@ static car_status check_options(const car_model *model, const car_session_option
             error, CAR_USAGE,
             "session: the net has a `bi` layer, which needs the whole sequence; use a net "
             "without `bi`");
+    if (model->net->patch > 1)
+        return car_fail(error, CAR_USAGE,
+                        "session: the net's `patch %d` needs that many steps at once; use a net "
+                        "without `patch`",
+                        model->net->patch);
     if (model->net->pool != CAR_POOL_EACH)
         return car_fail(error, CAR_USAGE,
                         "session: the head's `%s` needs the whole sequence; use a net with `each`",

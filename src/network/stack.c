@@ -33,6 +33,7 @@ struct car_stack {
     int *place;    /* [rows] the caller's row step*batch + lane; used where rows are not even */
     int32_t *ids;  /* [rows] the caller's, without the padding; likewise */
     stack_layer *layers;
+    int *lengths; /* [B] of the present call, in patches; NULL without `patch` */
     float *first; /* rows of the embedding, or the input's values padded */
     car_head head;
     float *pooled;                   /* [B]; NULL with `each` */
@@ -145,7 +146,9 @@ static void lay_stack(stack_layout *at, const car_model *model, const car_stack_
     car_rows_lay(&stack->rows, shape->batch, shape->steps, &at->layout, at->base);
     stack->place = lay(at, at->rows, 1, sizeof(int));
     stack->ids = lay(at, embed ? at->rows : 0, 1, sizeof(int32_t));
-    stack->first = lay_rows(at, at->rows, embed ? net->layers[0].units : model->input_size);
+    stack->lengths = lay(at, net->patch > 1 ? at->batch : 0, 1, sizeof(int));
+    stack->first =
+        lay_rows(at, at->rows, embed ? net->layers[0].units : model->layers[0].size.input);
     for (int i = 0; i < net->layer_count; i++) {
         stack_layer counted;
         lay_layer(at, model, shape, i, at->base ? &stack->layers[i] : &counted);
@@ -162,10 +165,18 @@ static void lay_stack(stack_layout *at, const car_model *model, const car_stack_
         lay_gradients(at, model, stack);
 }
 
-size_t car_stack_size(const car_model *model, const car_stack_shape *shape) {
+/* The shape with `patch` steps made one. */
+static car_stack_shape inner_shape(const car_model *model, const car_stack_shape *shape) {
+    car_stack_shape inner = *shape;
+    inner.steps = (shape->steps + model->net->patch - 1) / model->net->patch;
+    return inner;
+}
+
+size_t car_stack_size(const car_model *model, const car_stack_shape *outer) {
+    const car_stack_shape inner = inner_shape(model, outer), *shape = &inner;
     stack_layout at = {.rows = (size_t)shape->steps * (size_t)shape->batch,
                        .batch = (size_t)shape->batch};
-    if (shape->steps < 1 || shape->batch < 1 || shape->threads < 1 || at.rows > INT32_MAX / 2 ||
+    if (outer->steps < 1 || shape->batch < 1 || shape->threads < 1 || at.rows > INT32_MAX / 2 ||
         (shape->backward && !model->transposed))
         return 0;
     car_stack counted;
@@ -174,7 +185,8 @@ size_t car_stack_size(const car_model *model, const car_stack_shape *shape) {
     return at.layout.overflow ? 0 : at.layout.size;
 }
 
-car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape, void *memory) {
+car_stack *car_stack_place(const car_model *model, const car_stack_shape *outer, void *memory) {
+    const car_stack_shape inner = inner_shape(model, outer), *shape = &inner;
     stack_layout at = {.base = memory,
                        .rows = (size_t)shape->steps * (size_t)shape->batch,
                        .batch = (size_t)shape->batch};
@@ -256,11 +268,16 @@ static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
 }
 
 static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
-    size_t size = (size_t)pass->stack->model->input_size;
-    for (size_t row = begin; row < end; row++)
-        memcpy(pass->target + row * pass->width,
-               (const float *)pass->source + caller_row(pass->stack, row) * size,
-               size * sizeof(float));
+    const car_stack *stack = pass->stack;
+    size_t size = (size_t)stack->model->input_size, batch = (size_t)stack->shape.batch;
+    size_t patch = (size_t)stack->model->net->patch;
+    for (size_t row = begin; row < end; row++) {
+        size_t step = step_of(stack, row), lane = caller_row(stack, row) % batch;
+        for (size_t p = 0; p < patch; p++)
+            memcpy(pass->target + row * pass->width + p * size,
+                   (const float *)pass->source + ((step * patch + p) * batch + lane) * size,
+                   size * sizeof(float));
+    }
 }
 
 /* Makes the masks of rows and the dropped copy. A row of the pooled head counts as its lane's last step, a locked row
@@ -516,6 +533,26 @@ static car_status check_lengths(const car_stack *stack, int steps, const int *le
     return CAR_OK;
 }
 
+/* From the caller's steps to the net's, where `patch` makes N of them one. */
+static car_status make_patches(car_stack *stack, int *steps, const int **lengths,
+                               car_error *error) {
+    int patch = stack->model->net->patch;
+    bool whole = *steps % patch == 0;
+    for (int lane = 0; *lengths && lane < stack->shape.batch && patch > 1; lane++) {
+        whole = whole && (*lengths)[lane] % patch == 0;
+        stack->lengths[lane] = (*lengths)[lane] / patch;
+    }
+    if (!whole)
+        return car_fail(error, CAR_DATA,
+                        "`patch %d` reads %d steps at a time; give a multiple, here and for every "
+                        "lane",
+                        patch, patch);
+    if (*lengths && patch > 1)
+        *lengths = stack->lengths;
+    *steps /= patch;
+    return CAR_OK;
+}
+
 /* Fills rows, place and ids. */
 static void choose_rows(car_stack *stack, int steps, const int *lengths, const int32_t *ids) {
     car_rows *rows = &stack->rows;
@@ -534,6 +571,7 @@ car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, co
     const forward_call call = {.dropout = dropout, .time = time};
     bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
     CAR_TRY(check_lengths(stack, steps, lengths, error));
+    CAR_TRY(make_patches(stack, &steps, &lengths, error));
     choose_rows(stack, steps, lengths, embed ? input : NULL);
     if (embed)
         CAR_TRY(car_embed_check(stack->model, row_ids(stack, input), row_count(stack),

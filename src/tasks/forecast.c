@@ -6,6 +6,7 @@
  */
 #include "forecast.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_LANES = 64 };
@@ -45,23 +46,39 @@ static void fill_window(const forecast_buffers *buffers, const car_forecast_case
                             buffers->reference + (size_t)lane * (size_t)settings->horizon);
 }
 
+static int order_floats(const void *a, const void *b) {
+    float left = *(const float *)a, right = *(const float *)b;
+    return (left > right) - (left < right);
+}
+
 /* Adds what one net says about a case, as z, weighed by 1/nets. */
-static void add_outputs(const forecast_buffers *buffers, const car_forecast_case *one, int lane) {
+static void add_outputs(const forecast_buffers *buffers, const struct car_net *net,
+                        const car_forecast_case *one, int lane) {
     const car_forecast *forecast = buffers->forecast;
     const car_forecast_settings *settings = &forecast->settings;
     size_t horizon = (size_t)settings->horizon, levels = (size_t)settings->level_count;
-    const float *output = buffers->output + (size_t)lane * horizon;
+    size_t each = (size_t)car_head_parameters(net);
+    float *output = buffers->output + (size_t)lane * horizon * each;
     double s = buffers->unit[lane], share = 1.0 / forecast->count;
     for (size_t k = 0; k < horizon; k++) {
-        double z = buffers->reference[(size_t)lane * horizon + k] + s * (double)output[k];
-        one->point[k] += share * z;
-        for (size_t q = 0; q < levels; q++)
-            one->quantiles[k * levels + q] += share * (z + s * forecast->spread[k * levels + q]);
+        float *raw = output + k * each;
+        if (net->head == CAR_HEAD_QUANTILE) /* those that have crossed are put in order */
+            qsort(raw, each, sizeof *raw, order_floats);
+        double r = buffers->reference[(size_t)lane * horizon + k];
+        one->point[k] += share * (r + s * car_distribution_point(net, raw));
+        for (size_t q = 0; q < levels; q++) {
+            double there = car_distribution_quantile(net, raw, settings->levels[q]);
+            if (net->head == CAR_HEAD_LINEAR)
+                there += forecast->spread[k * levels + q];
+            one->quantiles[k * levels + q] += share * (r + s * there);
+        }
     }
 }
 
+/* Back from logarithms. */
 static void finish(const car_forecast_settings *settings, const car_forecast_case *one) {
-    size_t horizon = (size_t)settings->horizon, cells = horizon * (size_t)settings->level_count;
+    size_t levels = (size_t)settings->level_count;
+    size_t horizon = (size_t)settings->horizon, cells = horizon * levels;
     for (size_t k = 0; settings->log && k < horizon; k++)
         one->point[k] = exp(one->point[k]);
     for (size_t k = 0; settings->log && k < cells; k++)
@@ -87,7 +104,7 @@ static car_status run_model(const forecast_buffers *buffers, const car_model *mo
             break;
         car_stack_outputs(stack, buffers->output);
         for (int lane = 0; lane < filled; lane++)
-            add_outputs(buffers, &cases[begin + lane], lane);
+            add_outputs(buffers, model->net, &cases[begin + lane], lane);
     }
     car_release(NULL, memory);
     return status;

@@ -28,7 +28,11 @@
 
 /* ---- forecast_options.c ------------------------------------------------------------------------------- */
 
-enum { CAR_FORECAST_MOST = 4096, CAR_FORECAST_LEVELS = 99, CAR_FORECAST_NETS = 64 };
+enum {
+    CAR_FORECAST_MOST = 4096,
+    CAR_FORECAST_LEVELS = CAR_NET_LEVEL_LIMIT,
+    CAR_FORECAST_NETS = 64
+};
 
 typedef struct car_forecast_options {
     const char *id, *time, *value;           /* columns; NULL: the usual ones */
@@ -70,8 +74,10 @@ typedef struct car_forecast_settings {
     double levels[CAR_FORECAST_LEVELS]; /* of the quantiles, rising */
     int64_t learned_to;                 /* the last stamp that was learned from or validated on */
 } car_forecast_settings;
+/* The levels are those of the net, where it has any. */
 car_status car_forecast_settle(const car_forecast_options *options, const car_series_set *set,
-                               car_forecast_settings *settings, car_error *error) CAR_CHECK_RESULT;
+                               const struct car_net *net, car_forecast_settings *settings,
+                               car_error *error) CAR_CHECK_RESULT;
 /* Where the last part of a series of `length` values begins, which is not learned from: `validation` steps; 0: a fifth of
  * what can be an origin; a horizon at least. */
 size_t car_forecast_validation_begin(const car_forecast_settings *settings, int64_t validation,
@@ -108,7 +114,7 @@ typedef struct car_forecast {
     int count; /* nets, whose forecasts are averaged */
     car_model *models[CAR_FORECAST_NETS];
     double *
-        spread; /* [horizon][levels] quantiles of the validation's errors, in s; NULL: the net has its own */
+        spread; /* [horizon][levels] quantiles of the validation's errors, in s; of `linear` heads only */
 } car_forecast;
 void car_forecast_free(car_forecast *forecast); /* a zeroed one is legal */
 
@@ -119,6 +125,8 @@ car_status car_forecast_load(const char *path, car_forecast *forecast, car_arena
 /* CAR_DATA: the series have another frequency. */
 car_status car_forecast_check_series(const car_forecast *forecast, const car_series_set *set,
                                      car_error *error) CAR_CHECK_RESULT;
+/* Does the model have the inputs and outputs that the settings ask for? */
+bool car_forecast_fits(const car_forecast_settings *settings, const car_model *model);
 /* The settings as JSON, with `spread` where there is one. */
 void car_forecast_settings_json(const car_forecast_settings *settings, const double *spread,
                                 car_text *text);

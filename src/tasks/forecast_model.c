@@ -170,6 +170,13 @@ static bool same_settings(const car_forecast_settings *a, const car_forecast_set
     return same;
 }
 
+bool car_forecast_fits(const car_forecast_settings *settings, const car_model *model) {
+    return car_model_input_size(model) == car_forecast_inputs(settings) &&
+           car_model_output_size(model) == settings->horizon * car_head_parameters(model->net) &&
+           settings->context % model->net->patch == 0 &&
+           car_forecast_check_net(model->net, NULL) == CAR_OK;
+}
+
 static car_status damaged(const char *path, const char *what, car_error *error) {
     return car_fail(error, CAR_MODEL, "%.200s: %s; make it with `carousel forecast train`", path,
                     what);
@@ -185,9 +192,9 @@ static car_status add_model(const char *path, const car_json *root, car_model *m
         reason = "its forecast.settings are damaged";
     else if (forecast->count > 0 && !same_settings(&settings, &forecast->settings))
         reason = "its settings are not those of the model before it";
-    else if (car_model_input_size(model) != car_forecast_inputs(&settings) ||
-             car_model_output_size(model) != settings.horizon ||
-             car_forecast_check_net(model->net, NULL) != CAR_OK)
+    else if (forecast->count > 0 && model->net->head != forecast->models[0]->net->head)
+        reason = "its head is not that of the model before it";
+    else if (!car_forecast_fits(&settings, model))
         reason = "its net does not fit its forecast.settings";
     else if (forecast->count == CAR_FORECAST_NETS)
         reason = "more models than can be averaged (64)";
@@ -200,7 +207,8 @@ static car_status add_model(const char *path, const car_json *root, car_model *m
             return car_fail(error, CAR_MEMORY, "%.200s: out of memory", path);
         }
     }
-    if (!reason && !add_spread(root, forecast, 1.0 / (forecast->count + 1), row))
+    if (!reason && model->net->head == CAR_HEAD_LINEAR &&
+        !add_spread(root, forecast, 1.0 / (forecast->count + 1), row))
         reason = "its training has not ended (go on with --resume), or it is damaged";
     if (reason) {
         car_model_free(model);

@@ -44,7 +44,8 @@ const car_setting car_forecast_table[] = {
     INT("hidden", hidden, 32, 1, 65536, NULL, "N", "units of a layer"),
     INT("layers", layers, 1, 1, 64, NULL, "N", "layers"),
     NUMBER("dropout", dropout, 0, 0, 0.99, NULL, "between layers, before the head too"),
-    CHOICE("head", head, "linear", "linear", "what it foretells"),
+    CHOICE("head", head, "linear", "linear|quantile|gaussian|studentt",
+           "foretells a point (intervals by its errors), or a distribution"),
     HEADING("The updates"),
     INT("batch", batch, 32, 1, 65536, NULL, "N", "windows side by side"),
     CHOICE("optimizer", optimizer, "adam", "adam|adamw|sgd|rmsprop", "how weights move"),
@@ -132,7 +133,8 @@ car_series_options car_forecast_reading(const car_forecast_options *options) {
 }
 
 car_status car_forecast_settle(const car_forecast_options *options, const car_series_set *set,
-                               car_forecast_settings *settings, car_error *error) {
+                               const struct car_net *net, car_forecast_settings *settings,
+                               car_error *error) {
     static const char *const references[] = {"last", "season", "mean", "auto", NULL};
     int64_t season = options->season ? options->season : car_frequency_season(&set->frequency);
     int64_t context = options->context;
@@ -159,6 +161,14 @@ car_status car_forecast_settle(const car_forecast_options *options, const car_se
                                         .frequency = set->frequency};
     if (!read_levels(options->levels, settings->levels, &settings->level_count))
         return car_fail(error, CAR_USAGE, "--levels: give rising numbers between 0 and 1");
+    if (net->head == CAR_HEAD_QUANTILE) {
+        settings->level_count = net->level_count;
+        memcpy(settings->levels, net->levels, sizeof settings->levels);
+    }
+    if (settings->context % net->patch != 0)
+        return car_fail(
+            error, CAR_USAGE, "--context %d is no multiple of the net's `patch %d`; give %d",
+            settings->context, net->patch, (settings->context / net->patch + 1) * net->patch);
     return CAR_OK;
 }
 
@@ -182,6 +192,16 @@ car_status car_forecast_check_net(const struct car_net *net, car_error *error) {
     return CAR_OK;
 }
 
+/* " 0.1 0.5 0.9" after `quantile`. */
+static void add_levels(const car_forecast_options *options, car_text *text) {
+    double levels[CAR_FORECAST_LEVELS];
+    int count;
+    if (strcmp(options->head, "quantile") != 0 || !read_levels(options->levels, levels, &count))
+        return;
+    for (int i = 0; i < count; i++)
+        car_text_format(text, " %.17g", levels[i]);
+}
+
 car_status car_forecast_net(const car_forecast_options *options, car_net **net, car_error *error) {
     car_cell *cell = NULL;
     CAR_TRY(car_own_cell(options->cell, NULL, &cell, error));
@@ -196,7 +216,9 @@ car_status car_forecast_net(const car_forecast_options *options, car_net **net, 
             car_text_format(&text, " x%lld", (long long)options->layers);
         if (options->dropout > 0)
             car_text_format(&text, " dropout %.6g", options->dropout);
-        car_text_format(&text, " | %s last", options->head);
+        car_text_format(&text, " | %s", options->head);
+        add_levels(options, &text);
+        car_text_format(&text, " last");
     }
     const car_cell *cells[] = {cell};
     car_status status = text.failed

@@ -358,8 +358,8 @@ static void find_end(forecast_run *run) {
     }
 }
 
-static car_status make_data(forecast_run *run, car_error *error) {
-    CAR_TRY(car_forecast_settle(run->options, run->set, &run->settings, error));
+static car_status make_data(forecast_run *run, const struct car_net *net, car_error *error) {
+    CAR_TRY(car_forecast_settle(run->options, run->set, net, &run->settings, error));
     find_end(run);
     CAR_TRY(make_windows(run, error));
     CAR_TRY(check_series(run, error));
@@ -377,7 +377,8 @@ static car_status make_data(forecast_run *run, car_error *error) {
                : car_fail(error, CAR_MEMORY, "no memory for a batch of %d", run->batch);
 }
 
-static car_status make_trainer(forecast_run *run, const car_model *load, car_error *error) {
+static car_status make_trainer(forecast_run *run, const car_net *net, const car_model *load,
+                               car_error *error) {
     const car_forecast_options *options = run->options;
     const car_trainer_options how = {.batch = run->batch,
                                      .steps = run->settings.context,
@@ -386,26 +387,21 @@ static car_status make_trainer(forecast_run *run, const car_model *load, car_err
                                      .clip_norm = (float)options->clip,
                                      .decay = (float)options->decay,
                                      .seed = (uint64_t)options->seed};
-    if (load && (car_model_input_size(load) != car_forecast_inputs(&run->settings) ||
-                 car_model_output_size(load) != run->settings.horizon ||
-                 car_forecast_check_net(load->net, NULL) != CAR_OK))
+    if (load && !car_forecast_fits(&run->settings, load))
         return car_fail(error, CAR_USAGE,
-                        "--load: the model's net `%.200s` is made for another "
-                        "horizon or other inputs",
+                        "--load: the model's net `%.200s` is made for another horizon or other "
+                        "inputs",
                         load->net->text);
     if (load)
         return car_trainer_create(load, &how, NULL, &run->trainer, error);
-    car_net *net = NULL;
     car_model *model = NULL;
-    CAR_TRY(car_forecast_net(options, &net, error));
     const car_model_options sizes = {.input_size = car_forecast_inputs(&run->settings),
-                                     .output_size = run->settings.horizon,
+                                     .output_size =
+                                         run->settings.horizon * car_head_parameters(net),
                                      .seed = (uint64_t)options->seed,
                                      .precision = options->precision};
-    car_status status = car_model_create(net, &sizes, NULL, &model, error);
-    car_net_free(net);
-    if (status == CAR_OK)
-        status = car_trainer_create(model, &how, NULL, &run->trainer, error);
+    CAR_TRY(car_model_create(net, &sizes, NULL, &model, error));
+    car_status status = car_trainer_create(model, &how, NULL, &run->trainer, error);
     car_model_free(model);
     return status;
 }
@@ -452,7 +448,7 @@ static car_status add_net(forecast_run *run, double *spread, car_forecast *forec
         if (!forecast->spread)
             return car_fail(error, CAR_MEMORY, "no memory for the intervals");
     }
-    for (size_t i = 0; i < cells; i++)
+    for (size_t i = 0; spread && i < cells; i++)
         forecast->spread[i] += (spread[i] - forecast->spread[i]) * share;
     forecast->models[forecast->count++] = run->best;
     run->best = NULL;
@@ -501,7 +497,8 @@ static car_status go(forecast_run *run, const char *files, car_forecast *forecas
     if (!run->best)
         return CAR_OK;
     double *spread = NULL;
-    car_status status = measure_spread(run, run->best, &spread, error);
+    bool point = run->best->net->head == CAR_HEAD_LINEAR;
+    car_status status = point ? measure_spread(run, run->best, &spread, error) : CAR_OK;
     if (status == CAR_OK && options->output)
         status = write_model(run, run->best, spread, error);
     run->result->saved = options->output && status == CAR_OK;
@@ -530,12 +527,15 @@ car_status car_forecast_train(const car_forecast_options *options, const car_ser
     CAR_TRY(car_forecast_options_check(options, error));
     forecast_run run = {
         .options = options, .watch = watch, .set = set, .lengths = lengths, .result = result};
-    car_status status = make_data(&run, error);
+    car_net *net = NULL;
+    CAR_TRY(car_forecast_net(options, &net, error));
+    car_status status = make_data(&run, load ? load->net : net, error);
     if (status == CAR_OK)
-        status = make_trainer(&run, load, error);
+        status = make_trainer(&run, net, load, error);
     if (status == CAR_OK)
         status = go(&run, files, forecast, error);
     release(&run);
+    car_net_free(net);
     return status;
 }
 
@@ -610,15 +610,14 @@ static car_status resume(forecast_run *run, const char *checkpoint, car_forecast
     run->set = set;
     car_status status =
         files && strcmp(files, stored) == 0
-            ? make_data(run, error)
+            ? make_data(run, model->net, error)
             : car_fail(error, CAR_DATA,
                        "%.200s: the file has changed since the run began; bring the old one back, "
                        "or start anew with --load",
                        path->text);
-    if (status == CAR_OK && (car_model_input_size(model) != car_forecast_inputs(&run->settings) ||
-                             car_model_output_size(model) != run->settings.horizon ||
-                             run->trainer->options.batch != run->batch ||
-                             run->trainer->options.steps != run->settings.context))
+    if (status == CAR_OK &&
+        (!car_forecast_fits(&run->settings, model) || run->trainer->options.batch != run->batch ||
+         run->trainer->options.steps != run->settings.context))
         status = damaged(checkpoint, error);
     if (status == CAR_OK)
         status = go(run, files, NULL, error);

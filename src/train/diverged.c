@@ -202,6 +202,11 @@ static bool find_in_layers(const replay *again, car_status *status, car_error *e
     return false;
 }
 
+/* Rows of the head a lane. */
+static int head_steps(const struct car_net *net, int steps) {
+    return net->pool == CAR_POOL_EACH ? steps / net->patch : 1;
+}
+
 /* The place of the largest output: where a loss overflows first. */
 static bad_place largest(const float *output, int steps, int batch, int outputs) {
     bad_place place = {0, 0, 0, output[0]};
@@ -218,7 +223,7 @@ static bad_place largest(const float *output, int steps, int batch, int outputs)
 static bool find_in_head(const replay *again, double loss, car_status *status, car_error *error) {
     const car_trainer *trainer = again->trainer;
     int batch = trainer->options.batch, outputs = trainer->model->output_size;
-    int steps = trainer->model->net->pool == CAR_POOL_EACH ? again->batch->steps : 1;
+    int steps = head_steps(trainer->model->net, again->batch->steps);
     bad_place bad;
     float *output = car_allocate(trainer->allocator, (size_t)steps * (size_t)batch,
                                  (size_t)outputs * sizeof(float));
@@ -273,6 +278,7 @@ static bool find_in_data(const car_trainer *trainer, const car_batch *batch, car
     const struct car_model *model = trainer->model;
     const struct car_net *net = model->net;
     int lanes = trainer->options.batch;
+    int targets = model->output_size / car_head_parameters(net);
     bad_place bad;
     if (net->layer_count > 0 && net->layers[0].kind == CAR_LAYER_EMBED) {
         if (find_in_embedding(trainer, batch, status, error))
@@ -283,8 +289,8 @@ static bool find_in_data(const car_trainer *trainer, const car_batch *batch, car
         return true;
     }
     if (net->head != CAR_HEAD_SOFTMAX &&
-        find_in_rows(batch, batch->target, net->pool == CAR_POOL_EACH ? batch->steps : 1, lanes,
-                     (size_t)model->output_size, model->output_size, &bad)) {
+        find_in_rows(batch, batch->target, head_steps(net, batch->steps), lanes, (size_t)targets,
+                     targets, &bad)) {
         *status = fail_at(trainer, batch, "data", "target", &bad, "repair the data", error);
         return true;
     }

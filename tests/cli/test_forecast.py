@@ -122,6 +122,30 @@ def test_many_series_one_model():
     expect(result["series"][0]["mase"] >= result["series"][1]["mase"], "the worst is not first")
 
 
+def test_heads_and_patches():
+    numbers = random.Random(3)
+    write("t.csv", table([10 + 3 * math.sin(i / 2) + numbers.gauss(0, 1) for i in range(400)]))
+    common = ["--horizon", 4, "--context", 24, "--windows", 30, "--updates", 300, "--reference", "mean"]
+    for net in ("gru 16 | quantile 0.1 0.5 0.9 last", "gru 16 | gaussian last", "gru 16 | studentt last",
+                "patch 6 | gru 16 | quantile last", "gru 16 | linear last"):
+        result = backtest("--net", net, *common)
+        model = result["methods"][0]
+        expect(abs(result["interval"] - 0.8) < 1e-9 and 0.65 < model["coverage"] < 0.92, (net, model))
+        expect(result["leaks"] == 0 and result["skill"] == "better" and model["crps"] < 0.75, (net, model))
+    expect(backtest("--head", "quantile", "--levels", "0.25,0.5,0.75", *common)["interval"] == 0.5, "levels")
+    lines = ok("forecast", "predict", "t.csv", "--net", "gru 8 | quantile 0.05 0.5 0.95 last", "--updates", 50).out
+    expect(lines.startswith("unique_id,ds,forecast,q0.05,q0.5,q0.95\n"), lines)
+    for row in lines.splitlines()[1:]:
+        low, middle, high = map(float, row.split(",")[3:])
+        expect(low <= middle <= high and float(row.split(",")[2]) == middle, row)
+    for net in ("gru 8 | studentt last", "gru 8 | quantile 0.2 0.8 last"):
+        ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--net", net, "--updates", 40)
+        ok("forecast", "predict", "m.safetensors", "m.safetensors", "t.csv")
+    ok("forecast", "train", "t.csv", "-o", "n.safetensors", "--updates", 20)
+    refused(4, "its settings are not|its head is not", "forecast", "predict", "m.safetensors", "n.safetensors", "t.csv")
+    refused(2, "no multiple of the net's `patch 7`", "forecast", "predict", "t.csv", "--net", "patch 7 | gru 8 | linear last")
+
+
 def test_bad_files():
     good = ["--horizon", 2, "--updates", 20]
 
