@@ -229,3 +229,36 @@ void cli_judgement_json(const cli_judgement *judgement, car_text *text) {
     }
     car_text_format(text, "]");
 }
+
+/* ---- taggers ------------------------------------------------------------------------------------------ */
+
+void cli_spans_text(const car_span_score *spans, car_text *text) {
+    if (spans->there)
+        car_text_format(text,
+                        "spans: F1 %.4f, precision %.4f, recall %.4f (%lld right of %lld, %lld "
+                        "said)\n",
+                        spans->f1, spans->precision, spans->recall, (long long)spans->right,
+                        (long long)spans->count, (long long)spans->said);
+    if (spans->unknown > 0)
+        car_text_format(text, "words without a symbol of their own: %.2f %% of %lld right\n",
+                        100 * (double)spans->unknown_right / (double)spans->unknown,
+                        (long long)spans->unknown);
+    car_text_format(text,
+                    "each word's usual tag, the most frequent one for unknown words: %.2f %%\n",
+                    100 * spans->usual);
+}
+
+void cli_spans_json(const car_span_score *spans, car_text *text) {
+    const char *const names[] = {"span_f1", "span_precision", "span_recall", "usual_accuracy"};
+    const double values[] = {spans->there ? spans->f1 : NAN, spans->there ? spans->precision : NAN,
+                             spans->there ? spans->recall : NAN, spans->usual};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        car_text_format(text, ", \"%s\": ", names[i]);
+        car_text_json_number(text, values[i]);
+    }
+    car_text_format(text,
+                    ", \"spans\": %lld, \"spans_said\": %lld, \"spans_right\": %lld, "
+                    "\"unknown_words\": %lld, \"unknown_right\": %lld",
+                    (long long)spans->count, (long long)spans->said, (long long)spans->right,
+                    (long long)spans->unknown, (long long)spans->unknown_right);
+}

@@ -24,4 +24,8 @@ void cli_judgement_text(const cli_judgement *judgement, car_text *text);
 /* The members of an object, without its braces. */
 void cli_judgement_json(const cli_judgement *judgement, car_text *text);
 
+/* Beside the judgement of a tagger: spans, unknown words, each word's usual tag. JSON: further members. */
+void cli_spans_text(const car_span_score *spans, car_text *text);
+void cli_spans_json(const car_span_score *spans, car_text *text);
+
 #endif

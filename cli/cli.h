@@ -12,6 +12,7 @@
  *   forecast.c series: predict, backtest               quantize.c  a model in int8
  *   training.c what every `train` shares (training.h)
  *   classify.c sequences: train, eval, predict (its tables: classify_show.c)
+ *   tag.c      words of a text: the same (what both share: labelling.h)
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
  * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in
@@ -196,5 +197,6 @@ int cli_bench(int argc, char **argv);
 int cli_forecast(int argc, char **argv);
 int cli_quantize(int argc, char **argv);
 int cli_classify(int argc, char **argv);
+int cli_tag(int argc, char **argv);
 
 #endif

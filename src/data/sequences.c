@@ -19,6 +19,7 @@ car_status car_sequences_start(car_sequences *set, const car_sequences_options *
         return car_fail(error, CAR_MEMORY, "no memory for sequences");
     car_names_start(&set->classes, set->arena, allocator);
     car_names_start(&set->names, set->arena, allocator);
+    car_names_start(&set->symbols, set->arena, allocator);
     for (int i = 0; i < options->known_class_count; i++)
         if (car_names_add(&set->classes, options->known_classes[i],
                           strlen(options->known_classes[i])) < 0)
@@ -29,6 +30,7 @@ car_status car_sequences_start(car_sequences *set, const car_sequences_options *
 void car_sequences_free(car_sequences *set) {
     car_names_free(&set->classes);
     car_names_free(&set->names);
+    car_names_free(&set->symbols);
     car_release(set->allocator, set->begin);
     car_release(set->allocator, set->values);
     car_release(set->allocator, set->ids);
@@ -115,8 +117,8 @@ car_status car_sequences_class(car_sequences *set, const car_sequences_options *
         char list[200];
         car_names_list(options->known_classes, options->known_class_count, list, sizeof list);
         return car_fail_at(error, CAR_DATA, line, column,
-                           "%.150s:%d:%d: class `%.60s` is unknown; there are %s", origin, line,
-                           column, text, list);
+                           "%.150s:%d:%d: class `%.*s` is unknown; there are %s", origin, line,
+                           column, (int)(length < 60 ? length : 60), text, list);
     }
     if (set->classes.count >= CAR_SEQUENCE_CLASS_LIMIT)
         return car_fail_at(error, CAR_DATA, line, column,
@@ -206,6 +208,31 @@ car_status car_sequences_number(const char *origin, int line, int column, const 
                            "%.200s:%d:%d: %g is too large for a 32-bit number", origin, line,
                            column, number);
     *value = (float)number;
+    return CAR_OK;
+}
+
+car_status car_sequences_keep_symbols(car_sequences *set, const bool *keep, car_error *error) {
+    car_names kept;
+    int count = set->symbols.count;
+    int *renumbered = car_allocate(set->allocator, (size_t)count, sizeof *renumbered);
+    car_names_start(&kept, set->arena, set->allocator);
+    bool fine = renumbered != NULL;
+    for (int i = 0; i < count && fine; i++) {
+        const char *name = set->symbols.names[i];
+        renumbered[i] = name[0] == 'w' ? CAR_UNKNOWN_WORD : CAR_UNKNOWN_CHARACTER;
+        if (keep[i] || i < CAR_FIRST_SYMBOL)
+            renumbered[i] = car_names_add(&kept, name, strlen(name));
+        fine = renumbered[i] >= 0;
+    }
+    for (size_t row = 0; row < set->rows && fine; row++)
+        set->ids[row] = renumbered[set->ids[row]];
+    car_release(set->allocator, renumbered);
+    if (!fine) {
+        car_names_free(&kept);
+        return car_fail(error, CAR_MEMORY, "no memory for %d symbols", count);
+    }
+    car_names_free(&set->symbols);
+    set->symbols = kept;
     return CAR_OK;
 }
 

@@ -4,6 +4,7 @@
  *   sequences.c      the set itself: growing, classes in order, digest; which reader a file needs
  *   sequences_csv.c  CSV: a step a row (long), or a sequence a row
  *   ts.c             the .ts files of the UEA and UCR archives
+ *   conll.c          tagged text in columns: sentences as characters and words
  *   names.c          names and their numbers (classes, ids)
  *   idx.c            images (data.h), read row by row
  *
@@ -51,7 +52,6 @@ typedef struct car_sequences {
     const car_allocator *allocator;
     car_arena *arena; /* texts */
     int count, channels, longest;
-    int symbols;                /* of a text: ids are 0 .. symbols-1 */
     bool each;                  /* labels are of steps */
     size_t rows;                /* of all sequences */
     size_t *begin;              /* [count + 1] */
@@ -60,6 +60,7 @@ typedef struct car_sequences {
     int32_t *labels;            /* [count], or [rows] with `each`; -1: none; NULL: not asked for */
     car_names classes;          /* by number */
     car_names names;            /* of the sequences, count or 0 of them */
+    car_names symbols;          /* text: what ids stand for */
     const char **channel_names; /* [channels]; NULL: none */
     size_t row_capacity, count_capacity;
 } car_sequences;
@@ -75,9 +76,13 @@ typedef struct car_sequences_options {
     int channels;       /* layout row: values a step */
     bool each;          /* a label a step (CSV, long) */
     bool unlabelled;    /* labels are passed over and may be missing */
-    /* Of the model that is to read them; classes 0: any. */
+    const char *level;  /* text: "both", "word", "char" */
+    bool texts; /* text without labels: labels are numbers in `names`, which holds the words */
+    /* Of the model that is to read them; classes, symbols 0: any. */
     const char *const *known_classes;
     int known_class_count, known_channels;
+    const char *const *known_symbols;
+    int known_symbol_count;
 } car_sequences_options;
 
 /* CAR_DATA with file, line and column: text in a number column, missing values and labels, a class that is not known,
@@ -88,6 +93,18 @@ car_status car_sequences_read(const char *path, const car_sequences_options *opt
 void car_sequences_free(car_sequences *set); /* a zeroed one is legal */
 /* Of all numbers, labels and class names. */
 void car_sequences_digest(const car_sequences *set, char hex[65]);
+
+enum { CAR_UNKNOWN_WORD, CAR_UNKNOWN_CHARACTER, CAR_FIRST_SYMBOL };
+/* Tagged text: a sequence a sentence, `each`, labels -1 but at words. CAR_DATA with line and column. */
+car_status car_sequences_read_conll(const char *path, const car_sequences_options *options,
+                                    const car_allocator *allocator, car_sequences *set,
+                                    car_error *error) CAR_CHECK_RESULT;
+car_status car_sequences_parse_conll(const char *data, size_t length, const char *origin,
+                                     const car_sequences_options *options, car_sequences *set,
+                                     car_error *error) CAR_CHECK_RESULT;
+/* Keeps the symbols that `keep` [symbols.count] marks and renumbers ids; the others become unknown. Text alone. */
+car_status car_sequences_keep_symbols(car_sequences *set, const bool *keep,
+                                      car_error *error) CAR_CHECK_RESULT;
 
 /* ---- Inside the room: growing a set ------------------------------------------------------------------- */
 

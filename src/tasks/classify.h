@@ -1,10 +1,11 @@
 /*
  * classify: sequences into classes, whole or step by step. Stands on data and train.
  *
- *   classify_options.c  every setting of `classify train`, its default and help, in one table
+ *   classify_options.c  every setting of `classify train` and of `tag train`, in two tables
  *   classify_data.c     a file -> training and validation part; scaling from the training part alone
  *   classify_train.c    a net from the settings, the loop, resuming; the temperature and the record at its end
  *   classify_model.c    a trained classifier: its file, and what it makes of sequences
+ *   tag_score.c         spans, unknown words, the usual tag
  *   classify_score.c    accuracy, macro-F1, confusion, calibration
  *   augment.c           a training sequence as it might have been too
  *
@@ -22,19 +23,28 @@
 
 /* ---- classify_options.c ------------------------------------------------------------------------------- */
 
+/* What differs between `classify` and `tag`. */
+typedef struct car_labelling {
+    const char *name;
+    const car_setting *settings;
+    int count;
+    bool text; /* reads tagged text: ids, a class a word */
+} car_labelling;
+
 typedef struct car_classify_options {
+    const car_labelling *task;
     const char *format, *layout, *id, *step, *value, *label, *labels, *valid, *scaling;
     const char *net, *cell, *direction, *head, *init, *bias_init, *optimizer, *schedule;
-    const char *output, *precision;
-    int64_t channels, hidden, layers, embed, batch, warmup, updates, validate_every, patience, seed;
+    const char *output, *precision, *level;
+    int64_t least, channels, hidden, layers, embed, batch, warmup, updates, validate_every,
+        patience, seed;
     int64_t threads, shift, shift_channels;
     double valid_fraction, dropout, rate, final, clip, decay, minutes, epochs, checkpoint_seconds;
-    double noise, warp;
+    double noise, warp, forget;
 } car_classify_options;
 
-extern const car_setting car_classify_settings[];
-extern const int car_classify_setting_count;
-car_classify_options car_classify_defaults(void);
+extern const car_labelling car_classify_task, car_tag_task;
+car_classify_options car_classify_defaults(const car_labelling *task);
 car_status car_classify_options_check(const car_classify_options *options,
                                       car_error *error) CAR_CHECK_RESULT;
 
@@ -48,9 +58,13 @@ typedef struct car_classifier {
     int classes, channels;
     const char **class_names;   /* [classes] */
     const char **channel_names; /* [channels]; NULL: they have none */
-    float *mean, *deviation;    /* [channels] */
-    double temperature;         /* probabilities are softmax(outputs / temperature) */
-    int majority;               /* the most frequent class of the training part */
+    int symbols;                /* text: ids are 0 .. symbols-1; else 0 */
+    const char **symbol_names;  /* [symbols] */
+    const int32_t *usual; /* [symbols] the class that a word has most often in the training part */
+    const char *level;    /* text: what a word becomes (conll.c) */
+    float *mean, *deviation; /* [channels] */
+    double temperature;      /* probabilities are softmax(outputs / temperature) */
+    int majority;            /* the most frequent class of the training part */
 } car_classifier;
 
 /* CAR_MODEL: damaged, or not a classifier. */
@@ -79,6 +93,7 @@ size_t car_part_items(const car_part *part);
 /* The head's raw outputs [items][classes], sequence by sequence, of values that are not yet scaled. */
 car_status car_classifier_run(const car_classifier *classifier, const car_part *part, int threads,
                               float *outputs, car_error *error) CAR_CHECK_RESULT;
+int car_likeliest(const float *row, int classes);
 /* outputs [items][classes] become softmax(outputs / temperature). */
 void car_soften(float *outputs, size_t items, int classes, double temperature);
 
@@ -108,6 +123,18 @@ car_status car_class_judge(const car_part *part, const float *probabilities, int
 void car_class_score_free(car_class_score *score); /* a zeroed one is legal */
 /* The temperature with the least loss on these outputs (Guo et al. 2017), within 0.05 .. 20. */
 double car_class_temperature(const car_part *part, const float *outputs, int classes);
+
+/* Tags that say where spans begin and go on (B-X I-X, also E-X S-X; O: none), judged span by span as conlleval does. */
+typedef struct car_span_score {
+    bool there; /* some tag has such a form */
+    int64_t count, said, right;
+    double precision, recall, f1;
+    int64_t unknown, unknown_right; /* words that the model has no symbol for */
+    double
+        usual; /* accuracy of saying of each word its usual class, of unknown ones the most frequent */
+} car_span_score;
+void car_tag_judge(const car_classifier *classifier, const car_sequences *set,
+                   const float *probabilities, car_span_score *score);
 
 /* ---- classify_data.c ---------------------------------------------------------------------------------- */
 

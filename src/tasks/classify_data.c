@@ -63,9 +63,31 @@ static car_status split(const car_classify_options *options, car_classify_data *
     learned = count - judged;
     car_release(data->allocator, drawn);
     data->learned = (car_part){set, learned, data->order};
-    data->judged = options->valid ? (car_part){&data->valid, data->valid.count, NULL}
-                                  : (car_part){set, judged, data->order + learned};
+    data->judged = (car_part){set, judged, data->order + learned};
     return CAR_OK;
+}
+
+/* Words that the part to learn from holds less than --least times become <unk>, characters that it lacks too. */
+static car_status keep_frequent(const car_classify_options *options, car_classify_data *data,
+                                car_error *error) {
+    car_sequences *set = &data->train;
+    size_t symbols = (size_t)set->symbols.count;
+    int64_t *counts = car_allocate(data->allocator, symbols, sizeof *counts);
+    bool *keep = car_allocate(data->allocator, symbols, sizeof *keep);
+    car_status status =
+        counts && keep ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory for %zu words", symbols);
+    for (int i = 0; status == CAR_OK && i < data->learned.count; i++) {
+        int index = data->learned.index[i];
+        for (size_t row = set->begin[index]; row < set->begin[index + 1]; row++)
+            counts[set->ids[row]]++;
+    }
+    for (size_t s = 0; status == CAR_OK && s < symbols; s++)
+        keep[s] = counts[s] >= (set->symbols.names[s][0] == 'w' ? options->least : 1);
+    if (status == CAR_OK)
+        status = car_sequences_keep_symbols(set, keep, error);
+    car_release(data->allocator, counts);
+    car_release(data->allocator, keep);
+    return status;
 }
 
 /* ---- what is known of the part to learn from ----------------------------------------------------------- */
@@ -85,6 +107,33 @@ static int count_majority(const car_part *part, car_arena *arena) {
     for (int c = 1; counts && c < set->classes.count; c++)
         best = counts[c] > counts[best] ? c : best;
     return best;
+}
+
+/* The class that each symbol has most often where it is labelled; the most frequent one for those without. */
+static car_status find_usual(const car_part *part, car_classifier *shape, car_error *error) {
+    const car_sequences *set = part->set;
+    size_t classes = (size_t)shape->classes, symbols = (size_t)shape->symbols, cells;
+    int32_t *usual = car_arena_allocate(shape->arena, symbols, sizeof *usual);
+    int32_t *counts = car_multiply(symbols, classes, &cells)
+                          ? car_allocate(shape->allocator, cells, sizeof *counts)
+                          : NULL;
+    if (!usual || !counts) {
+        car_release(shape->allocator, counts);
+        return car_fail(error, CAR_MEMORY, "no memory for the tags of %zu words", symbols);
+    }
+    for (int i = 0; i < part->count; i++)
+        for (size_t row = set->begin[part->index[i]]; row < set->begin[part->index[i] + 1]; row++)
+            if (set->labels[row] >= 0)
+                counts[(size_t)set->ids[row] * classes + (size_t)set->labels[row]]++;
+    for (size_t s = 0; s < symbols; s++) {
+        const int32_t *row = counts + s * classes;
+        usual[s] = shape->majority;
+        for (size_t c = 0; c < classes; c++)
+            usual[s] = row[c] > row[usual[s]] ? (int32_t)c : usual[s];
+    }
+    shape->usual = usual;
+    car_release(shape->allocator, counts);
+    return CAR_OK;
 }
 
 /* Sums in double over the part's rows: mean, then deviation; a constant channel keeps deviation 1. */
@@ -142,10 +191,15 @@ static car_status describe(const car_classify_options *options, const car_classi
                               .channels = set->channels,
                               .class_names = set->classes.names,
                               .channel_names = set->channel_names,
+                              .symbols = set->symbols.count,
+                              .symbol_names = set->symbols.names,
+                              .level = options->level,
                               .temperature = 1};
     if (!shape->arena)
         return car_fail(error, CAR_MEMORY, "no memory for the classes");
     shape->majority = count_majority(&data->learned, shape->arena);
+    if (shape->symbols > 0)
+        CAR_TRY(find_usual(&data->learned, shape, error));
     return measure(options, known, data, shape, error);
 }
 
@@ -197,30 +251,42 @@ static car_sequences_options reading(const car_classify_options *options, bool e
                                    .value = options->value,
                                    .labels = labels,
                                    .channels = (int)options->channels,
-                                   .each = each};
+                                   .each = each,
+                                   .level = options->level};
 }
 
 /* The validation file is read as the training file's classes and channels ask. */
-static car_status read_valid(const car_classify_options *options, const car_sequences *train,
-                             car_sequences *valid, const car_allocator *allocator,
+static car_status read_valid(const car_classify_options *options, car_classify_data *data,
                              car_error *error) {
-    const car_classifier like = {.each = train->each,
+    const car_sequences *train = &data->train;
+    const car_classifier like = {.symbols = train->symbols.count,
+                                 .symbol_names = train->symbols.names,
+                                 .level = options->level,
+                                 .each = train->each,
                                  .classes = train->classes.count,
                                  .class_names = train->classes.names,
                                  .channels = train->channels,
                                  .channel_names = train->channel_names};
-    return car_classifier_read(&like, options->valid, reading(options, train->each, NULL),
-                               allocator, valid, error);
+    CAR_TRY(car_classifier_read(&like, options->valid, reading(options, train->each, NULL),
+                                data->allocator, &data->valid, error));
+    data->judged = (car_part){&data->valid, data->valid.count, NULL};
+    return CAR_OK;
 }
 
 static car_status read_all(const car_classify_options *options, const char *path, bool each,
                            const car_classifier *known, car_classify_data *data, car_error *error) {
     car_sequences_options how = reading(options, each, options->labels);
-    CAR_TRY(known ? car_classifier_read(known, path, how, data->allocator, &data->train, error)
-                  : car_sequences_read(path, &how, data->allocator, &data->train, error));
-    if (options->valid)
-        CAR_TRY(read_valid(options, &data->train, &data->valid, data->allocator, error));
+    if (known)
+        CAR_TRY(car_classifier_read(known, path, how, data->allocator, &data->train, error));
+    else if (options->task->text)
+        CAR_TRY(car_sequences_read_conll(path, &how, data->allocator, &data->train, error));
+    else
+        CAR_TRY(car_sequences_read(path, &how, data->allocator, &data->train, error));
     CAR_TRY(split(options, data, error));
+    if (!known && options->task->text)
+        CAR_TRY(keep_frequent(options, data, error));
+    if (options->valid)
+        CAR_TRY(read_valid(options, data, error));
     CAR_TRY(describe(options, known, data, error));
     return describe_files(options, path, data, error);
 }

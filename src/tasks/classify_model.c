@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 64, ROWS_AT_ONCE = 1 << 14, JSON_VALUES = 1 << 18 };
+enum { LANES = 64, ROWS_AT_ONCE = 1 << 14, JSON_VALUES = 1 << 22 };
 
 void car_classifier_free(car_classifier *classifier) {
     car_model_free(classifier->model);
@@ -42,6 +42,13 @@ void car_classifier_to_json(const car_classifier *classifier, car_text *text) {
     add_texts(text, "classes", classifier->class_names, classifier->classes);
     if (classifier->channel_names)
         add_texts(text, "names", classifier->channel_names, classifier->channels);
+    if (classifier->symbols > 0) {
+        add_texts(text, "symbols", classifier->symbol_names, classifier->symbols);
+        car_text_format(text, ",\"level\":\"%s\",\"usual\":[", classifier->level);
+        for (int s = 0; s < classifier->symbols; s++)
+            car_text_format(text, "%s%d", s ? "," : "", (int)classifier->usual[s]);
+        car_text_format(text, "]");
+    }
     add_numbers(text, "mean", classifier->mean, classifier->channels);
     add_numbers(text, "deviation", classifier->deviation, classifier->channels);
     car_text_format(text, "}");
@@ -85,6 +92,32 @@ static float *read_numbers(const car_json *root, const char *name, car_arena *ar
     return numbers;
 }
 
+/* Of a tagger: symbols, their usual classes, the level. */
+static bool read_symbols(const car_json *root, car_classifier *classifier) {
+    const car_json *usual = car_json_member(root, "usual"), *level = car_json_member(root, "level");
+    if (classifier->channels > 0)
+        return true;
+    classifier->symbol_names = read_texts(root, "symbols", classifier->arena, &classifier->symbols);
+    if (!classifier->symbol_names || classifier->symbols < CAR_FIRST_SYMBOL || !usual ||
+        usual->kind != CAR_JSON_ARRAY || usual->count != classifier->symbols || !level ||
+        level->kind != CAR_JSON_STRING ||
+        (strcmp(level->text, "both") != 0 && strcmp(level->text, "word") != 0 &&
+         strcmp(level->text, "char") != 0))
+        return false;
+    int32_t *classes =
+        car_arena_allocate(classifier->arena, (size_t)classifier->symbols, sizeof *classes);
+    int at = 0;
+    for (const car_json *item = usual->first; classes && item; item = item->next) {
+        if (item->kind != CAR_JSON_NUMBER || !item->whole || item->number < 0 ||
+            item->number >= classifier->classes)
+            return false;
+        classes[at++] = (int32_t)item->number;
+    }
+    classifier->usual = classes;
+    classifier->level = level->text;
+    return classes != NULL;
+}
+
 static bool read_shape(const car_json *root, car_classifier *classifier) {
     const car_json *each = car_json_member(root, "each");
     const car_json *temperature = car_json_member(root, "temperature");
@@ -108,7 +141,7 @@ static bool read_shape(const car_json *root, car_classifier *classifier) {
     for (int c = 0; c < classifier->channels; c++)
         if (!(classifier->deviation[c] > 0))
             return false;
-    return true;
+    return read_symbols(root, classifier);
 }
 
 static bool net_fits(const car_classifier *classifier) {
@@ -117,7 +150,7 @@ static bool net_fits(const car_classifier *classifier) {
     return model->net->head == CAR_HEAD_SOFTMAX && model->output_size == classifier->classes &&
            classifier->each == (model->net->pool == CAR_POOL_EACH) &&
            embed == (classifier->channels == 0) &&
-           (embed || model->input_size == classifier->channels);
+           model->input_size == (embed ? classifier->symbols : classifier->channels);
 }
 
 static car_status read_metadata(const char *path, car_classifier *classifier, car_error *error) {
@@ -170,8 +203,13 @@ car_status car_classifier_read(const car_classifier *classifier, const char *pat
     options.known_channels = classifier->channels;
     if (columns.length > 0)
         options.value = columns.data;
+    options.level = classifier->level;
+    options.known_symbols = classifier->symbol_names;
+    options.known_symbol_count = classifier->symbols;
     car_status status = columns.failed ? car_fail(error, CAR_MEMORY, "no memory for columns")
-                                       : car_sequences_read(path, &options, allocator, set, error);
+                        : classifier->symbols > 0
+                            ? car_sequences_read_conll(path, &options, allocator, set, error)
+                            : car_sequences_read(path, &options, allocator, set, error);
     car_text_free(&columns);
     return status;
 }

@@ -1,14 +1,13 @@
 /*
- * classify_options.c: every setting of a classifier's training, once.
+ * classify_options.c: every setting of a classifier's and of a tagger's training, once.
  *
- * In:  the table below. Out: defaults and a check; the command line, --print-config and checkpoints go through it.
+ * In:  the tables below. Out: defaults and a check; the command line, --print-config and checkpoints go through it.
  */
 #include "classify.h"
 #define SETTINGS_OF car_classify_options
 #include "setting_table.h"
-#include <string.h>
 
-const car_setting car_classify_settings[] = {
+static const car_setting classify_settings[] = {
     HEADING("The data"),
     CHOICE("format", format, "auto", "auto|csv|ts|idx", "auto: by the file's name"),
     CHOICE("layout", layout, "auto", "auto|long|row",
@@ -69,18 +68,67 @@ const car_setting car_classify_settings[] = {
     CHOICE("precision", precision, "f32", "f32|bf16",
            "of matrix products; bf16 is faster, weights and sums stay f32"),
 };
-const int car_classify_setting_count =
-    (int)(sizeof car_classify_settings / sizeof *car_classify_settings);
 
-car_classify_options car_classify_defaults(void) {
-    car_classify_options options = {0};
-    car_settings_defaults(car_classify_settings, car_classify_setting_count, &options);
-    options.embed = 64;
+static const car_setting tag_settings[] = {
+    HEADING("The text"),
+    TEXT("valid", valid, NULL, "FILE", "sentences to validate on"),
+    NUMBER("valid-fraction", valid_fraction, 0.1, 0, 0.9, NULL,
+           "without --valid: the share of sentences to validate on; 0: none"),
+    CHOICE("level", level, "both", "both|word|char",
+           "what a word is read as: its characters, then itself; itself; its characters"),
+    INT("least", least, 2, 1, 1e9, NULL, "N", "words seen less often are <unk>"),
+    HEADING("The net"),
+    TEXT("net", net, NULL, "TEXT", "the whole net: 'embed 64 | lstm 96 bi | softmax'; or else:"),
+    TEXT("cell", cell, "lstm", "NAME|FILE", "a cell of the zoo or a file"),
+    INT("embed", embed, 64, 1, 65536, NULL, "N", "values a symbol becomes"),
+    INT("hidden", hidden, 96, 1, 65536, NULL, "N", "units of a layer"),
+    INT("layers", layers, 1, 1, 64, NULL, "N", "layers"),
+    CHOICE("direction", direction, "both", "both|forward", "both sees the words that follow"),
+    NUMBER("dropout", dropout, 0.3, 0, 0.99, NULL, "between layers, before the head too"),
+    TEXT("init", init, NULL, "SCHEME", "uniform, uniform(A), orthogonal or walk"),
+    TEXT("bias-init", bias_init, NULL, "LIST", "biases of every cell that start elsewhere: bf=1"),
+    NUMBER("forget", forget, 0.1, 0, 0.99, NULL,
+           "share of the words that are read as <unk> in training"),
+    HEADING("The updates"),
+    INT("batch", batch, 16, 1, 65536, NULL, "N", "sentences side by side"),
+    CHOICE("optimizer", optimizer, "adamw", "adam|adamw|sgd|rmsprop", "how weights move"),
+    NUMBER("rate", rate, 0.005, 0, 1e6, NULL, "learning rate"),
+    CHOICE("schedule", schedule, "cosine", "constant|cosine", "the rate over time"),
+    INT("warmup", warmup, 0, 0, 1e12, NULL, "N", "updates of linear warm-up"),
+    NUMBER("final", final, 0.02, 0, 1, NULL, "cosine: the last rate as a share of --rate"),
+    NUMBER("clip", clip, 1, 0, 1e30, NULL, "most norm of the gradient; 0: off"),
+    NUMBER("decay", decay, 0.01, 0, 1, NULL, "weight decay"),
+    HEADING("How long"),
+    NUMBER("minutes", minutes, 0, 0, 1e6, "none", "time to train, turned into updates once"),
+    NUMBER("epochs", epochs, 0, 0, 1e9, "20 if nothing else is given", "times through the text"),
+    INT("updates", updates, 0, 0, 1e15, "none", "N", "updates; the smallest of the three counts"),
+    INT("validate-every", validate_every, 0, 0, 1e12, "each epoch", "N", "updates"),
+    INT("patience", patience, 5, 0, 1e9, NULL, "N",
+        "stop after so many validations without improvement; 0: never"),
+    NUMBER("checkpoint-seconds", checkpoint_seconds, 60, 0, 1e9, NULL,
+           "how often FILE.last is written for --resume"),
+    HEADING("The rest"),
+    TEXT("output", output, NULL, "FILE", "the model; the best by validation is kept"),
+    INT("seed", seed, 1, 0, 9e15, NULL, "N", "of weights, dropout, order and the split"),
+    INT("threads", threads, 0, 0, 64, "all processors, 1 for a tiny net", "N",
+        "the result does not depend on it"),
+    CHOICE("precision", precision, "f32", "f32|bf16",
+           "of matrix products; bf16 is faster, weights and sums stay f32"),
+};
+
+const car_labelling car_classify_task = {
+    "classify", classify_settings, sizeof classify_settings / sizeof *classify_settings, false};
+const car_labelling car_tag_task = {"tag", tag_settings, sizeof tag_settings / sizeof *tag_settings,
+                                    true};
+
+car_classify_options car_classify_defaults(const car_labelling *task) {
+    car_classify_options options = {.task = task, .head = "each", .scaling = "none"};
+    car_settings_defaults(task->settings, task->count, &options);
     return options;
 }
 
 car_status car_classify_options_check(const car_classify_options *options, car_error *error) {
-    CAR_TRY(car_settings_check(car_classify_settings, car_classify_setting_count, options, error));
+    CAR_TRY(car_settings_check(options->task->settings, options->task->count, options, error));
     if (!options->output)
         return car_fail(error, CAR_USAGE, "say where the model goes: -o m.safetensors");
     return CAR_OK;

@@ -52,7 +52,7 @@ size_t car_part_items(const car_part *part) {
     return items;
 }
 
-static int likeliest(const float *row, int classes) {
+int car_likeliest(const float *row, int classes) {
     int best = 0;
     for (int c = 1; c < classes; c++)
         best = row[c] > row[best] ? c : best;
@@ -96,6 +96,11 @@ static car_status interval_of_steps(const car_part *part, const double *hits, co
         values[i] = score->accuracy +
                     (hits[i] - score->accuracy * steps[i]) * part->count / (double)score->items;
     car_bootstrap_mean(values, part->count, 1, 1, &score->low, &score->high);
+    score->low = fmax(0, score->low);
+    score->high = fmin(1, score->high);
+    if (score->right == 0 ||
+        score->right == score->items) /* nothing varies: as if a sequence were one trial */
+        car_wilson(score->right > 0 ? part->count : 0, part->count, &score->low, &score->high);
     car_release(score->allocator, values);
     return CAR_OK;
 }
@@ -122,7 +127,7 @@ static void judge_items(const car_part *part, const float *probabilities, int ma
     size_t item;
     while (next_item(&walk, &label, &sequence, &item)) {
         const float *row = probabilities + item * (size_t)score->classes;
-        int said = likeliest(row, score->classes), bin = (int)((double)row[said] * BINS);
+        int said = car_likeliest(row, score->classes), bin = (int)((double)row[said] * BINS);
         if (label < 0)
             continue;
         bin = bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin;
@@ -178,7 +183,7 @@ car_status car_class_judge(const car_part *part, const float *probabilities, int
 
 void car_soften(float *outputs, size_t items, int classes, double temperature) {
     for (size_t i = 0; i < items; i++) {
-        float *row = outputs + i * (size_t)classes, largest = row[likeliest(row, classes)];
+        float *row = outputs + i * (size_t)classes, largest = row[car_likeliest(row, classes)];
         double sum = 0;
         for (int c = 0; c < classes; c++) {
             double part = exp((double)(row[c] - largest) / temperature);
@@ -202,7 +207,7 @@ static double loss_at(const car_part *part, const float *outputs, int classes, d
     size_t item;
     while (next_item(&walk, &label, &sequence, &item)) {
         const float *row = outputs + item * (size_t)classes;
-        double largest = (double)row[likeliest(row, classes)], sum = 0, all = 0;
+        double largest = (double)row[car_likeliest(row, classes)], sum = 0, all = 0;
         if (label < 0)
             continue;
         for (int c = 0; c < classes; c++) {

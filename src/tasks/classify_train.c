@@ -50,6 +50,15 @@ static void shuffle(classify_run *run, int64_t epoch) {
     run->epoch = epoch;
 }
 
+/* Is the word at this step read as <unk> this time? So the net learns to do without the word itself. */
+static bool forgotten(const classify_run *run, int64_t epoch, int index, size_t step,
+                      int32_t label) {
+    const car_random_key key = {
+        .seed = (uint64_t)run->options->seed, .purpose = CAR_RANDOM_TASK, .layer = (uint32_t)epoch};
+    return epoch >= 0 && label >= 0 && run->options->forget > 0 &&
+           (double)car_random_uniform(key, (uint64_t)index, step) < run->options->forget;
+}
+
 /* One sequence into a lane; epoch -1: as it is. */
 static void fill_lane(classify_run *run, const car_sequences *set, int index, int lane,
                       int64_t epoch) {
@@ -60,7 +69,9 @@ static void fill_lane(classify_run *run, const car_sequences *set, int index, in
     run->lengths[lane] = (int)steps;
     for (size_t t = 0; t < steps; t++) {
         if (run->ids)
-            run->ids[t * batch + (size_t)lane] = set->ids[begin + t];
+            run->ids[t * batch + (size_t)lane] =
+                forgotten(run, epoch, index, t, set->labels[begin + t]) ? CAR_UNKNOWN_WORD
+                                                                        : set->ids[begin + t];
         if (set->each)
             run->target[t * batch + (size_t)lane] = set->labels[begin + t];
     }
@@ -185,7 +196,7 @@ static car_status parse_net(const car_classify_options *options, bool ids,
 car_status car_classify_each(const car_classify_options *options, const car_allocator *allocator,
                              bool *each, car_error *error) {
     car_net *net = NULL;
-    CAR_TRY(parse_net(options, false, allocator, &net, error));
+    CAR_TRY(parse_net(options, options->task->text, allocator, &net, error));
     *each = net->pool == CAR_POOL_EACH;
     car_net_free(net);
     return CAR_OK;
@@ -196,7 +207,7 @@ static car_status new_model(const classify_run *run, car_model **model, car_erro
     const car_sequences *set = &run->data->train;
     car_net *net = NULL;
     CAR_TRY(parse_net(options, set->ids != NULL, run->allocator, &net, error));
-    car_model_options sizes = {.input_size = set->ids ? set->symbols : set->channels,
+    car_model_options sizes = {.input_size = set->ids ? set->symbols.count : set->channels,
                                .output_size = set->classes.count,
                                .seed = (uint64_t)options->seed,
                                .init = options->init,
@@ -238,7 +249,7 @@ static car_fit_options fit_options(classify_run *run, const char *last_path) {
                            .progress = progressed,
                            .progress_context = run};
     if (fit.minutes == 0 && fit.epochs == 0 && fit.updates == 0)
-        fit.epochs = 100;
+        fit.epochs = options->task->text ? 20 : 100;
     return fit;
 }
 
@@ -292,11 +303,11 @@ static void add_record(const classify_run *run, car_text *text) {
     const car_classify_result *result = run->result;
     const char *level = car_cpu_level_name(NULL);
     car_text_format(text,
-                    "{\"task\":\"classify\",\"version\":\"%s\",\"cpu_level\":\"%s\","
+                    "{\"task\":\"%s\",\"version\":\"%s\",\"cpu_level\":\"%s\","
                     "\"learned\":%d,\"judged\":%d,\"updates\":%lld,\"updates_per_epoch\":%lld,"
                     "\"best_update\":%lld,\"best_validation_nats\":",
-                    run->watch->version ? run->watch->version : "", level ? level : "",
-                    run->data->learned.count, run->data->judged.count,
+                    run->options->task->name, run->watch->version ? run->watch->version : "",
+                    level ? level : "", run->data->learned.count, run->data->judged.count,
                     (long long)result->fit.updates, (long long)result->facts.updates_per_epoch,
                     (long long)result->fit.best_update);
     car_text_json_number(text, result->fit.best_validation);
@@ -305,7 +316,8 @@ static void add_record(const classify_run *run, car_text *text) {
     car_text_format(text, ",\"seconds\":");
     car_text_json_number(text, result->seconds);
     car_text_format(text, ",\"options\":");
-    car_settings_to_json(car_classify_settings, car_classify_setting_count, run->options, text);
+    car_settings_to_json(run->options->task->settings, run->options->task->count, run->options,
+                         text);
     car_text_format(text, "}");
 }
 
@@ -346,7 +358,8 @@ static car_status set_metadata(const classify_run *run, car_error *error) {
     car_text_start(&shape, run->allocator);
     car_text_start(&options, run->allocator);
     car_classifier_to_json(&run->data->shape, &shape);
-    car_settings_to_json(car_classify_settings, car_classify_setting_count, run->options, &options);
+    car_settings_to_json(run->options->task->settings, run->options->task->count, run->options,
+                         &options);
     car_status status =
         shape.failed || options.failed
             ? car_fail(error, CAR_MEMORY, "no memory for the settings")
@@ -509,9 +522,10 @@ typedef struct stored_run {
 } stored_run;
 
 static car_status damaged(const char *checkpoint, car_error *error) {
-    return car_fail(error, CAR_MODEL,
-                    "%.200s: not a checkpoint of `classify train`, or damaged; give FILE.last",
-                    checkpoint);
+    return car_fail(
+        error, CAR_MODEL,
+        "%.200s: not a checkpoint of `classify train` or `tag train`, or damaged; give FILE.last",
+        checkpoint);
 }
 
 static bool read_file_entry(const car_json *entry, const char **path, const char **digest) {
@@ -532,9 +546,11 @@ static car_status read_stored(const char *checkpoint, const car_model *model, ca
     car_error cause;
     if (!options || !files)
         return damaged(checkpoint, error);
-    stored->options = car_classify_defaults();
-    CAR_TRY(car_settings_from_json(car_classify_settings, car_classify_setting_count, options,
-                                   checkpoint, arena, &stored->options, error));
+    bool text = model->net->layers[0].kind == CAR_LAYER_EMBED;
+    const car_labelling *task = text ? &car_tag_task : &car_classify_task;
+    stored->options = car_classify_defaults(task);
+    CAR_TRY(car_settings_from_json(task->settings, task->count, options, checkpoint, arena,
+                                   &stored->options, error));
     if (car_classify_options_check(&stored->options, &cause) != CAR_OK ||
         car_json_parse(files, strlen(files), "classify.data", 4, 100, arena, &root, &cause) !=
             CAR_OK ||
@@ -582,7 +598,7 @@ static bool sizes_fit(const classify_run *run) {
     const car_model *model = car_trainer_model(run->trainer);
     const car_sequences *set = &run->data->train;
     const car_trainer_options *trainer = &run->trainer->options;
-    return model->input_size == (set->ids ? set->symbols : set->channels) &&
+    return model->input_size == (set->ids ? set->symbols.count : set->channels) &&
            trainer->batch == run->batch && trainer->steps == run->longest;
 }
 
