@@ -310,15 +310,24 @@ static void eval_result(const car_lm_score *score, car_level level, bool json, c
     car_text_format(text, " %ss/s\n", unit);
 }
 
-static car_status eval_files(const cli_arguments *arguments, int lanes, int threads,
-                             const char *precision, car_lm_score *score, car_level *level,
-                             car_error *error) {
+typedef struct eval_call {
+    int64_t lanes, threads;
+    const char *precision; /* NULL: the model's */
+    double learn;          /* rate; 0: the model stays as it is */
+} eval_call;
+
+static car_status eval_files(const cli_arguments *arguments, const eval_call *call,
+                             car_lm_score *score, car_level *level, car_error *error) {
+    int threads = car_thread_count((int)call->threads);
+    if (call->learn > 0 && call->lanes > 1)
+        return car_fail(error, CAR_USAGE,
+                        "--learn takes the text in its order, in one lane; leave --lanes out");
     car_lm lm = {0};
     car_corpus corpus = {0};
     car_tokens tokens = {0};
     CAR_TRY(cli_lm_load(arguments->operands[0], &lm, error));
     *level = lm.vocabulary->level;
-    car_status status = precision ? car_lm_convert(&lm, precision, error) : CAR_OK;
+    car_status status = call->precision ? car_lm_convert(&lm, call->precision, error) : CAR_OK;
     if (status == CAR_OK)
         status = car_corpus_read(arguments->operands + 1, arguments->count - 1, *level, NULL,
                                  &corpus, error);
@@ -326,28 +335,37 @@ static car_status eval_files(const cli_arguments *arguments, int lanes, int thre
         status = car_vocabulary_encode(lm.vocabulary, corpus.data, corpus.length, true, NULL,
                                        &tokens, error);
     car_corpus_free(&corpus);
-    if (status == CAR_OK)
-        status = car_lm_judge(&lm, &tokens, lanes, threads, score, error);
+    if (status == CAR_OK && call->learn > 0)
+        status = car_lm_judge_learning(&lm, &tokens, call->learn, threads, score, error);
+    else if (status == CAR_OK)
+        status = car_lm_judge(&lm, &tokens, (int)call->lanes, threads, score, error);
     car_tokens_free(&tokens);
     car_lm_free(&lm);
     return status;
 }
 
 static int eval(int argc, char **argv) {
-    int64_t lanes = 1, threads = 0;
-    const char *precision = NULL;
+    eval_call call = {.lanes = 1};
     bool json = false;
     cli_option options[] = {
+        {.name = "learn",
+         .kind = CLI_DOUBLE,
+         .value = &call.learn,
+         .minimum = 0,
+         .maximum = 1,
+         .argument = "RATE",
+         .help = "learn from each 32 tokens once they are judged, for instance at 0.001",
+         .default_text = "0: the model stays as it is"},
         {.name = "lanes",
          .kind = CLI_INT,
-         .value = &lanes,
+         .value = &call.lanes,
          .minimum = 1,
          .maximum = 4096,
          .argument = "N",
          .help = "cut the text into N pieces side by side: faster, but each starts without memory"},
         {.name = "threads",
          .kind = CLI_INT,
-         .value = &threads,
+         .value = &call.threads,
          .minimum = 0,
          .maximum = 64,
          .argument = "N",
@@ -355,7 +373,7 @@ static int eval(int argc, char **argv) {
          .default_text = "all processors"},
         {.name = "precision",
          .kind = CLI_CHOICE,
-         .value = &precision,
+         .value = &call.precision,
          .choices = "f32|bf16|int8",
          .argument = "NAME",
          .help = "of matrix products: f32, bf16 or int8",
@@ -366,10 +384,13 @@ static int eval(int argc, char **argv) {
         .summary = "how well a model foretells a text",
         .usage = "[options] MODEL FILE...",
         .examples = "carousel lm eval m.safetensors test.txt\n"
-                    "carousel lm eval m.safetensors test.txt --json\n",
+                    "carousel lm eval m.safetensors test.txt --json\n"
+                    "carousel lm eval m.safetensors test.txt --learn 0.001\n",
         .notes = "Every token but the first is foretold once, from all before it: the state is\n"
                  "carried through the whole text. Tokens that the vocabulary lacks are <unk>;\n"
-                 "they count like any other, and their number is shown.\n",
+                 "they count like any other, and their number is shown. With --learn (dynamic\n"
+                 "evaluation) a copy of the model goes on learning while it reads: compare the\n"
+                 "figure only with others that were found so.\n",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least_operands = 2,
@@ -380,9 +401,8 @@ static int eval(int argc, char **argv) {
         return code;
     car_error error = {0};
     car_lm_score score;
-    car_level level;
-    if (eval_files(&arguments, (int)lanes, car_thread_count((int)threads), precision, &score,
-                   &level, &error) == CAR_OK) {
+    car_level level = CAR_LEVEL_BYTE;
+    if (eval_files(&arguments, &call, &score, &level, &error) == CAR_OK) {
         car_text text;
         car_text_start(&text, NULL);
         eval_result(&score, level, json, &text);

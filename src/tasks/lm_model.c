@@ -5,13 +5,14 @@
  * Out: -log P(token | all before it) summed, in nats:
  *      -log softmax(y)[k] = log(sum_j exp(y_j - m)) + m - y_k,  m = max y, summed in double.
  *
- * The state is carried through the whole text; a text is run in chunks, which changes no bit.
+ * The state is carried through the whole text; a text is run in chunks, which changes no bit. Or the model goes on
+ * learning while it is judged: piece by piece, judged first, then learned from.
  */
 #include "tasks.h"
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK_STEPS = 64, CHUNK_OUTPUTS = 1 << 22 };
+enum { CHUNK_STEPS = 64, CHUNK_OUTPUTS = 1 << 22, LEARN_STEPS = 32 };
 
 static car_status check_model(const char *path, const car_lm *lm, car_error *error) {
     int symbols = lm->vocabulary->count;
@@ -92,14 +93,27 @@ static car_status judge_stream(const car_lm *lm, const car_stream *stream, car_s
     return CAR_OK;
 }
 
+static car_status check_count(const car_tokens *tokens, car_error *error) {
+    if (tokens->count >= 2)
+        return CAR_OK;
+    return car_fail(error, CAR_DATA,
+                    "the text has %zu token%s; two are the least, since each is judged from "
+                    "those before it",
+                    tokens->count, tokens->count == 1 ? "" : "s");
+}
+
+/* What a score has beside its sums. */
+static void finish_score(const car_lm *lm, const car_tokens *tokens, double begin,
+                         car_lm_score *score) {
+    bool words = lm->vocabulary->level == CAR_LEVEL_WORD;
+    score->characters = words ? tokens->characters : score->tokens;
+    score->seconds = car_seconds() - begin;
+}
+
 car_status car_lm_judge(const car_lm *lm, const car_tokens *tokens, int lanes, int threads,
                         car_lm_score *score, car_error *error) {
     *score = (car_lm_score){0};
-    if (tokens->count < 2)
-        return car_fail(error, CAR_DATA,
-                        "the text has %zu token%s; two are the least, since each is judged from "
-                        "those before it",
-                        tokens->count, tokens->count == 1 ? "" : "s");
+    CAR_TRY(check_count(tokens, error));
     double begin = car_seconds();
     size_t row = (size_t)lanes * (size_t)lm->vocabulary->count;
     int steps = row * CHUNK_STEPS <= CHUNK_OUTPUTS ? CHUNK_STEPS : (int)(CHUNK_OUTPUTS / row) + 1;
@@ -117,9 +131,41 @@ car_status car_lm_judge(const car_lm *lm, const car_tokens *tokens, int lanes, i
     car_release(lm->allocator, ids);
     car_release(lm->allocator, outputs);
     car_session_free(session);
-    bool words = lm->vocabulary->level == CAR_LEVEL_WORD;
-    score->characters = words ? tokens->characters : score->tokens;
-    score->seconds = car_seconds() - begin;
+    finish_score(lm, tokens, begin, score);
+    return status;
+}
+
+static car_status judge_and_learn(const car_lm *lm, const car_stream *stream, car_trainer *trainer,
+                                  double rate, int32_t *input, int32_t *target, car_lm_score *score,
+                                  car_error *error) {
+    for (int64_t i = 0; i < stream->batches; i++) {
+        int steps = car_stream_batch(stream, i, input, target);
+        car_batch batch = {.steps = steps, .reset = i == 0, .input = input, .target = target};
+        car_step_result judged;
+        CAR_TRY(car_trainer_evaluate(trainer, &batch, &judged, error));
+        CAR_TRY(car_trainer_step(trainer, &batch, (float)rate, NULL, error));
+        score->nats += judged.loss * (double)judged.counted;
+        score->tokens += (size_t)judged.counted;
+        for (int row = 0; row < steps; row++)
+            score->unknown += target[row] == lm->vocabulary->unknown;
+    }
+    return CAR_OK;
+}
+
+car_status car_lm_judge_learning(const car_lm *lm, const car_tokens *tokens, double rate,
+                                 int threads, car_lm_score *score, car_error *error) {
+    *score = (car_lm_score){0};
+    CAR_TRY(check_count(tokens, error));
+    double begin = car_seconds();
+    car_stream stream = car_stream_for_judging(tokens->ids, tokens->count, 1, LEARN_STEPS);
+    const car_trainer_options options = {
+        .batch = 1, .steps = LEARN_STEPS, .threads = threads, .clip_norm = 1};
+    car_trainer *trainer = NULL;
+    CAR_TRY(car_trainer_create(lm->model, &options, lm->allocator, &trainer, error));
+    int32_t input[LEARN_STEPS], target[LEARN_STEPS];
+    car_status status = judge_and_learn(lm, &stream, trainer, rate, input, target, score, error);
+    car_trainer_free(trainer);
+    finish_score(lm, tokens, begin, score);
     return status;
 }
 

@@ -183,6 +183,11 @@ typedef struct car_lm_score {
  * cut into that many pieces side by side, which is faster, but each piece starts without memory. */
 car_status car_lm_judge(const car_lm *lm, const car_tokens *tokens, int lanes, int threads,
                         car_lm_score *score, car_error *error) CAR_CHECK_RESULT;
+/* The same in one lane, by a copy of the model that goes on learning (dynamic evaluation, Krause et al. 2018): each piece
+ * of 32 tokens is judged, then an update with Adam at `rate` is made of it. CAR_USAGE: the model is in int8. */
+car_status car_lm_judge_learning(const car_lm *lm, const car_tokens *tokens, double rate,
+                                 int threads, car_lm_score *score,
+                                 car_error *error) CAR_CHECK_RESULT;
 /* A line on its own: from the initial state and a line end, its tokens and, with `end`, the line end behind it. */
 car_status car_lm_score_line(const car_lm *lm, const char *line, size_t length, bool end,
                              car_lm_score *score, car_error *error) CAR_CHECK_RESULT;

@@ -46,6 +46,25 @@ def test_train_eval_sample():
     expect(first != other, "another seed gives the same text")
 
 
+def test_eval_that_learns():
+    """Judged before it is learned from: of what is never repeated nothing is known ahead, of what is, ever more."""
+    train(updates=300)
+    before = pathlib.Path("m.safetensors").read_bytes()
+    write("new.txt", "the log sat on a bird. " * 100)
+    fixed = evaluate(file="new.txt")
+    learning = [json.loads(ok("lm", "eval", "m.safetensors", "new.txt", "--learn", "0.01", "--threads", n, "--json").out)
+                for n in (1, 2)]
+    expect(learning[0]["nats_per_token"] < 0.7 * fixed["nats_per_token"], f"{learning[0]}, without learning {fixed}")
+    expect(learning[0]["nats_per_token"] == learning[1]["nats_per_token"], f"threads: {learning}")
+    expect(learning[0]["tokens"] == fixed["tokens"], f"{learning[0]}")
+    write("short.txt", "the log sat on a bird. "[:20])
+    expect(abs(json.loads(ok("lm", "eval", "m.safetensors", "short.txt", "--learn", "1", "--json").out)["nats_per_token"] /
+               evaluate(file="short.txt")["nats_per_token"] - 1) < 1e-5, "the first piece is judged after learning from it")
+    expect(pathlib.Path("m.safetensors").read_bytes() == before, "the model file has changed")
+    refused(2, "leave --lanes out", "lm", "eval", "m.safetensors", "new.txt", "--learn", "0.01", "--lanes", "2")
+    refused(2, "int8", "lm", "eval", "m.safetensors", "new.txt", "--learn", "0.01", "--precision", "int8")
+
+
 def test_train_json_and_info():
     result = json.loads(train(options=["--json"]).out)
     expect(result["updates"] == 40 and result["model"] == "m.safetensors", f"{result}")
