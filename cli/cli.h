@@ -13,6 +13,7 @@
  *   training.c what every `train` shares (training.h)
  *   classify.c sequences: train, eval, predict (its tables: classify_show.c)
  *   tag.c      words of a text: the same (what both share: labelling.h)
+ *   watch.c    an answer to every row as it comes (watch_rows.c)
  *   bench.c    the machine's peak, our share of it     progress.c  the live line on stderr
  *
  * A verb is `int cli_VERB(int argc, char **argv)` (argv[0] is the verb) in a file of its own, named in
@@ -198,5 +199,6 @@ int cli_forecast(int argc, char **argv);
 int cli_quantize(int argc, char **argv);
 int cli_classify(int argc, char **argv);
 int cli_tag(int argc, char **argv);
+int cli_watch(int argc, char **argv);
 
 #endif

@@ -20,6 +20,7 @@ static const cli_command verbs[] = {
     {"quantize", "a model with weights in int8: a quarter of the size, to be run", cli_quantize},
     {"classify", "sequences into classes: train, eval, predict", cli_classify},
     {"tag", "words of a text into classes: train, eval, predict", cli_tag},
+    {"watch", "rows of numbers as they come: an answer to each at once", cli_watch},
     {"info", "what is in a model file; without one: this machine", cli_info},
     {"bench", "how fast this machine is, and how near Carousel comes", cli_bench},
 };
