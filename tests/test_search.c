@@ -236,6 +236,19 @@ static void test_tasks_refused(void **state) {
     unlink(strchr(text, '/'));
 }
 
+static void test_labels(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {{"xml", "xml"},
+                                           {"arithmetic@3", "arithmetic@3"},
+                                           {"words:/a/b/c.txt,/d/e.txt,f", "words:c.txt"},
+                                           {"music:roll.txt", "music:roll.txt"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        char label[48];
+        car_task_label(pairs[i][0], label, sizeof label);
+        assert_string_equal(label, pairs[i][1]);
+    }
+}
+
 /* A lane reads on where it stopped, only answers are targets, and the text begins anew at its end. */
 static void test_text_batches(void **state) {
     (void)state;
@@ -349,6 +362,7 @@ int main(void) {
         cmocka_unit_test(test_rolls),
         cmocka_unit_test(test_music_batches),
         cmocka_unit_test(test_tasks_refused),
+        cmocka_unit_test(test_labels),
         cmocka_unit_test(test_text_batches),
         cmocka_unit_test(test_evaluations),
         cmocka_unit_test(test_settings_in_json),

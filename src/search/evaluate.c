@@ -10,7 +10,7 @@
 #include "search.h"
 
 typedef struct contestant {
-    car_run *run;
+    car_run *run; /* NULL: not begun, or dropped */
     car_task_score check;
     double measure;
     int setting;
@@ -18,13 +18,26 @@ typedef struct contestant {
 
 typedef struct car_contest {
     car_task *task;
+    const car_cell *cell;
+    const car_setting_values *settings;
+    const car_evaluate_options *options;
     const car_run_tick *tick;
-    contestant
-        *of; /* [count] those that are still in come first, the best at the front once judged */
-    int count, in;
+    const car_allocator *allocator;
+    contestant *of;          /* [count] those that are still in come first */
+    int count, in, diverged; /* diverged, updates: of those that have been dropped */
+    int64_t updates;
 } car_contest;
 
-/* Keeps the better `in` of those that are in, in their order; ties go to the earlier setting. */
+static void drop(car_contest *contest, contestant *one) {
+    if (!one->run)
+        return;
+    contest->updates += car_run_updates(one->run);
+    contest->diverged += car_run_diverged(one->run);
+    car_run_free(one->run);
+    one->run = NULL;
+}
+
+/* Keeps the better `in` of those that are in, the best first; ties go to the earlier setting. */
 static void keep_better(car_contest *contest, int in) {
     for (int i = 1; i < contest->in; i++) {
         contestant moved = contest->of[i];
@@ -33,51 +46,54 @@ static void keep_better(car_contest *contest, int in) {
             contest->of[at] = contest->of[at - 1];
         contest->of[at] = moved;
     }
+    for (int i = in; i < contest->in; i++)
+        drop(contest, &contest->of[i]);
     contest->in = in;
 }
 
-static car_status train_all(car_contest *contest, int64_t updates, bool *stopped,
+static car_status begin(const car_contest *contest, contestant *one, car_error *error) {
+    car_run_options run = contest->options->run;
+    run.seed += (uint64_t)one->setting;
+    return car_run_open(contest->task, contest->cell, &contest->settings[one->setting], &run,
+                        contest->allocator, &one->run, error);
+}
+
+/* All that are in, up to `updates`. `last`: only the best of them is kept, so that one net more is in memory at most. */
+static car_status train_all(car_contest *contest, int64_t updates, bool last, bool *stopped,
                             car_error *error) {
+    contestant *best = &contest->of[0];
     for (int i = 0; i < contest->in && !*stopped; i++) {
         contestant *one = &contest->of[i];
+        if (!one->run)
+            CAR_TRY(begin(contest, one, error));
         CAR_TRY(car_run_train(one->run, updates, contest->tick, stopped, error));
-        if (*stopped || car_run_diverged(one->run)) {
-            one->measure = 0;
-            continue;
+        one->measure = 0;
+        if (!*stopped && !car_run_diverged(one->run)) {
+            CAR_TRY(car_run_judge(one->run, CAR_PROBE_CHECK, contest->tick, stopped, &one->check,
+                                  error));
+            one->measure = car_task_measure(contest->task, &one->check);
         }
-        CAR_TRY(
-            car_run_judge(one->run, CAR_PROBE_CHECK, contest->tick, stopped, &one->check, error));
-        one->measure = car_task_measure(contest->task, &one->check);
+        if (!last || one == best)
+            continue;
+        bool better = one->measure > best->measure;
+        drop(contest, better ? best : one);
+        best = better ? one : best;
     }
     return CAR_OK;
 }
 
-static car_status hold(car_contest *contest, const car_evaluate_options *options, bool *stopped,
-                       car_error *error) {
-    int64_t updates = options->run.updates;
-    if (options->halving && contest->in > 1) {
-        CAR_TRY(train_all(contest, updates / 4, stopped, error));
+static car_status hold(car_contest *contest, bool *stopped, car_error *error) {
+    int64_t updates = contest->options->run.updates;
+    if (contest->options->halving && contest->in > 1) {
+        CAR_TRY(train_all(contest, updates / 4, false, stopped, error));
         keep_better(contest, (contest->in + 1) / 2);
         if (!*stopped)
-            CAR_TRY(train_all(contest, updates / 2, stopped, error));
+            CAR_TRY(train_all(contest, updates / 2, false, stopped, error));
         keep_better(contest, (contest->in + 1) / 2);
     }
     if (!*stopped)
-        CAR_TRY(train_all(contest, updates, stopped, error));
+        CAR_TRY(train_all(contest, updates, true, stopped, error));
     keep_better(contest, 1);
-    return CAR_OK;
-}
-
-static car_status enter_all(car_contest *contest, const car_cell *cell,
-                            const car_setting_values *settings, const car_evaluate_options *options,
-                            const car_allocator *allocator, car_error *error) {
-    for (int i = 0; i < contest->count; i++) {
-        car_run_options run = options->run;
-        run.seed += (uint64_t)i;
-        contest->of[i].setting = i;
-        CAR_TRY(car_run_open(contest->task, cell, &settings[i], &run, allocator,
-                             &contest->of[i].run, error));
-    }
     return CAR_OK;
 }
 
@@ -85,32 +101,35 @@ car_status car_evaluate(car_task *task, const car_cell *cell, const car_setting_
                         int count, const car_evaluate_options *options, const car_run_tick *tick,
                         const car_allocator *allocator, bool *stopped, car_evaluation *evaluation,
                         car_error *error) {
-    car_contest contest = {.task = task, .tick = tick, .count = count, .in = count};
+    car_contest contest = {.task = task,
+                           .cell = cell,
+                           .settings = settings,
+                           .options = options,
+                           .tick = tick,
+                           .allocator = allocator,
+                           .count = count,
+                           .in = count};
     *stopped = false;
     *evaluation = (car_evaluation){0};
     contest.of = car_allocate(allocator, (size_t)count, sizeof *contest.of);
     if (!contest.of)
         return car_fail(error, CAR_MEMORY, "%s: no memory for %d runs", task->name, count);
-    car_status status = enter_all(&contest, cell, settings, options, allocator, error);
-    if (status == CAR_OK)
-        status = hold(&contest, options, stopped, error);
-    const contestant *best = &contest.of[0];
-    bool known = status == CAR_OK && !*stopped;
-    if (known)
+    for (int i = 0; i < count; i++)
+        contest.of[i].setting = i;
+    car_status status = hold(&contest, stopped, error);
+    contestant *best = &contest.of[0];
+    if (status == CAR_OK && !*stopped) {
         *evaluation = (car_evaluation){.check = best->check,
                                        .measure = best->measure,
                                        .best = best->setting,
                                        .units = car_run_units(best->run),
+                                       .diverged = contest.diverged + car_run_diverged(best->run),
+                                       .updates = contest.updates + car_run_updates(best->run),
                                        .run = best->run};
-    for (int i = 0; i < count; i++) {
-        car_run *run = contest.of[i].run;
-        if (run && known) {
-            evaluation->updates += car_run_updates(run);
-            evaluation->diverged += car_run_diverged(run);
-        }
-        if (i > 0 || !known)
-            car_run_free(run);
+        best->run = NULL;
     }
+    for (int i = 0; i < count; i++)
+        drop(&contest, &contest.of[i]);
     car_release(allocator, contest.of);
     return status;
 }

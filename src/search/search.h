@@ -95,6 +95,8 @@ car_status car_task_open(const char *text, const car_task_options *options,
                          const car_allocator *allocator, car_task **task,
                          car_error *error) CAR_CHECK_RESULT;
 void car_task_free(car_task *task); /* NULL is legal */
+/* The text of a task without the folders and all but the first of its files: "words:train.txt". */
+void car_task_label(const char *text, char *label, size_t size);
 /* What a task's text may be, for help. */
 extern const char car_task_help[];
 
@@ -224,6 +226,7 @@ typedef struct car_search_settings {
     bool halving;
     /* Of a search. */
     int64_t trials, list;   /* how many in all; cells that are mutated */
+    int64_t first_settings; /* of the cells that the list starts with, the tuned GRU among them */
     int64_t memory_letters; /* the first filter; 0: none */
     int64_t memory_updates;
     double memory_least; /* share of letters that must be right */

@@ -21,6 +21,8 @@ const car_search_number car_search_numbers[] = {
     {"seed", true, AT(seed), 0, 9e15, 1, false, "the same seed gives the same results"},
     {"trials", true, AT(trials), 1, 1e9, 1000, true, "trials in all"},
     {"list", true, AT(list), 1, 10000, 100, true, "best cells that are mutated"},
+    {"first-settings", true, AT(first_settings), 1, CAR_SEARCH_SETTINGS, 100, true,
+     "settings of the cells that the list starts with (the tuned GRU)"},
     {"memory-letters", true, AT(memory_letters), 0, 1000, 5, true,
      "letters of the first filter; 0: no filter"},
     {"memory-updates", true, AT(memory_updates), 4, 1e9, 2000, true, "its updates"},

@@ -160,6 +160,15 @@ static car_status open_probe(car_task *task, const char *name, int distance, car
 
 /* ---- The text of a task ------------------------------------------------------------------------------- */
 
+void car_task_label(const char *text, char *label, size_t size) {
+    const char *file = strchr(text, ':'), *end = file ? strchr(file, ',') : NULL;
+    size_t length = end ? (size_t)(end - text) : strlen(text);
+    size_t kind = file ? (size_t)(file - text) + 1 : 0, begin = kind;
+    for (size_t i = begin; file && i < length; i++)
+        begin = text[i] == '/' ? i + 1 : begin;
+    snprintf(label, size, "%.*s%.*s", (int)kind, text, (int)(length - begin), text + begin);
+}
+
 /* Cuts `rest` at its commas, in place. */
 static car_status split_paths(const char *task, char *rest, char *paths[PATHS], int *count,
                               car_error *error) {

@@ -9,7 +9,9 @@ import subprocess
 from harness import CAROUSEL, Skip, expect, main, matches, ok, refused, run, write
 
 VERBS = ["cell list", "cell show", "cell check", "cell explain", "cell emit", "cell draw", "cell mutate", "info", "lm train", "lm eval",
-         "lm sample", "demo", "bench", "inspect", "search compare"]
+         "lm sample", "demo", "bench", "inspect", "search start", "search work", "search status",
+         "search top", "search show", "search export", "search report", "search ask",
+         "search tell", "search compare"]
 MY_CELL = """# a cell of one's own
 cell mine(x) -> h
 state h
