@@ -111,6 +111,12 @@ static car_status take_stored(const cli_verb *verb, const car_forecast_options *
     return CAR_OK;
 }
 
+/* Returns instead of prices; said, since nobody may have asked for it. */
+static void note_prices(forecast_call *call) {
+    if (car_forecast_resolve_prices(&call->options) && !call->shared.json)
+        cli_note("prices: log returns of rows, no season (--prices no takes them as they are)");
+}
+
 /* MODEL... DATA.csv: loads the models, if there are any, and reads the data as they say. */
 static car_status open_operands(forecast_call *call, const cli_verb *verb,
                                 const cli_arguments *arguments, car_forecast *forecast,
@@ -124,6 +130,8 @@ static car_status open_operands(forecast_call *call, const cli_verb *verb,
         (void)car_model_compile_native(forecast->models[i], NULL);
     if (models > 0)
         CAR_TRY(take_stored(verb, &stored, &call->options, error));
+    else
+        note_prices(call);
     CAR_TRY(car_forecast_read(&call->options, arguments->operands[models], set, NULL, error));
     if (!call->shared.json)
         cli_forecast_note(set);
@@ -217,6 +225,7 @@ static car_status train_new(forecast_call *call, const char *path, const car_for
         status = car_model_load(call->shared.load, NULL, &load, error);
     if (status == CAR_OK)
         status = car_forecast_options_check(&call->options, error);
+    note_prices(call);
     if (status == CAR_OK)
         status = car_forecast_read(&call->options, path, &set, &files, error);
     if (status == CAR_OK && !call->shared.json)

@@ -19,6 +19,7 @@ typedef struct series_record {
     double value; /* NaN: missing */
     int64_t row;  /* in the order of the file */
     int series, line, column;
+    bool ahead; /* no value yet, but known covariates */
 } series_record;
 
 enum { MOST_VALUE_COLUMNS = 4096 };
@@ -36,6 +37,10 @@ typedef struct series_reader {
     uint32_t table_size;
     bool kind_known;
     car_stamp_kind kind;
+    int covariate_columns[CAR_COVARIATE_LIMIT];
+    double *extras; /* [records in the order of the file][covariates] */
+    size_t extra_capacity;
+    bool keeps_missing; /* a row without a value may hold known covariates */
 } series_reader;
 
 static car_status fail(const series_reader *reader, int line, int column, car_error *error,
@@ -102,6 +107,23 @@ static car_status find_column(series_reader *reader, const car_csv_field *fields
                                : CAR_OK;
 }
 
+/* Is this one of the names "A,B"? */
+static bool is_listed(const char *names, const car_csv_field *field) {
+    for (const char *at = names; at && *at;) {
+        size_t length = strcspn(at, ",");
+        if (length == field->length && memcmp(at, field->text, length) == 0)
+            return true;
+        at += length + (at[length] == ',');
+    }
+    return false;
+}
+
+static bool is_covariate(const series_reader *reader, const car_csv_field *field) {
+    const car_series_options *options = reader->options;
+    return is_listed(options->known, field) || is_listed(options->unknown, field) ||
+           is_listed(options->constant, field);
+}
+
 static car_status find_values(series_reader *reader, const car_csv_field *fields, int count,
                               car_error *error) {
     const char *names = reader->options->value;
@@ -110,7 +132,8 @@ static car_status find_values(series_reader *reader, const car_csv_field *fields
     if (!names) {
         int others = 0;
         for (int i = 0; i < count; i++)
-            if (i != reader->time_column && i != reader->id_column) {
+            if (i != reader->time_column && i != reader->id_column &&
+                !is_covariate(reader, &fields[i])) {
                 reader->value_columns[0] = i;
                 others++;
             }
@@ -139,6 +162,44 @@ static car_status find_values(series_reader *reader, const car_csv_field *fields
 static car_status add_series(series_reader *reader, const char *id, size_t length, int *index,
                              car_error *error);
 
+static car_status add_covariates(series_reader *reader, const car_csv_field *fields, int count,
+                                 const char *option, const char *names, car_covariate_role role,
+                                 car_error *error) {
+    car_series_set *set = reader->set;
+    for (const char *at = names; at && *at;) {
+        size_t length = strcspn(at, ",");
+        int column = column_named(fields, count, at, length);
+        if (column < 0)
+            return no_column(reader, fields, count, option, at, length, error);
+        if (set->covariate_count == CAR_COVARIATE_LIMIT || length >= CAR_COVARIATE_NAME)
+            return car_fail(error, CAR_USAGE,
+                            "--%s: at most %d columns in all, with names of less than %d bytes",
+                            option, CAR_COVARIATE_LIMIT, CAR_COVARIATE_NAME);
+        reader->covariate_columns[set->covariate_count] = column;
+        car_covariate *covariate = &set->covariates[set->covariate_count++];
+        *covariate = (car_covariate){.role = role};
+        memcpy(covariate->name, at, length);
+        at += length + (at[length] == ',');
+    }
+    return CAR_OK;
+}
+
+static car_status find_covariates(series_reader *reader, const car_csv_field *fields, int count,
+                                  car_error *error) {
+    const car_series_options *options = reader->options;
+    reader->set->covariates =
+        car_arena_allocate(reader->set->arena, CAR_COVARIATE_LIMIT, sizeof(car_covariate));
+    if (!reader->set->covariates)
+        return no_memory(reader, error);
+    reader->keeps_missing = options->known && *options->known;
+    CAR_TRY(
+        add_covariates(reader, fields, count, "known", options->known, CAR_COVARIATE_KNOWN, error));
+    CAR_TRY(add_covariates(reader, fields, count, "unknown", options->unknown,
+                           CAR_COVARIATE_UNKNOWN, error));
+    return add_covariates(reader, fields, count, "static", options->constant,
+                          CAR_COVARIATE_CONSTANT, error);
+}
+
 static car_status read_header(series_reader *reader, car_error *error) {
     const car_csv_field *fields;
     int count;
@@ -160,6 +221,7 @@ static car_status read_header(series_reader *reader, car_error *error) {
                         "--value with several columns is for files without a column of ids; name "
                         "one column");
     reader->width = count;
+    CAR_TRY(find_covariates(reader, fields, count, error));
     for (int i = 0, index; reader->id_column < 0 && i < reader->value_count; i++) {
         const car_csv_field *field = &fields[reader->value_columns[i]];
         CAR_TRY(add_series(reader, field->text, field->length, &index, error));
@@ -233,10 +295,65 @@ static bool is_missing(const car_csv_field *field) {
     return false;
 }
 
+/* The number of a word of a constant column; a new one if it was not there. */
+static car_status category_of(series_reader *reader, car_covariate *covariate,
+                              const car_csv_field *field, double *value, car_error *error) {
+    for (int k = 0; k < covariate->category_count; k++)
+        if (strcmp(covariate->categories[k], field->text) == 0) {
+            *value = k;
+            return CAR_OK;
+        }
+    if (covariate->category_count == CAR_CATEGORY_LIMIT || field->length >= CAR_COVARIATE_NAME)
+        return fail(reader, field->line, field->column, error,
+                    "`%.40s`: column `%.40s` has more than %d words, or longer ones than %d bytes",
+                    field->text, covariate->name, CAR_CATEGORY_LIMIT, CAR_COVARIATE_NAME - 1);
+    memcpy(covariate->categories[covariate->category_count], field->text, field->length + 1);
+    *value = covariate->category_count++;
+    return CAR_OK;
+}
+
+static car_status read_covariate(series_reader *reader, int index, const car_csv_field *field,
+                                 double *value, car_error *error) {
+    car_covariate *covariate = &reader->set->covariates[index];
+    bool words = covariate->category_count > 0;
+    *value = NAN;
+    if (is_missing(field)) {
+        reader->set->report.missing++;
+        if (reader->options->missing == CAR_MISSING_REFUSE &&
+            covariate->role != CAR_COVARIATE_UNKNOWN)
+            return fail(reader, field->line, field->column, error,
+                        "no value in column `%.40s`; --missing last takes the one before",
+                        covariate->name);
+        return CAR_OK;
+    }
+    if (!words && car_number_parse(field->text, field->length, value))
+        return CAR_OK;
+    if (covariate->role == CAR_COVARIATE_CONSTANT && (words || reader->count == 0))
+        return category_of(reader, covariate, field, value, error);
+    return fail(reader, field->line, field->column, error,
+                "`%.40s` is no number; column `%.40s` needs digits and a decimal point",
+                field->text, covariate->name);
+}
+
+/* The covariates of the record that comes next. */
+static car_status read_covariates(series_reader *reader, const car_csv_field *fields,
+                                  car_error *error) {
+    size_t width = (size_t)reader->set->covariate_count;
+    if (width == 0)
+        return CAR_OK;
+    if (!grow(reader->allocator, (void **)&reader->extras, reader->count, &reader->extra_capacity,
+              width * sizeof *reader->extras))
+        return no_memory(reader, error);
+    for (size_t i = 0; i < width; i++)
+        CAR_TRY(read_covariate(reader, (int)i, &fields[reader->covariate_columns[i]],
+                               &reader->extras[reader->count * width + i], error));
+    return CAR_OK;
+}
+
 static car_status add_value(series_reader *reader, const car_csv_field *field, int series,
                             int64_t stamp, car_error *error) {
     double value = NAN;
-    if (is_missing(field)) {
+    if (is_missing(field) && !reader->keeps_missing) {
         if (reader->options->missing == CAR_MISSING_REFUSE)
             return fail(reader, field->line, field->column, error,
                         "no value (`%.20s`); --missing last takes the one before, --missing drop "
@@ -247,7 +364,7 @@ static car_status add_value(series_reader *reader, const car_csv_field *field, i
             reader->set->report.dropped++;
             return CAR_OK;
         }
-    } else if (!car_number_parse(field->text, field->length, &value)) {
+    } else if (!is_missing(field) && !car_number_parse(field->text, field->length, &value)) {
         return fail(reader, field->line, field->column, error,
                     "`%.40s` is no number; values need digits and a decimal point", field->text);
     }
@@ -302,6 +419,7 @@ static car_status read_rows(series_reader *reader, car_error *error) {
             if (reader->id_column >= 0)
                 CAR_TRY(add_series(reader, fields[reader->id_column].text,
                                    fields[reader->id_column].length, &series, error));
+            CAR_TRY(read_covariates(reader, fields, error));
             CAR_TRY(add_value(reader, &fields[reader->value_columns[i]], series, stamp, error));
         }
     }
@@ -379,22 +497,40 @@ static car_status merge_duplicates(series_reader *reader, car_error *error) {
     return CAR_OK;
 }
 
-/* Missing values become the one before; those at the start of a series are dropped. */
-static void fill_missing(series_reader *reader) {
+/* Rows without a value at the end of a series, which hold known covariates. */
+static void mark_ahead(const series_reader *reader) {
     series_record *records = reader->records;
+    for (size_t i = reader->count; i-- > 0 && reader->keeps_missing;) {
+        bool last = i + 1 == reader->count || records[i + 1].series != records[i].series;
+        records[i].ahead = isnan(records[i].value) && (last || records[i + 1].ahead);
+    }
+}
+
+/* Missing values become the one before; those at the start of a series are dropped. */
+static car_status fill_missing(series_reader *reader, car_error *error) {
+    series_record *records = reader->records;
+    car_series_report *report = &reader->set->report;
+    car_missing missing = reader->options->missing;
     size_t written = 0;
     for (size_t i = 0; i < reader->count; i++) {
         bool first = written == 0 || records[written - 1].series != records[i].series;
-        if (isnan(records[i].value)) {
-            reader->set->report.dropped += first;
-            if (first)
+        if (isnan(records[i].value) && !records[i].ahead) {
+            report->missing += reader->keeps_missing;
+            if (missing == CAR_MISSING_REFUSE)
+                return fail(reader, records[i].line, records[i].column, error,
+                            "no value; --missing last takes the one before, --missing drop leaves "
+                            "the row out");
+            bool drop = first || missing == CAR_MISSING_DROP;
+            report->dropped += drop;
+            report->filled += !drop;
+            if (drop)
                 continue;
             records[i].value = records[written - 1].value;
-            reader->set->report.filled++;
         }
         records[written++] = records[i];
     }
     reader->count = written;
+    return CAR_OK;
 }
 
 /* ---- the grid of time --------------------------------------------------------------------------------- */
@@ -445,11 +581,23 @@ static car_status check_step(series_reader *reader, const series_record *record,
     return CAR_OK;
 }
 
+/* A step's covariates; what is missing is as it was the step before. */
+static void place_covariates(const series_reader *reader, const series_record *from, size_t step,
+                             car_one_series *series) {
+    size_t width = (size_t)reader->set->covariate_count;
+    for (size_t i = 0; i < width; i++) {
+        double value = reader->extras[(size_t)from->row * width + i];
+        if (isnan(value) && step > 0)
+            value = series->covariates[(step - 1) * width + i];
+        series->covariates[step * width + i] = value;
+    }
+}
+
 /* Counts a series' values on the grid, and writes them when `series` has memory. */
 static car_status place_values(series_reader *reader, size_t begin, size_t end,
                                car_one_series *series, car_error *error) {
     const car_frequency *frequency = &reader->set->frequency;
-    size_t count = 0;
+    size_t count = 0, ahead = 0;
     for (size_t i = begin; i < end; i++) {
         const series_record *record = &reader->records[i];
         int64_t steps = 1;
@@ -465,15 +613,21 @@ static car_status place_values(series_reader *reader, size_t begin, size_t end,
                         "the gap before this row is %lld steps long; is the year right?",
                         (long long)steps);
         for (int64_t k = 1; k <= steps; k++, count++) {
+            const series_record *from = k == steps ? record : &record[-1];
             if (!series->values)
                 continue;
-            series->values[count] = k == steps ? record->value : record[-1].value;
-            series->stamps[count] =
-                k == steps ? record->stamp : car_frequency_add(frequency, record[-1].stamp, k);
+            if (!record->ahead) {
+                series->values[count] = from->value;
+                series->stamps[count] =
+                    k == steps ? record->stamp : car_frequency_add(frequency, from->stamp, k);
+            }
+            place_covariates(reader, from, count, series);
         }
+        ahead += record->ahead ? (size_t)steps : 0;
         reader->set->report.gaps += series->values ? (size_t)(steps - 1) : 0;
     }
-    series->count = count;
+    series->count = count - ahead;
+    series->ahead = ahead;
     return CAR_OK;
 }
 
@@ -486,13 +640,16 @@ static car_status make_series(series_reader *reader, car_error *error) {
              end < reader->count && reader->records[end].series == reader->records[begin].series;)
             end++;
         CAR_TRY(place_values(reader, begin, end, series, error));
-        total += series->count;
+        size_t steps = series->count + series->ahead, width = (size_t)set->covariate_count;
+        total += steps;
         if (total > CAR_SERIES_VALUE_LIMIT)
             return car_fail(error, CAR_DATA, "%.200s: with its gaps filled more than %d values",
                             car_csv_origin(reader->csv), CAR_SERIES_VALUE_LIMIT);
         series->values = car_arena_allocate(set->arena, series->count, sizeof *series->values);
         series->stamps = car_arena_allocate(set->arena, series->count, sizeof *series->stamps);
-        if (!series->values || !series->stamps)
+        series->covariates =
+            car_arena_allocate(set->arena, steps, (width + 1) * sizeof *series->covariates);
+        if (!series->values || !series->stamps || !series->covariates)
             return no_memory(reader, error);
         CAR_TRY(place_values(reader, begin, end, series, error));
     }
@@ -519,7 +676,8 @@ static car_status read_all(series_reader *reader, car_error *error) {
     CAR_TRY(read_rows(reader, error));
     CAR_TRY(put_in_order(reader, error));
     CAR_TRY(merge_duplicates(reader, error));
-    fill_missing(reader);
+    mark_ahead(reader);
+    CAR_TRY(fill_missing(reader, error));
     if (reader->count == 0)
         return car_fail(error, CAR_DATA, "%.200s: %zu row%s and no value in any of them",
                         car_csv_origin(reader->csv), reader->set->report.rows,
@@ -545,6 +703,7 @@ car_status car_series_read(car_csv *csv, const car_series_options *options,
             car_release(allocator, set->series);
         car_release(allocator, reader->records);
         car_release(allocator, reader->table);
+        car_release(allocator, reader->extras);
     }
     car_release(allocator, reader);
     if (status != CAR_OK) {

@@ -103,15 +103,38 @@ typedef struct car_series_options {
     car_gaps gaps; /* stamps that are not there: refuse, the value before, or close up the rows */
     car_duplicates duplicates;
     bool sort; /* rows out of order: sort them; else refuse */
+    /* Covariates: columns "A,B" of numbers, known in future too (rows behind the last value may hold them), or not; and
+     * those that are one number or word a series. NULL: none. */
+    const char *known, *unknown, *constant;
 } car_series_options;
 
-enum { CAR_SERIES_VALUE_LIMIT = 1 << 24, CAR_SERIES_COUNT_LIMIT = 1 << 20 };
+enum {
+    CAR_SERIES_VALUE_LIMIT = 1 << 24,
+    CAR_SERIES_COUNT_LIMIT = 1 << 20,
+    CAR_COVARIATE_LIMIT = 32,
+    CAR_CATEGORY_LIMIT = 16, /* words of a constant column */
+    CAR_COVARIATE_NAME = 48  /* bytes of a column's name or of a word, the last one 0 */
+};
+
+typedef enum car_covariate_role {
+    CAR_COVARIATE_KNOWN,
+    CAR_COVARIATE_UNKNOWN,
+    CAR_COVARIATE_CONSTANT
+} car_covariate_role;
+typedef struct car_covariate {
+    char name[CAR_COVARIATE_NAME];
+    car_covariate_role role;
+    int category_count; /* of a constant column of words, whose values are their numbers; 0: a column of numbers */
+    char categories[CAR_CATEGORY_LIMIT][CAR_COVARIATE_NAME];
+} car_covariate;
 
 typedef struct car_one_series {
     char *id;
     size_t count;
     double *values;  /* [count] */
     int64_t *stamps; /* [count] */
+    size_t ahead;    /* steps behind the last value of which known covariates are given */
+    double *covariates; /* [count + ahead][covariates]; NaN: none known yet */
 } car_one_series;
 
 typedef struct car_series_report {
@@ -123,6 +146,8 @@ typedef struct car_series_set {
     int count;
     car_one_series *series; /* in the order in which they first appear */
     car_frequency frequency;
+    int covariate_count;
+    car_covariate *covariates; /* known ones, unknown ones, constant ones, in the order in which they were asked for */
     car_series_report report;
 } car_series_set;
 

@@ -28,6 +28,16 @@ static car_status check_case(const car_forecast *forecast, const car_forecast_ca
         return car_fail(error, CAR_DATA,
                         "series `%.60s` has %zu value%s, the model looks back over %zu",
                         one->series->id, one->origin, one->origin == 1 ? "" : "s", need);
+    bool known = false;
+    for (int i = 0; i < forecast->settings.input_count; i++)
+        known |= forecast->settings.inputs[i].column.role == CAR_COVARIATE_KNOWN;
+    size_t steps = one->series->count + one->series->ahead,
+           horizon = (size_t)forecast->settings.horizon;
+    if (known && one->origin + horizon > steps)
+        return car_fail(error, CAR_DATA,
+                        "series `%.60s`: %zu steps behind its end hold the known columns, the "
+                        "horizon needs %zu; add rows without a value",
+                        one->series->id, one->series->ahead, horizon);
     return car_forecast_check_values(&forecast->settings, one->series, one->origin - need,
                                      one->origin, error);
 }

@@ -3,6 +3,7 @@
  *
  *   forecast_options.c   every option of `forecast train`, once; what follows from them and the data (settings)
  *   forecast_window.c    a window of a series as a net reads it, and what its outputs mean
+ *   forecast_inputs.c    covariates in a window
  *   forecast_train.c     windows, training, going on from a checkpoint
  *   forecast_model.c     the model file: what it holds beside weights, reading it
  *   forecast.c           forecasts from models
@@ -38,6 +39,8 @@ typedef struct car_forecast_options {
     const char *id, *time, *value;           /* columns; NULL: the usual ones */
     const char *missing, *gaps, *duplicates; /* what to do about them */
     bool sort;
+    const char *known, *unknown, *constant; /* columns "A,B" of covariates; NULL: none */
+    const char *prices;
     int64_t horizon, context, season, validation; /* 0: by the frequency, the horizon, the length */
     const char *reference, *scale, *levels;
     bool log, difference;
@@ -55,6 +58,9 @@ car_forecast_options car_forecast_defaults(void);
 /* Ranges, choices and combinations. CAR_USAGE names the option. */
 car_status car_forecast_options_check(const car_forecast_options *options,
                                       car_error *error) CAR_CHECK_RESULT;
+/* Prices (`--prices yes`, or `auto` and a value column called so): log returns, no season, rows count and not time,
+ * wherever nothing else is said. Returns whether they are. */
+bool car_forecast_resolve_prices(car_forecast_options *options);
 /* How a file is to be read. */
 car_series_options car_forecast_reading(const car_forecast_options *options);
 
@@ -64,6 +70,12 @@ typedef enum car_reference {
     CAR_REFERENCE_MEAN
 } car_reference;
 
+/* A covariate, and how it is scaled. */
+typedef struct car_forecast_input {
+    car_covariate column;
+    double mean, deviation;
+} car_forecast_input;
+
 /* What a model has to know about the series: part of its file. */
 typedef struct car_forecast_settings {
     int horizon, context, season;
@@ -72,7 +84,9 @@ typedef struct car_forecast_settings {
     car_frequency frequency;
     int level_count;
     double levels[CAR_FORECAST_LEVELS]; /* of the quantiles, rising */
-    int64_t learned_to;                 /* the last stamp that was learned from or validated on */
+    int input_count;
+    car_forecast_input inputs[CAR_COVARIATE_LIMIT];
+    int64_t learned_to; /* the last stamp that was learned from or validated on */
 } car_forecast_settings;
 /* The levels are those of the net, where it has any. */
 car_status car_forecast_settle(const car_forecast_options *options, const car_series_set *set,
@@ -89,7 +103,6 @@ car_status car_forecast_check_net(const struct car_net *net, car_error *error) C
 
 /* ---- forecast_window.c -------------------------------------------------------------------------------- */
 
-int car_forecast_inputs(const car_forecast_settings *settings);  /* values a step */
 size_t car_forecast_need(const car_forecast_settings *settings); /* values before an origin */
 /* z, or its difference that the scale of a series is taken from, at step t >= car_forecast_back. */
 size_t car_forecast_back(const car_forecast_settings *settings);
@@ -107,6 +120,21 @@ car_status car_forecast_check_values(const car_forecast_settings *settings,
                                      car_error *error) CAR_CHECK_RESULT;
 double car_forecast_level_of(const car_forecast_settings *settings, double y); /* z of y */
 
+/* ---- forecast_inputs.c -------------------------------------------------------------------------------- */
+
+int car_forecast_inputs(const car_forecast_settings *settings); /* values a step, x among them */
+/* Takes the columns of the set; their means and deviations over the first lengths[] steps (NULL: all). */
+void car_forecast_measure(const car_series_set *set, const size_t *lengths,
+                          car_forecast_settings *settings);
+/* The values of a step behind x. Known columns are read a horizon later too. */
+void car_forecast_put_inputs(const car_forecast_settings *settings, const car_one_series *series,
+                             size_t step, float *out);
+/* Columns of another file than was trained on: words get the numbers of training. CAR_DATA: other columns or words. */
+car_status car_forecast_align(const car_forecast_settings *settings, car_series_set *set,
+                              car_error *error) CAR_CHECK_RESULT;
+void car_forecast_inputs_json(const car_forecast_settings *settings, car_text *text);
+bool car_forecast_inputs_from_json(const car_json *array, car_forecast_settings *settings);
+
 /* ---- forecast_model.c --------------------------------------------------------------------------------- */
 
 typedef struct car_forecast {
@@ -122,8 +150,8 @@ void car_forecast_free(car_forecast *forecast); /* a zeroed one is legal */
  * train`. `options` (may be NULL) with texts in `arena`: those it was trained with. */
 car_status car_forecast_load(const char *path, car_forecast *forecast, car_arena *arena,
                              car_forecast_options *options, car_error *error) CAR_CHECK_RESULT;
-/* CAR_DATA: the series have another frequency. */
-car_status car_forecast_check_series(const car_forecast *forecast, const car_series_set *set,
+/* CAR_DATA: the series have another frequency or other columns; words get their numbers of training. */
+car_status car_forecast_check_series(const car_forecast *forecast, car_series_set *set,
                                      car_error *error) CAR_CHECK_RESULT;
 /* Does the model have the inputs and outputs that the settings ask for? */
 bool car_forecast_fits(const car_forecast_settings *settings, const car_model *model);

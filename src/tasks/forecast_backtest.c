@@ -7,7 +7,7 @@
  *
  * All methods see the same history. MASE divides by the seasonal naive's error before the first origin. The baseline
  * that is compared with is the best one after the fact, which favours it. Leak test: every forecast is made a second time
- * with all values behind its origin changed, and must not move by a bit.
+ * with all values and unknown covariates from its origin on changed, and must not move by a bit.
  */
 #include "forecast.h"
 #include <math.h>
@@ -37,10 +37,11 @@ typedef struct backtest_run {
     car_forecast_case cases[MOST_CASES], again[MOST_CASES];
     car_one_series changed[MOST_CASES];
     int window_of[MOST_CASES], series_of[MOST_CASES];
-    double *memory, *room; /* of the cases; of the changed copies [block][longest] */
-    double *out;           /* [horizon] of a baseline */
-    double *error;         /* [CAR_METHODS][windows][series] MAE / scale, NaN without a scale */
-    double *unit;          /* [series] standard deviation of what was learned from */
+    double *memory,
+        *room;     /* of the cases; of the changed copies [block][longest][1 + covariates] */
+    double *out;   /* [horizon] of a baseline */
+    double *error; /* [CAR_METHODS][windows][series] MAE / scale, NaN without a scale */
+    double *unit;  /* [series] standard deviation of what was learned from */
     int64_t inside, cells;
     double sums[CAR_METHODS][5]; /* sMAPE, MAE, squared error, the last two in units */
     double crps, moves, foretold;
@@ -119,10 +120,19 @@ static void add_first_step(backtest_run *run, const car_forecast_case *one, int 
 
 static void change_future(backtest_run *run, int at) {
     const car_one_series *one = run->cases[at].series;
-    double *values = run->room + (size_t)at * run->longest;
+    size_t origin = run->cases[at].origin, width = (size_t)run->set->covariate_count;
+    size_t steps = one->count + one->ahead;
+    double *values = run->room + (size_t)at * run->longest * (1 + width);
+    double *covariates = values + run->longest;
     for (size_t i = 0; i < one->count; i++)
-        values[i] = i < run->cases[at].origin ? one->values[i] : 7e5 - 3 * one->values[i];
+        values[i] = i < origin ? one->values[i] : 7e5 - 3 * one->values[i];
+    for (size_t i = 0; i < steps * width; i++) {
+        bool known = run->set->covariates[i % width].role != CAR_COVARIATE_UNKNOWN;
+        double value = one->covariates[i];
+        covariates[i] = known || i / width < origin ? value : 5e4 - 2 * value;
+    }
     run->changed[at] = *one;
+    run->changed[at].covariates = covariates;
     run->changed[at].values = values;
     run->again[at].series = &run->changed[at];
     run->again[at].origin = run->cases[at].origin;
@@ -347,7 +357,8 @@ static car_status check_lengths(backtest_run *run, car_error *error) {
                 "series `%.60s`: the model has learned from what it would be judged by; "
                 "lower --windows, or give newer data",
                 one->id);
-        run->longest = one->count > run->longest ? one->count : run->longest;
+        size_t steps = one->count + one->ahead;
+        run->longest = steps > run->longest ? steps : run->longest;
     }
     return CAR_OK;
 }
@@ -355,13 +366,14 @@ static car_status check_lengths(backtest_run *run, car_error *error) {
 static car_status go(backtest_run *run, car_error *error) {
     size_t horizon = (size_t)run->horizon, series = (size_t)run->set->count;
     CAR_TRY(check_lengths(run, error));
-    size_t block = MOST_COPIED / run->longest;
+    size_t width = (size_t)run->set->covariate_count;
+    size_t block = MOST_COPIED / (run->longest * (1 + width));
     run->block = block < 1 ? 1 : block > MOST_CASES ? MOST_CASES : (int)block;
     size_t units = series + (size_t)run->windows, cells = series * (size_t)run->windows;
     size_t each = horizon * (1 + CAR_FORECAST_LEVELS);
     run->lengths = car_allocate(NULL, series, sizeof *run->lengths);
     run->memory = car_allocate(NULL, (size_t)run->block * 2, each * sizeof(double));
-    run->room = car_allocate(NULL, (size_t)run->block, run->longest * sizeof(double));
+    run->room = car_allocate(NULL, (size_t)run->block, run->longest * (1 + width) * sizeof(double));
     run->out = car_allocate(NULL, horizon + series, sizeof *run->out);
     run->error = car_allocate(NULL, CAR_METHODS * cells + 2 * units, sizeof *run->error);
     run->result->worst = car_allocate(NULL, series, sizeof *run->result->worst);

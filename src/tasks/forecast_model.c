@@ -6,7 +6,8 @@
  *   forecast.settings  JSON, what a forecast needs:
  *     horizon, context, season (steps); reference ("last", "season", "mean"); log, difference, series_scale (true, false);
  *     frequency {kind, unit, step, day} (car_frequency's numbers); levels [..] of the quantiles; learned_to (the last
- *     stamp that was trained or validated on, in the unit of its kind);
+ *     stamp that was trained or validated on, in the unit of its kind); inputs [{name, role ("known", "unknown",
+ *     "static"), mean, deviation, words [..]}], the columns beside the values, in the order in which a net reads them;
  *     spread [[..] a step] (only of a `linear` head): the quantiles of the errors at validation, in s
  *   forecast.record    JSON, how it was trained
  * and a checkpoint also forecast.data, JSON {path, sha256}: the file that is trained on.
@@ -50,6 +51,8 @@ void car_forecast_settings_json(const car_forecast_settings *settings, const dou
                     (int)frequency->unit, (long long)frequency->step, frequency->day,
                     (long long)settings->learned_to);
     add_row(text, settings->levels, settings->level_count);
+    car_text_format(text, ",\"inputs\":");
+    car_forecast_inputs_json(settings, text);
     if (spread) {
         car_text_format(text, ",\"spread\":");
         for (int k = 0; k < settings->horizon; k++) {
@@ -128,7 +131,8 @@ static bool read_settings(const car_json *root, car_forecast_settings *settings)
         !whole(root, "learned_to", -9e15, 9e15, &settings->learned_to) ||
         !truth(root, "log", &settings->log) || !truth(root, "difference", &settings->difference) ||
         !truth(root, "series_scale", &settings->series_scale) ||
-        !read_frequency(root, &settings->frequency) || !read_levels(root, settings))
+        !read_frequency(root, &settings->frequency) || !read_levels(root, settings) ||
+        !car_forecast_inputs_from_json(car_json_member(root, "inputs"), settings))
         return false;
     for (int i = 0; i < 3; i++)
         if (reference && reference->kind == CAR_JSON_STRING &&
@@ -228,7 +232,7 @@ car_status car_forecast_load(const char *path, car_forecast *forecast, car_arena
     car_status status = CAR_OK;
     if (!json || !stored)
         status = damaged(path, "it is no model of forecasts", error);
-    else if (car_json_parse(json, strlen(json), "forecast.settings", 4, 1 << 20, arena, &root,
+    else if (car_json_parse(json, strlen(json), "forecast.settings", 5, 1 << 20, arena, &root,
                             NULL) != CAR_OK)
         status = damaged(path, "its forecast.settings are damaged", error);
     else if (options)
@@ -243,14 +247,14 @@ car_status car_forecast_load(const char *path, car_forecast *forecast, car_arena
     return add_model(path, root, model, forecast, error);
 }
 
-car_status car_forecast_check_series(const car_forecast *forecast, const car_series_set *set,
+car_status car_forecast_check_series(const car_forecast *forecast, car_series_set *set,
                                      car_error *error) {
     const car_frequency *learned = &forecast->settings.frequency, *now = &set->frequency;
     char names[2][32];
     car_frequency_name(learned, names[0]);
     car_frequency_name(now, names[1]);
     if (learned->kind == now->kind && learned->unit == now->unit && learned->step == now->step)
-        return CAR_OK;
+        return car_forecast_align(&forecast->settings, set, error);
     return car_fail(error, CAR_DATA,
                     "the series are %s, the model has learned from %s ones; train a model on such",
                     names[1], names[0]);

@@ -6,6 +6,7 @@
  */
 #include "forecast.h"
 #include <string.h>
+#include <strings.h>
 
 #define SETTINGS_OF car_forecast_options
 #include "setting_table.h"
@@ -16,6 +17,10 @@ const car_setting car_forecast_table[] = {
     TEXT("time", time, NULL, "NAME", "column of the time stamps; else ds, else the first"),
     TEXT("value", value, NULL, "NAME",
          "column of the values; A,B: several, each a series; else y, else the only other one"),
+    TEXT("known", known, NULL, "LIST",
+         "columns that are known in future too; rows without a value hold them"),
+    TEXT("unknown", unknown, NULL, "LIST", "columns that are known in the past only"),
+    TEXT("static", constant, NULL, "LIST", "columns with one number or word a series"),
     CHOICE("missing", missing, "refuse", "refuse|last|drop",
            "NA and empty values: last takes the one before"),
     CHOICE("gaps", gaps, "refuse", "refuse|last|close",
@@ -23,6 +28,8 @@ const car_setting car_forecast_table[] = {
     CHOICE("duplicates", duplicates, "refuse", "refuse|first|last|mean",
            "rows with the same stamp"),
     FLAG("sort", sort, "put rows that are out of order in order"),
+    CHOICE("prices", prices, "auto", "auto|yes|no",
+           "log returns, no season, rows count; auto: where --value is Close, Price ..."),
     HEADING("The forecast"),
     INT("horizon", horizon, 12, 1, CAR_FORECAST_MOST, NULL, "N", "steps ahead"),
     INT("season", season, 0, 0, CAR_FORECAST_MOST, "by the frequency", "N",
@@ -118,6 +125,24 @@ static int choice_of(const char *word, const char *const *words) {
     return i;
 }
 
+bool car_forecast_resolve_prices(car_forecast_options *options) {
+    static const char *const names[] = {"close", "adj close", "adjclose", "adj_close",
+                                        "price", "open",      "high",     "low"};
+    bool prices = strcmp(options->prices, "yes") == 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        prices |= strcmp(options->prices, "auto") == 0 && options->value &&
+                  strcasecmp(options->value, names[i]) == 0;
+    options->prices = prices ? "yes" : "no";
+    if (!prices)
+        return false;
+    options->log = options->difference = true;
+    if (options->season == 0)
+        options->season = 1;
+    if (strcmp(options->gaps, "refuse") == 0)
+        options->gaps = "close";
+    return true;
+}
+
 car_series_options car_forecast_reading(const car_forecast_options *options) {
     static const char *const missing[] = {"refuse", "last", "drop", NULL};
     static const char *const gaps[] = {"refuse", "last", "close", NULL};
@@ -129,7 +154,10 @@ car_series_options car_forecast_reading(const car_forecast_options *options) {
                                 .gaps = (car_gaps)choice_of(options->gaps, gaps),
                                 .duplicates =
                                     (car_duplicates)choice_of(options->duplicates, duplicates),
-                                .sort = options->sort};
+                                .sort = options->sort,
+                                .known = options->known,
+                                .unknown = options->unknown,
+                                .constant = options->constant};
 }
 
 car_status car_forecast_settle(const car_forecast_options *options, const car_series_set *set,
@@ -165,6 +193,10 @@ car_status car_forecast_settle(const car_forecast_options *options, const car_se
         settings->level_count = net->level_count;
         memcpy(settings->levels, net->levels, sizeof settings->levels);
     }
+    if (options->known && settings->context < settings->horizon)
+        return car_fail(error, CAR_USAGE,
+                        "--known needs a context of the horizon at least; give --context %d",
+                        settings->horizon);
     if (settings->context % net->patch != 0)
         return car_fail(
             error, CAR_USAGE, "--context %d is no multiple of the net's `patch %d`; give %d",

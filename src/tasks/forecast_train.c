@@ -360,6 +360,7 @@ static void find_end(forecast_run *run) {
 
 static car_status make_data(forecast_run *run, const struct car_net *net, car_error *error) {
     CAR_TRY(car_forecast_settle(run->options, run->set, net, &run->settings, error));
+    car_forecast_measure(run->set, run->lengths, &run->settings);
     find_end(run);
     CAR_TRY(make_windows(run, error));
     CAR_TRY(check_series(run, error));

@@ -1,16 +1,11 @@
 /*
  * forecast_window.c: a window of a series, as a net reads it (the formulas stand in forecast.h).
  *
- * In:  a series and an origin; nothing at or behind the origin is looked at.
+ * In:  a series and an origin; nothing at or behind the origin is looked at, but known covariates.
  * Out: the net's input, what its outputs are differences to, and in what unit.
  */
 #include "forecast.h"
 #include <math.h>
-
-int car_forecast_inputs(const car_forecast_settings *settings) {
-    (void)settings;
-    return 1;
-}
 
 size_t car_forecast_back(const car_forecast_settings *settings) {
     return settings->difference                          ? 1
@@ -78,6 +73,8 @@ double car_forecast_window(const car_forecast_settings *settings, const car_one_
     s = s > 1e-9 * fabs(level) ? s : 0;
     for (int t = 0; t < context; t++)
         input[(size_t)t * stride] = s > 0 ? (float)((double)input[(size_t)t * stride] / s) : 0;
+    for (size_t t = 0; settings->input_count > 0 && t < (size_t)context; t++)
+        car_forecast_put_inputs(settings, series, first + t, input + t * stride + 1);
     for (size_t k = 0; k < (size_t)settings->horizon; k++)
         reference[k] = settings->reference == CAR_REFERENCE_SEASON
                            ? car_forecast_level_of(settings, y[origin - (season - k % season)])

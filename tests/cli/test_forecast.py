@@ -3,6 +3,7 @@ import json
 import math
 import pathlib
 import random
+import re
 
 import harness
 from harness import expect, ok, refused, write
@@ -144,6 +145,71 @@ def test_heads_and_patches():
     ok("forecast", "train", "t.csv", "-o", "n.safetensors", "--updates", 20)
     refused(4, "its settings are not|its head is not", "forecast", "predict", "m.safetensors", "n.safetensors", "t.csv")
     refused(2, "no multiple of the net's `patch 7`", "forecast", "predict", "t.csv", "--net", "patch 7 | gru 8 | linear last")
+
+
+def shops(kind, count=220, ahead=0):
+    """y follows a column: `known` at once, `unknown` a step later."""
+    numbers, rows, last = random.Random(5), [], 0
+    for i in range(count + ahead):
+        now = numbers.choice((0, 1))
+        y = 10 + 5 * (now if kind == "known" else last) + numbers.gauss(0, 0.2)
+        rows.append(f"{i},{y if i < count else ''},{now}\n")
+        last = now
+    return "ds,y,promo\n" + "".join(rows)
+
+
+def test_covariates():
+    common = ["--context", 16, "--windows", 30, "--updates", 500, "--patience", 0, "--reference", "mean",
+              "--scale", "series"]
+    for kind, horizon in (("known", 3), ("unknown", 1)):
+        write("t.csv", shops(kind))
+        error = [backtest("--value", "y", "--horizon", horizon, *options, *common)
+                 for options in ([], [f"--{kind}", "promo"])]
+        rmse = [result["methods"][0]["rmse"] for result in error]
+        expect(rmse[1] < 0.4 * rmse[0] and error[1]["leaks"] == 0, (kind, rmse))
+    write("t.csv", shops("known", ahead=3))
+    ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--horizon", 3, "--known", "promo", "--updates", 800,
+       "--patience", 0, "--context", 16, "--reference", "mean", "--scale", "series")
+    lines = ok("forecast", "predict", "m.safetensors", "t.csv").out.splitlines()[1:]
+    promo = [int(line.split(",")[2]) for line in shops("known", ahead=3).splitlines()[-3:]]
+    expect(len(lines) == 3 and lines[0].split(",")[1] == "220", lines)
+    for line, now in zip(lines, promo):
+        expect(abs(float(line.split(",")[2]) - 10 - 5 * now) < 1.5, (line, now))
+    write("t.csv", shops("known", ahead=2))
+    refused(3, "2 steps behind its end hold the known columns", "forecast", "predict", "m.safetensors", "t.csv")
+    write("t.csv", re.sub(r"^101,[^,]*,", "101,,", shops("known"), flags=re.MULTILINE))
+    refused(3, r"t\.csv:103:5: no value", "forecast", "predict", "m.safetensors", "t.csv")
+    write("t.csv", "ds,y,other\n" + "".join(f"{i},{i % 3},1\n" for i in range(50)))
+    refused(3, "no column `promo`", "forecast", "predict", "m.safetensors", "t.csv")
+    refused(2, "--context 3", "forecast", "predict", "t.csv", "--known", "other", "--horizon", 3, "--context", 2)
+
+
+def test_static_columns():
+    numbers = random.Random(6)
+    rows = "".join(f"{name}{k},{i},{i * slope + numbers.gauss(0, 0.3)!r},{name}\n" for k in range(4)
+                   for name, slope in (("up", 0.1), ("down", -0.1)) for i in range(60))
+    write("t.csv", "unique_id,ds,y,kind\n" + rows)
+    ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--horizon", 2, "--static", "kind", "--updates", 60)
+    first = ok("forecast", "predict", "m.safetensors", "t.csv").out
+    turned = "".join(sorted(rows.splitlines(True), key=lambda row: row.split(",")[0]))
+    write("t.csv", "unique_id,ds,y,kind\n" + turned)
+    expect(sorted(ok("forecast", "predict", "m.safetensors", "t.csv").out) == sorted(first), "words by their order")
+    write("t.csv", "unique_id,ds,y,kind\n" + rows.replace(",up", ",odd"))
+    refused(3, "has not seen `odd`", "forecast", "predict", "m.safetensors", "t.csv")
+
+
+def test_prices_are_returns():
+    write("t.csv", "Date,Close\n" + "".join(f"{i},{100 * math.exp(v / 50)!r}\n" for i, v in enumerate(walk(300))))
+    config = ok("forecast", "train", "t.csv", "--value", "Close", "-o", "m.safetensors", "--horizon", 1, "--updates", 40)
+    expect("log returns" in config.err, config.err)
+    stored = ok("info", "m.safetensors").out
+    expect("difference: yes" in stored and "season: 1" in stored and "gaps: close" in stored, stored)
+    result = backtest("--value", "Close", "--horizon", 1, "--windows", 60, "--updates", 60)
+    expect(result["lag1"] > result["lag0"], "a random walk's forecast must be seen to repeat the last value")
+    text = ok("forecast", "backtest", "t.csv", "--value", "Close", "--horizon", 1, "--windows", 60, "--updates", 60)
+    expect("it repeats the last value" in text.out, text.out)
+    plain = ok("forecast", "predict", "t.csv", "--value", "Close", "--prices", "no", "--updates", 20)
+    expect("log returns" not in plain.err, plain.err)
 
 
 def test_bad_files():
