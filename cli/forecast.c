@@ -6,7 +6,10 @@
  *      done to the data, and progress, on stderr. Nothing is written before everything is known.
  */
 #include "forecast.h"
+#include "forecast_demo.h"
+#include "forecast_picture.h"
 #include "forecast_show.h"
+#include "picture_file.h"
 #include "training.h"
 #include <math.h>
 #include <string.h>
@@ -16,6 +19,8 @@ typedef struct forecast_call {
     car_backtest_options backtest;
     cli_training shared;
     cli_training_view view;
+    cli_curve curve;
+    const char *plot, *report;
 } forecast_call;
 
 /* ---- what the verbs share ----------------------------------------------------------------------------- */
@@ -62,9 +67,32 @@ static void add_flag(cli_training *shared, const char *name, bool *value, const 
         (cli_option){.name = name, .kind = CLI_FLAG, .value = value, .help = help};
 }
 
+static void add_picture(forecast_call *call, const char *name, const char **value,
+                        const char *help) {
+    call->shared.table[call->shared.count++] = (cli_option){.name = name,
+                                                            .kind = CLI_TEXT,
+                                                            .transient = true,
+                                                            .value = value,
+                                                            .argument = "FILE",
+                                                            .help = help,
+                                                            .default_text = "none"};
+}
+
+/* A scene to --plot. */
+static car_status plot_scene(const forecast_call *call, const car_scene *scene, car_error *error) {
+    return cli_write_scene(call->plot, scene, false, 2, error);
+}
+
+static void tell_progress(void *context, const car_fit_progress *progress) {
+    forecast_call *call = context;
+    cli_curve_add(&call->curve, progress);
+    cli_training_progress(&call->view, progress);
+}
+
 static void tell_start(void *context, const car_forecast_facts *facts) {
-    const cli_training_view *view = context;
-    if (view->quiet)
+    forecast_call *call = context;
+    call->curve.count = 0;
+    if (call->view.quiet)
         return;
     cli_note("%lld windows to learn from, %lld to validate on", (long long)facts->windows,
              (long long)facts->validation_windows);
@@ -78,9 +106,9 @@ static void tell_start(void *context, const car_forecast_facts *facts) {
 }
 
 static car_forecast_watch watch_of(forecast_call *call) {
-    return (car_forecast_watch){.context = &call->view,
+    return (car_forecast_watch){.context = call,
                                 .started = tell_start,
-                                .progress = cli_training_progress,
+                                .progress = tell_progress,
                                 .stop = cli_signal(),
                                 .version = car_version(),
                                 .native = true};
@@ -159,7 +187,9 @@ static int run_verb(forecast_call *call, cli_verb *verb, forecast_work work, int
     car_forecast forecast = {0};
     car_text text;
     car_text_start(&text, NULL);
-    car_status status = open_operands(call, verb, &arguments, &forecast, &set, &error);
+    car_status status = call->plot ? cli_check_picture(call->plot, &error) : CAR_OK;
+    if (status == CAR_OK)
+        status = open_operands(call, verb, &arguments, &forecast, &set, &error);
     if (status == CAR_OK)
         status = work(call, &set, &forecast, &text, &error);
     if (status == CAR_OK)
@@ -243,6 +273,8 @@ static car_status train_or_resume(forecast_call *call, const cli_verb *verb,
                                   const cli_arguments *arguments, car_forecast_result *result,
                                   car_error *error) {
     CAR_TRY(cli_training_check(verb, &call->shared, arguments, "a CSV file", error));
+    if (call->plot)
+        CAR_TRY(cli_check_picture(call->plot, error));
     if (arguments->count > 1)
         return car_fail(error, CAR_USAGE, "forecast train: one CSV file; it may hold many series");
     call->view.quiet = call->shared.json;
@@ -275,9 +307,18 @@ static int show_result(const forecast_call *call, const car_forecast_result *res
     return result->fit.stopped_by_signal ? cli_signal_code(code) : code;
 }
 
+static car_status plot_curve(const forecast_call *call, car_error *error) {
+    car_scene scene = {0};
+    cli_curve_scene(&call->curve, &scene);
+    car_status status = plot_scene(call, &scene, error);
+    car_scene_free(&scene);
+    return status;
+}
+
 static int train(int argc, char **argv) {
     forecast_call call;
     start_call(&call);
+    add_picture(&call, "plot", &call.plot, "the training curve as .svg, .png or .pdf");
     cli_training_add_rest(&call.shared, "start from this model's weights and net");
     const cli_verb verb = {
         .name = "forecast train",
@@ -305,6 +346,8 @@ static int train(int argc, char **argv) {
     } else {
         car_status status = train_or_resume(&call, &verb, &arguments, &result, &error);
         cli_progress_end(&call.view.line);
+        if (status == CAR_OK && call.plot)
+            status = plot_curve(&call, &error);
         code = status == CAR_OK ? show_result(&call, &result) : cli_fail(&error);
     }
     cli_arguments_free(&arguments);
@@ -327,6 +370,34 @@ static car_status train_here(forecast_call *call, const car_series_set *set, car
     return CAR_OK;
 }
 
+/* The first series: on the terminal, where there is one, and to --plot. */
+static car_status draw_first(const forecast_call *call, const car_forecast_settings *settings,
+                             const car_forecast_case *cases, car_error *error) {
+    bool live = !call->shared.json && car_terminal_live(2);
+    cli_fan fan;
+    if (!live && !call->plot)
+        return CAR_OK;
+    car_baseline baseline = settings->season > 1 ? CAR_BASELINE_SEASONAL : CAR_BASELINE_NAIVE;
+    CAR_TRY(cli_fan_make(settings, &cases[0], baseline, false, &fan, error));
+    car_status status = CAR_OK;
+    if (live) {
+        car_text text;
+        car_text_start(&text, NULL);
+        cli_fan_text(&fan, 2, &text);
+        if (!text.failed)
+            fputs(text.data, stderr);
+        car_text_free(&text);
+    }
+    if (call->plot) {
+        car_scene scene = {0};
+        cli_fan_scene(&fan, &scene);
+        status = plot_scene(call, &scene, error);
+        car_scene_free(&scene);
+    }
+    cli_fan_free(&fan);
+    return status;
+}
+
 static car_status predict_all(forecast_call *call, const car_series_set *set,
                               car_forecast *forecast, car_text *text, car_error *error) {
     if (forecast->count == 0)
@@ -347,6 +418,8 @@ static car_status predict_all(forecast_call *call, const car_series_set *set,
                                        .quantiles = values + i * each + horizon};
     if (status == CAR_OK)
         status = car_forecast_run(forecast, cases, set->count, error);
+    if (status == CAR_OK)
+        status = draw_first(call, settings, cases, error);
     if (status == CAR_OK) {
         cli_forecast_rows_begin(settings, call->shared.json, text);
         for (size_t i = 0; i < count; i++)
@@ -362,6 +435,7 @@ static int predict(int argc, char **argv) {
     forecast_call call;
     start_call(&call);
     drop_file_options(&call.shared);
+    add_picture(&call, "plot", &call.plot, "the first series as a fan chart: .svg, .png or .pdf");
     cli_verb verb = {
         .name = "forecast predict",
         .summary = "foretells the steps after the end of a file",
@@ -374,18 +448,41 @@ static int predict(int argc, char **argv) {
 
 /* ---- backtest ----------------------------------------------------------------------------------------- */
 
+/* The table, with the fan chart of the worst series before it and in --plot. */
+static car_status show_backtest(const forecast_call *call, const car_series_set *set,
+                                const car_backtest *result, car_text *text, car_error *error) {
+    cli_fan fan;
+    CAR_TRY(cli_backtest_fan(set, result, 0, &fan, error));
+    if (call->shared.json) {
+        cli_forecast_backtest_json(result, text);
+    } else {
+        cli_fan_text(&fan, 1, text);
+        car_text_format(text, "\n");
+        cli_forecast_backtest_text(result, text);
+    }
+    car_status status = CAR_OK;
+    if (call->plot) {
+        car_scene scene = {0};
+        cli_fan_scene(&fan, &scene);
+        status = plot_scene(call, &scene, error);
+        car_scene_free(&scene);
+    }
+    cli_fan_free(&fan);
+    return status;
+}
+
 static car_status backtest_all(forecast_call *call, const car_series_set *set,
                                car_forecast *forecast, car_text *text, car_error *error) {
     car_backtest result;
     const car_forecast_watch watch = watch_of(call);
     CAR_TRY(car_forecast_backtest(&call->options, &call->backtest, set,
                                   forecast->count > 0 ? forecast : NULL, &watch, &result, error));
-    if (call->shared.json)
-        cli_forecast_backtest_json(&result, text);
-    else
-        cli_forecast_backtest_text(&result, text);
+    car_status status = show_backtest(call, set, &result, text, error);
+    if (status == CAR_OK && call->report)
+        status =
+            cli_forecast_report(call->report, set->series[0].id, set, &result, &call->curve, error);
     car_backtest_free(&result);
-    return CAR_OK;
+    return status;
 }
 
 static int backtest(int argc, char **argv) {
@@ -401,6 +498,8 @@ static int backtest(int argc, char **argv) {
             "nets with seeds from --seed on, whose forecasts are averaged");
     add_flag(&call.shared, "refit", &call.backtest.refit,
              "train anew at each origin, not at the first only");
+    add_picture(&call, "plot", &call.plot, "the worst series as a fan chart: .svg, .png or .pdf");
+    add_picture(&call, "report", &call.report, "one HTML page: verdict, worst series, training");
     cli_verb verb = {
         .name = "forecast backtest",
         .summary = "how good the forecasts would have been, beside what costs nothing",
@@ -419,6 +518,7 @@ int cli_forecast(int argc, char **argv) {
         {"train", "learn from a file of series", train},
         {"predict", "foretell what follows", predict},
         {"backtest", "the model beside naive, seasonal naive, drift and mean", backtest},
+        {"demo", "sunspots: may such a forecast be trusted?", cli_forecast_demo},
     };
     return cli_dispatch("forecast", "time series", table, sizeof table / sizeof *table, argc, argv);
 }

@@ -83,7 +83,7 @@ void cli_forecast_rows_end(bool json, car_text *text) {
 
 /* ---- a backtest --------------------------------------------------------------------------------------- */
 
-static void add_verdict(const car_backtest *result, car_text *text) {
+void cli_forecast_verdict(const car_backtest *result, car_text *text) {
     const char *best = result->scores[result->best].name;
     static const char *const words[] = {
         "the model beats the best baseline", "no evidence that the model beats the best baseline",
@@ -111,6 +111,7 @@ static void add_worst(const car_backtest *result, car_text *text) {
 }
 
 static void add_first_step(const car_backtest *result, car_text *text) {
+    bool repeats = result->lag1 > result->lag0 && result->skill != CAR_SKILL_BETTER;
     double low, high;
     car_wilson(result->direction_hits, result->directions, &low, &high);
     car_text_format(
@@ -121,9 +122,20 @@ static void add_first_step(const car_backtest *result, car_text *text) {
                         "model: its first step is correlated %.4f with the value it foretells, "
                         "%.4f with the one before%s; it foretells moves of %.0f %% of the real "
                         "size\n",
-                        result->lag0, result->lag1,
-                        result->lag1 > result->lag0 ? ": it repeats the last value" : "",
+                        result->lag0, result->lag1, repeats ? ": it repeats the last value" : "",
                         100 * result->move_share);
+}
+
+void cli_forecast_details(const car_backtest *result, car_text *text) {
+    const car_method_score *model = &result->scores[0];
+    car_text_format(text, "model: CRPS %.5g; the %.0f %% interval held %.1f %% (%.1f to %.1f)\n",
+                    model->crps, 100 * result->interval, 100 * model->coverage,
+                    100 * model->coverage_low, 100 * model->coverage_high);
+    add_first_step(result, text);
+    car_text_format(text,
+                    "%d origins, %d series, season %d; leak test: %d forecasts moved when the "
+                    "future was changed\n",
+                    result->origins, result->series, result->season, result->leaks);
 }
 
 void cli_forecast_backtest_text(const car_backtest *result, car_text *text) {
@@ -135,17 +147,9 @@ void cli_forecast_backtest_text(const car_backtest *result, car_text *text) {
                         score->name, score->mase, score->mase_low, score->mase_high, score->smape,
                         score->mae, score->rmse, score->scaled_mae, score->scaled_mse);
     }
-    const car_method_score *model = &result->scores[0];
     add_worst(result, text);
-    car_text_format(text, "model: CRPS %.5g; the %.0f %% interval held %.1f %% (%.1f to %.1f)\n",
-                    model->crps, 100 * result->interval, 100 * model->coverage,
-                    100 * model->coverage_low, 100 * model->coverage_high);
-    add_first_step(result, text);
-    car_text_format(text,
-                    "%d origins, %d series, season %d; leak test: %d forecasts moved when the "
-                    "future was changed\n",
-                    result->origins, result->series, result->season, result->leaks);
-    add_verdict(result, text);
+    cli_forecast_details(result, text);
+    cli_forecast_verdict(result, text);
 }
 
 static void add_numbers(car_text *text, const char *const *names, const double *values, int count) {

@@ -10,6 +10,9 @@ void cli_forecast_note(const car_series_set *set);
 /* The table of a backtest and its verdict, or the same as one JSON object. */
 void cli_forecast_backtest_text(const car_backtest *result, car_text *text);
 void cli_forecast_backtest_json(const car_backtest *result, car_text *text);
+/* The last line of that table; the lines between the table and it. */
+void cli_forecast_verdict(const car_backtest *result, car_text *text);
+void cli_forecast_details(const car_backtest *result, car_text *text);
 /* Forecasts as CSV, or as one JSON object: a header, then the rows of a series each, then an end. */
 void cli_forecast_rows_begin(const car_forecast_settings *settings, bool json, car_text *text);
 void cli_forecast_rows(const car_forecast_settings *settings, const car_forecast_case *one,

@@ -237,7 +237,8 @@ typedef enum car_skill {
     CAR_SKILL_UNKNOWN
 } car_skill;
 typedef struct car_series_score {
-    const char *id;         /* borrowed from the series */
+    const char *id; /* borrowed from the series */
+    int index;
     double model, baseline; /* mean scaled errors: of the model, of the best baseline of all */
 } car_series_score;
 typedef struct car_backtest {
@@ -256,6 +257,8 @@ typedef struct car_backtest {
     int leaks;       /* forecasts that moved when the future was changed; 0 is right */
     int origins, series, nets;
     int season;
+    car_forecast_settings settings; /* of the model */
+    double *last;            /* [series][horizon * (1 + levels)] at the last origin: points, then quantiles */
     car_series_score *worst; /* [series] worst first; release with car_backtest_free */
 } car_backtest;
 /* Trains on what lies before the first origin (refit: before each), or, with `forecast`, judges that one. */

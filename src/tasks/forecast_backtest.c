@@ -138,6 +138,15 @@ static void change_future(backtest_run *run, int at) {
     run->again[at].origin = run->cases[at].origin;
 }
 
+/* For a picture. */
+static void keep_last(const backtest_run *run, const car_forecast_case *one, int series) {
+    size_t horizon = (size_t)run->horizon;
+    size_t cells = horizon * (size_t)forecast_of(run)->settings.level_count;
+    double *last = run->result->last + (size_t)series * (horizon + cells);
+    memcpy(last, one->point, horizon * sizeof *last);
+    memcpy(last + horizon, one->quantiles, cells * sizeof *last);
+}
+
 /* The forecasts of `count` cases, and the same with another future. */
 static car_status judge_block(backtest_run *run, int count, car_error *error) {
     const car_forecast *forecast = forecast_of(run);
@@ -156,6 +165,8 @@ static car_status judge_block(backtest_run *run, int count, car_error *error) {
                               memcmp(one->quantiles, again->quantiles, bytes * levels) != 0;
         add_scores(run, 0, run->window_of[i], series, one->point, scale);
         add_interval_scores(run, one);
+        if (run->window_of[i] == run->windows - 1)
+            keep_last(run, one, series);
         add_first_step(run, one, series);
         for (int b = 0; b < CAR_BASELINE_COUNT; b++) {
             CAR_TRY(car_baseline_forecast((car_baseline)b, values, one->origin, season,
@@ -200,7 +211,7 @@ static car_status train(backtest_run *run, int window, car_error *error) {
 }
 
 /* Where the quantiles and points of the cases lie; they depend on the number of levels, which a model brings. */
-static void place_cases(backtest_run *run) {
+static car_status place_cases(backtest_run *run, car_error *error) {
     size_t horizon = (size_t)run->horizon;
     size_t levels = (size_t)forecast_of(run)->settings.level_count, each = horizon * (1 + levels);
     for (int i = 0; i < run->block; i++) {
@@ -210,6 +221,8 @@ static void place_cases(backtest_run *run) {
         run->again[i].point = at + each;
         run->again[i].quantiles = at + each + horizon;
     }
+    run->result->last = car_allocate(NULL, (size_t)run->set->count, each * sizeof(double));
+    return run->result->last ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory for the forecasts");
 }
 
 static car_status judge_all(backtest_run *run, car_error *error) {
@@ -219,7 +232,7 @@ static car_status judge_all(backtest_run *run, car_error *error) {
             CAR_TRY(train(run, w, error));
         if (w == 0) {
             measure_units(run);
-            place_cases(run);
+            CAR_TRY(place_cases(run, error));
         }
         for (int i = 0; i < run->set->count; i++) {
             run->cases[filled].series = &run->set->series[i];
@@ -301,6 +314,7 @@ static void decide(backtest_run *run, double *model, double *other, int block) {
                                                                           : CAR_SKILL_NONE;
     for (int i = 0; i < run->set->count; i++)
         result->worst[i] = (car_series_score){.id = run->set->series[i].id,
+                                              .index = i,
                                               .model = series_mean(run, 0, i),
                                               .baseline = series_mean(run, result->best, i)};
     qsort(result->worst, (size_t)run->set->count, sizeof *result->worst, by_error);
@@ -332,6 +346,7 @@ static void sum_up(backtest_run *run, double *values, double *other) {
     result->origins = run->windows;
     result->series = run->set->count;
     result->nets = forecast_of(run)->count;
+    result->settings = *settings;
     result->season = settings->season;
     result->interval = settings->levels[settings->level_count - 1] - settings->levels[0];
     result->lag0 = correlation(&run->lag0);
@@ -389,6 +404,7 @@ static car_status go(backtest_run *run, car_error *error) {
 
 void car_backtest_free(car_backtest *result) {
     car_release(NULL, result->worst);
+    car_release(NULL, result->last);
     *result = (car_backtest){0};
 }
 

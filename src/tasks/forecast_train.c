@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* So many windows say enough about an error; they are spread evenly over all there are. */
-enum { MOST_VALIDATION = 2048 };
+enum { MOST_VALIDATION = 2048, ENOUGH_ERRORS = 20 };
 
 typedef struct forecast_window {
     int series;
@@ -234,11 +234,17 @@ static car_status measure_errors(forecast_run *run, car_stack *stack, float *out
 }
 
 /* Split conformal intervals (Lei et al. 2018): the least size that the share |2q-1| of the errors of a step stay within,
- * with one error more counted as beyond. Symmetric, since few windows cannot tell a bias from chance. */
+ * with one error more counted as beyond. Symmetric, since few windows cannot tell a bias from chance; so few that a step
+ * alone says nothing lend each other their errors. */
 static void sort_errors(const forecast_run *run, double *errors, double *spread) {
     size_t count = run->valid_count, levels = (size_t)run->settings.level_count;
-    for (size_t k = 0; k < (size_t)run->settings.horizon; k++) {
-        double *row = errors + k * count;
+    size_t horizon = (size_t)run->settings.horizon, stride = count;
+    if (count < ENOUGH_ERRORS) {
+        count *= horizon;
+        stride = 0;
+    }
+    for (size_t k = 0; k < horizon; k++) {
+        double *row = errors + k * stride;
         for (size_t i = 0; i < count; i++)
             row[i] = fabs(row[i]);
         qsort(row, count, sizeof *row, car_order_doubles);

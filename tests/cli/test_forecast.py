@@ -212,6 +212,40 @@ def test_prices_are_returns():
     expect("log returns" not in plain.err, plain.err)
 
 
+def test_pictures():
+    write("t.csv", table(wave(150)))
+    common = ["--horizon", 4, "--updates", 60]
+    run = ok("forecast", "backtest", "t.csv", *common, "--windows", 9, "--plot", "fan.svg", "--report", "r.html",
+             env={"LC_ALL": "C.UTF-8"})
+    expect("\u28ff" in run.out or any(0x2800 <= ord(c) < 0x2900 for c in run.out), run.out)
+    svg, page = (pathlib.Path(name).read_text(encoding="utf-8") for name in ("fan.svg", "r.html"))
+    expect("80 % interval" in svg and "<svg" in svg and "foretold from 146 on" in svg, svg[:500])
+    expect(page.count("<svg") == 2 and "leak test: 0" in page and "MASE" in page, page[:500])
+    ok("forecast", "predict", "t.csv", *common, "--plot", "p.svg")
+    ok("forecast", "train", "t.csv", *common, "-o", "m.safetensors", "--plot", "curve.svg")
+    expect("validation" in pathlib.Path("curve.svg").read_text(encoding="utf-8"), "no curve")
+    refused(2, "a picture ends in", "forecast", "predict", "t.csv", *common, "--plot", "p.bmp")
+    refused(5, "no/such", "forecast", "predict", "t.csv", *common, "--plot", "no/such/p.svg")
+
+
+def test_worst_series_first():
+    numbers = random.Random(8)
+    rows = "".join(f"{name},{i},{3 * math.sin(i / 2) + numbers.gauss(0, noise)!r}\n"
+                   for name, noise in (("calm", 0.1), ("wild", 9)) for i in range(120))
+    write("t.csv", "unique_id,ds,y\n" + rows)
+    run = ok("forecast", "backtest", "t.csv", "--horizon", 4, "--windows", 5, "--updates", 200, "--report", "r.html")
+    expect(run.out.index("  wild") < run.out.index("  calm"), run.out)
+    page = pathlib.Path("r.html").read_text(encoding="utf-8")
+    expect(page.index("wild, foretold") < page.index("calm, foretold"), "order of the page")
+
+
+def test_demo():
+    run = ok("forecast", "demo", "--plot", "sun.svg", timeout=60)
+    expect("the model beats the best baseline" in run.out and "sunspots, foretold from 1980-12 on" in run.out, run.out)
+    expect(pathlib.Path("sun.svg").stat().st_size > 3000, "no picture")
+    expect(json.loads(ok("forecast", "demo", "--json", "--updates", 20).out)["nets"] == 3, "three nets")
+
+
 def test_bad_files():
     good = ["--horizon", 2, "--updates", 20]
 
@@ -230,6 +264,15 @@ def test_bad_files():
     bad("ds,y\n0,1\n2,1\n4,2\n5,1\n", r"t\.csv:5:1: .*mixed frequencies")
     bad("ds,y\n1,1\n2,1\n2,2\n", r"t\.csv:4:3: .*in line 3 already")
     bad(table([-1.0] + walk(150)), "no logarithm", "--log")
+    bad(table(wave(30)) + "31,NA\n", r"t\.csv:32:4: no value")
+    bad("ds,y\n1990-01-01,1\n1990-01-02,2\n1990-01-03,2\n1990-02,4\n", r"t\.csv:5:1: .*written otherwise")
+    bad("", r"t\.csv: the file is empty|t\.csv:1:1: the file is empty")
+    bad("ds,y\n", "0 rows and no value")
+    bad("ds,y\n1,2,3\n", r"t\.csv:2:1: 3 fields where the header has 2")
+    with open("t.csv", "ab") as file:  # 2 GB of holes: refused where they begin, not read
+        file.truncate(2 << 30)
+    refused(3, "NUL byte", "forecast", "predict", "t.csv", timeout=20)
+    write("t.csv", table(wave(60)))
     refused(5, "No such file", "forecast", "predict", "none.csv")
     refused(2, "cannot forecast", "forecast", "predict", "t.csv", "--net", "lstm 8 | softmax")
 
