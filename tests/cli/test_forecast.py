@@ -269,6 +269,7 @@ def test_bad_files():
     bad("", r"t\.csv: the file is empty|t\.csv:1:1: the file is empty")
     bad("ds,y\n", "0 rows and no value")
     bad("ds,y\n1,2,3\n", r"t\.csv:2:1: 3 fields where the header has 2")
+    write("t.csv", "ds,y\n1,2\n")
     with open("t.csv", "ab") as file:  # 2 GB of holes: refused where they begin, not read
         file.truncate(2 << 30)
     refused(3, "NUL byte", "forecast", "predict", "t.csv", timeout=20)
