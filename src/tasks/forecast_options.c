@@ -51,7 +51,7 @@ const car_setting car_forecast_table[] = {
     INT("hidden", hidden, 32, 1, 65536, NULL, "N", "units of a layer"),
     INT("layers", layers, 1, 1, 64, NULL, "N", "layers"),
     NUMBER("dropout", dropout, 0, 0, 0.99, NULL, "between layers, before the head too"),
-    CHOICE("head", head, "linear", "linear|quantile|gaussian|studentt",
+    CHOICE("head", head, "quantile", "linear|quantile|gaussian|studentt",
            "foretells a point (intervals by its errors), or a distribution"),
     HEADING("The updates"),
     INT("batch", batch, 32, 1, 65536, NULL, "N", "windows side by side"),
