@@ -7,6 +7,7 @@
  *   lm*.c      train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
  *   inspect.c  gates and memory of a model
+ *   story.c    ten claims, measured again
  *   probe.c    which cell learns a long lag (its table, curves, page: probe_show.c)
  *   search*.c  better cells by mutation (search_cli.h)
  *   forecast.c series: predict, backtest               quantize.c  a model in int8
@@ -192,6 +193,7 @@ int cli_info(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_lm(int argc, char **argv);
 int cli_probe(int argc, char **argv);
+int cli_story(int argc, char **argv);
 int cli_search(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_bench(int argc, char **argv);

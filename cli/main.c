@@ -13,6 +13,7 @@ static const cli_command verbs[] = {
     {"demo", "an LSTM learns C from the headers of this machine, in a minute", cli_demo},
     {"lm", "language models: train, eval, sample, score", cli_lm},
     {"probe", "which cell learns a long lag, and how far it reaches", cli_probe},
+    {"story", "ten claims about recurrent nets, measured again", cli_story},
     {"cell", "cells, the zoo's and yours: list, show, check, explain, draw", cli_cell},
     {"inspect", "what the gates of a model do, how long it remembers", cli_inspect},
     {"search", "better cells, found by mutation", cli_search},

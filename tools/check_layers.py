@@ -28,14 +28,15 @@ BENCH = TRAIN | {"bench"}
 TASKS = TRAIN | DATA | {"tasks"}
 INSPECT = TRAIN | REPORT | {"inspect"}
 PROBE = TRAIN | DATA | {"probe"}
+STORY = PROBE | INSPECT | {"story"}
 SEARCH = PROBE | REPORT | {"search"}
 MAY_SEE = {
     "base": BASE, "kernels": KERNELS, "language": LANGUAGE, "plan": PLAN, "emitted": EMITTED,
     "network": NETWORK,
     "train": TRAIN, "data": DATA, "report": REPORT, "tasks": TASKS, "bench": BENCH, "inspect": INSPECT,
     "search": SEARCH,
-    "probe": PROBE, "library": {"library"},
-    "cli": TASKS | PROBE | BENCH | INSPECT | SEARCH | {"cli"}, "examples": {"examples"},
+    "probe": PROBE, "story": STORY, "library": {"library"},
+    "cli": TASKS | PROBE | BENCH | INSPECT | SEARCH | STORY | {"cli"}, "examples": {"examples"},
 }
 SOURCES = {".c", ".h", ".inc"}
 LONGEST = 1000

@@ -42,12 +42,18 @@ car_status car_cell_picture(const struct car_cell *cell, const car_picture_optio
 /* ---- reading.c ------------------------------------------------------------------------------------------ */
 
 /* A model that is run a step at a time, every named value to be read after each. It lives in the arena but for what
- * car_probe_close releases; the model is borrowed. CAR_USAGE: no embed, a `bi` layer. */
+ * car_probe_close releases; the model is borrowed. CAR_USAGE: a `bi` layer, no embed. */
 typedef struct car_probe car_probe;
 car_status car_probe_open(const car_model *model, car_arena *arena, car_probe **probe,
                           car_error *error) CAR_CHECK_RESULT;
+/* For nets that read values too (car_probe_read). */
+car_status car_probe_open_any(const car_model *model, car_arena *arena, car_probe **probe,
+                              car_error *error) CAR_CHECK_RESULT;
 void car_probe_close(car_probe *probe); /* NULL is legal */
 car_status car_probe_step(car_probe *probe, int32_t id, car_error *error) CAR_CHECK_RESULT;
+/* The same for any net: an id, or the values of one step. */
+car_status car_probe_read(car_probe *probe, const void *input, car_error *error) CAR_CHECK_RESULT;
+void car_probe_restart(car_probe *probe); /* a new sequence begins */
 /* The number of a value by its equation's name ("f", "c'"), -1: there is none; its value in a unit after the step. */
 int car_probe_find(const car_probe *probe, int layer, const char *name);
 double car_probe_value(const car_probe *probe, int layer, int tap, int unit);
@@ -90,6 +96,9 @@ typedef struct car_survey {
  * its belt does more than multiply by values with names (or 1 - such a value) and add. Errors as car_probe_open. */
 car_status car_model_survey(const car_model *model, const int32_t *ids, size_t count, car_arena *arena,
                             car_survey *survey, car_error *error) CAR_CHECK_RESULT;
+/* The same over the sequences of a batch, each of batch->steps steps from the initial state; survey->steps counts all. */
+car_status car_model_survey_batch(const car_model *model, const car_batch *batch, int lanes, car_arena *arena,
+                                  car_survey *survey, car_error *error) CAR_CHECK_RESULT;
 
 /* ---- flow.c --------------------------------------------------------------------------------------------- */
 

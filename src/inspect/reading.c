@@ -93,6 +93,13 @@ car_status car_probe_open(const car_model *model, car_arena *arena, car_probe **
     if (net->layer_count == 0 || net->layers[0].kind != CAR_LAYER_EMBED)
         return car_fail(error, CAR_USAGE,
                         "%s: a net that reads no text; its first layer is no embed", net->text);
+    return car_probe_open_any(model, arena, probe, error);
+}
+
+car_status car_probe_open_any(const car_model *model, car_arena *arena, car_probe **probe,
+                              car_error *error) {
+    const struct car_net *net = model->net;
+    *probe = NULL;
     if (net->bidirectional)
         return car_fail(error, CAR_USAGE,
                         "%s: a `bi` layer reads from both ends; one step has no value of its own",
@@ -109,10 +116,19 @@ car_status car_probe_open(const car_model *model, car_arena *arena, car_probe **
     return status;
 }
 
-car_status car_probe_step(car_probe *probe, int32_t id, car_error *error) {
+car_status car_probe_read(car_probe *probe, const void *input, car_error *error) {
     if (probe->time > 0)
         car_stack_carry(probe->stack);
-    return car_stack_forward(probe->stack, 1, NULL, &id, NULL, probe->time++, error);
+    return car_stack_forward(probe->stack, 1, NULL, input, NULL, probe->time++, error);
+}
+
+car_status car_probe_step(car_probe *probe, int32_t id, car_error *error) {
+    return car_probe_read(probe, &id, error);
+}
+
+void car_probe_restart(car_probe *probe) {
+    car_stack_reset(probe->stack, -1);
+    probe->time = 0;
 }
 
 int car_probe_find(const car_probe *probe, int layer, const char *name) {
@@ -154,6 +170,8 @@ car_status car_model_read_step(const car_model *model, int layer, const int32_t 
     if (layer < 0 || layer >= net->layer_count || net->layers[layer].kind != CAR_LAYER_CELL)
         return car_fail(error, CAR_USAGE, "layer %d of %s is no cell", layer + 1, net->text);
     CAR_TRY(car_probe_open(model, arena, &probe, error));
+    if (!probe)
+        return car_fail(error, CAR_MEMORY, "no memory to look into the model");
     car_status status = CAR_OK;
     for (size_t i = 0; i < count && status == CAR_OK; i++)
         status = car_probe_step(probe, ids[i], error);

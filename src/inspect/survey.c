@@ -249,8 +249,31 @@ static bool finish_layer(const car_surveyor *surveyor, int64_t steps, car_arena 
     return done;
 }
 
-static car_status run_survey(car_probe *probe, const car_model *model, const int32_t *ids,
-                             size_t count, car_arena *arena, car_survey *survey, car_error *error) {
+/* What is read: ids one after the other, or the sequences of a batch. */
+typedef struct car_survey_source {
+    const int32_t *ids;
+    size_t count; /* of ids, or of steps of all lanes */
+    const car_batch *batch;
+    size_t lanes;
+} car_survey_source;
+
+static car_status read_next(car_probe *probe, const car_model *model,
+                            const car_survey_source *source, size_t index, car_error *error) {
+    if (!source->batch)
+        return car_probe_step(probe, source->ids[index], error);
+    size_t steps = (size_t)source->batch->steps;
+    size_t row = index % steps * source->lanes + index / steps;
+    if (index % steps == 0)
+        car_probe_restart(probe);
+    if (model->net->layers[0].kind == CAR_LAYER_EMBED)
+        return car_probe_read(probe, (const int32_t *)source->batch->input + row, error);
+    const float *values = source->batch->input;
+    return car_probe_read(probe, values + row * (size_t)model->input_size, error);
+}
+
+static car_status run_survey(car_probe *probe, const car_model *model,
+                             const car_survey_source *source, car_arena *arena, car_survey *survey,
+                             car_error *error) {
     size_t layers = (size_t)model->net->layer_count;
     car_surveyor *surveyors = car_arena_allocate(arena, layers, sizeof *surveyors);
     survey->layers = car_arena_allocate(arena, layers, sizeof *survey->layers);
@@ -260,8 +283,8 @@ static car_status run_survey(car_probe *probe, const car_model *model, const int
             int next = survey->layer_count++;
             memory = open_layer(&surveyors[next], probe, model, i, &survey->layers[next], arena);
         }
-    for (size_t i = 0; i < count && memory; i++) {
-        CAR_TRY(car_probe_step(probe, ids[i], error));
+    for (size_t i = 0; i < source->count && memory; i++) {
+        CAR_TRY(read_next(probe, model, source, i, error));
         for (int k = 0; k < survey->layer_count; k++)
             count_step(&surveyors[k]);
         survey->steps++;
@@ -271,12 +294,26 @@ static car_status run_survey(car_probe *probe, const car_model *model, const int
     return memory ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory to look into the model");
 }
 
-car_status car_model_survey(const car_model *model, const int32_t *ids, size_t count,
-                            car_arena *arena, car_survey *survey, car_error *error) {
+static car_status survey_source(const car_model *model, const car_survey_source *source,
+                                car_arena *arena, car_survey *survey, car_error *error) {
     car_probe *probe;
     *survey = (car_survey){.steps = 0};
-    CAR_TRY(car_probe_open(model, arena, &probe, error));
-    car_status status = run_survey(probe, model, ids, count, arena, survey, error);
+    CAR_TRY(source->batch ? car_probe_open_any(model, arena, &probe, error)
+                          : car_probe_open(model, arena, &probe, error));
+    car_status status = run_survey(probe, model, source, arena, survey, error);
     car_probe_close(probe);
     return status;
+}
+
+car_status car_model_survey(const car_model *model, const int32_t *ids, size_t count,
+                            car_arena *arena, car_survey *survey, car_error *error) {
+    const car_survey_source source = {.ids = ids, .count = count};
+    return survey_source(model, &source, arena, survey, error);
+}
+
+car_status car_model_survey_batch(const car_model *model, const car_batch *batch, int lanes,
+                                  car_arena *arena, car_survey *survey, car_error *error) {
+    const car_survey_source source = {
+        .count = (size_t)batch->steps * (size_t)lanes, .batch = batch, .lanes = (size_t)lanes};
+    return survey_source(model, &source, arena, survey, error);
 }

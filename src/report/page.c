@@ -185,7 +185,7 @@ static void add_style(car_text *text) {
               "Arial,\"Noto Sans\",\"Noto Sans CJK SC\",\"Microsoft YaHei\",sans-serif}\n"
               "h1{font-size:1.8rem;line-height:1.2}h2{font-size:1.3rem;margin-top:2.5rem}"
               "header p,figcaption{color:var(--muted)}a{color:var(--link)}\n"
-              "figure{margin:1.5rem 0}svg{max-width:100%;height:auto}\n"
+              "nav ol{list-style:none;padding:0}figure{margin:1.5rem 0}svg{max-width:100%;height:auto}\n"
               ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.95rem}"
               "th,td{padding:.3rem .8rem;border-bottom:1px solid var(--grid);text-align:left;"
               "vertical-align:top}.number{text-align:right;font-variant-numeric:tabular-nums}\n"
