@@ -179,7 +179,7 @@ car_status car_model_read_step(const car_model *model, int layer, const int32_t 
     car_reading *made = car_arena_allocate(arena, (size_t)taps + 1, sizeof *made);
     if (status == CAR_OK && !made)
         status = car_fail(error, CAR_MEMORY, "no memory to look into the model");
-    for (int tap = 0; status == CAR_OK && tap < taps; tap++)
+    for (int tap = 0; status == CAR_OK && made && tap < taps; tap++)
         made[tap] = read_tap(probe, layer, tap);
     *readings = made;
     *reading_count = status == CAR_OK ? taps : 0;
