@@ -180,20 +180,21 @@ static void add_style(car_text *text) {
     add(text, "\n@media (prefers-color-scheme:dark){");
     add_variables(text, true);
     add(text, "}\n");
-    add(text, "body{margin:0 auto;max-width:56rem;padding:1.5rem 1rem 4rem;line-height:1.55;"
-              "background:var(--paper);color:var(--text);font-family:system-ui,\"Helvetica Neue\","
-              "Arial,\"Noto Sans\",\"Noto Sans CJK SC\",\"Microsoft YaHei\",sans-serif}\n"
-              "h1{font-size:1.8rem;line-height:1.2}h2{font-size:1.3rem;margin-top:2.5rem}"
-              "header p,figcaption{color:var(--muted)}a{color:var(--link)}\n"
-              "nav ol{list-style:none;padding:0}figure{margin:1.5rem 0}svg{max-width:100%;height:auto}\n"
-              ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.95rem}"
-              "th,td{padding:.3rem .8rem;border-bottom:1px solid var(--grid);text-align:left;"
-              "vertical-align:top}.number{text-align:right;font-variant-numeric:tabular-nums}\n"
-              "pre{overflow-x:auto;border:1px solid var(--grid);border-radius:6px;padding:.8rem}\n"
-              ".verdict{border-left:4px solid var(--muted);padding-left:.8rem}"
-              ".holds{border-color:var(--good)}.part{border-color:var(--part)}"
-              ".fails{border-color:var(--bad)}.holds strong{color:var(--good)}"
-              ".part strong{color:var(--part)}.fails strong{color:var(--bad)}\n");
+    add(text,
+        "body{margin:0 auto;max-width:56rem;padding:1.5rem 1rem 4rem;line-height:1.55;"
+        "background:var(--paper);color:var(--text);font-family:system-ui,\"Helvetica Neue\","
+        "Arial,\"Noto Sans\",\"Noto Sans CJK SC\",\"Microsoft YaHei\",sans-serif}\n"
+        "h1{font-size:1.8rem;line-height:1.2}h2{font-size:1.3rem;margin-top:2.5rem}"
+        "header p,figcaption{color:var(--muted)}a{color:var(--link)}\n"
+        "nav ol{list-style:none;padding:0}figure{margin:1.5rem 0}svg{max-width:100%;height:auto}\n"
+        ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.95rem}"
+        "th,td{padding:.3rem .8rem;border-bottom:1px solid var(--grid);text-align:left;"
+        "vertical-align:top}.number{text-align:right;font-variant-numeric:tabular-nums}\n"
+        "pre{overflow-x:auto;border:1px solid var(--grid);border-radius:6px;padding:.8rem}\n"
+        ".verdict{border-left:4px solid var(--muted);padding-left:.8rem}"
+        ".holds{border-color:var(--good)}.part{border-color:var(--part)}"
+        ".fails{border-color:var(--bad)}.holds strong{color:var(--good)}"
+        ".part strong{color:var(--part)}.fails strong{color:var(--bad)}\n");
     add(text, ".colored{white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.6}\n");
     add_levels(text);
     car_svg_colors(text);
