@@ -8,6 +8,7 @@
 #include "search_cli.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- What the sub-verbs share ------------------------------------------------------------------------- */
 
@@ -164,14 +165,31 @@ static void tell_away(void *context, const char *message) {
     cli_note("the database is away; waiting for it (%s)", message);
 }
 
+/* A server that cannot be reached is waited for, as it is later on. */
+static car_status open_patiently(const work_call *call, const char *place, car_store **store,
+                                 car_study *study, car_error *error) {
+    double begun = car_seconds();
+    bool told = false;
+    for (;;) {
+        car_status status = cli_search_open(place, call->name, store, study, error);
+        bool over = call->patience > 0 && car_seconds() - begun > call->patience;
+        if (status != CAR_IO || !car_store_is_served(place) || over || *cli_signal() != 0)
+            return status;
+        if (!told)
+            tell_away(NULL, error->message);
+        told = true;
+        usleep(500000);
+    }
+}
+
 static int work(work_call *call, const char *place) {
     car_store *store;
     car_study study;
     car_error error = {0};
     cli_signals_catch();
-    car_status status = cli_search_open(place, call->name, &store, &study, &error);
+    car_status status = open_patiently(call, place, &store, &study, &error);
     if (status != CAR_OK)
-        return cli_fail(&error);
+        return cli_signal_code(cli_fail(&error));
     const car_work_options options = {.lease = call->lease,
                                       .trials = call->trials,
                                       .patience = call->patience,

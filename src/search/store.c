@@ -49,9 +49,12 @@ static bool starts_with(const char *text, const char *start) {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+bool car_store_is_served(const char *place) {
+    return starts_with(place, "postgres://") || starts_with(place, "postgresql://");
+}
+
 static car_status choose_driver(car_store *store, car_error *error) {
-    bool postgres =
-        starts_with(store->place, "postgres://") || starts_with(store->place, "postgresql://");
+    bool postgres = car_store_is_served(store->place);
 #ifdef CAR_WITH_POSTGRES
     if (postgres)
         store->driver = &car_store_postgres;

@@ -80,6 +80,8 @@ struct car_store {
  * of another version; CAR_USAGE: on a network file system, built without it; CAR_IO. */
 car_status car_store_open(const char *place, bool create, const car_allocator *allocator,
                           car_store **store, car_error *error) CAR_CHECK_RESULT;
+/* Is it on a server, which may be away for a while? */
+bool car_store_is_served(const char *place);
 void car_store_close(car_store *store); /* NULL is legal */
 /* Connects anew after the database was away. */
 car_status car_store_reopen(car_store *store, car_error *error) CAR_CHECK_RESULT;

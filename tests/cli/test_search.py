@@ -399,7 +399,12 @@ def test_postgres_study():
         check_complete(exported(server.url, "--name", "second"), 150)
         server.control("stop", "-m", "fast")
         refused(5, "postgres://127.0.0.1", "search", "status", server.url)
+        refused(5, "postgres://127.0.0.1", "search", "work", server.url, "--patience", "0.1")
+        process = worker(server.url)
+        time.sleep(1)
+        expect(process.poll() is None, "the worker does not wait for a database that is not there yet")
         server.control("start")
+        expect(process.wait(60) == 0, "the worker did not begin")
 
 
 def test_killed_workers_postgres():
