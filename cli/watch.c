@@ -15,12 +15,15 @@
 enum { TIME_CLASSES = 2048, CLASSES_AN_OCTAVE = 32 };
 
 typedef struct watch_call {
-    const char *id, *save, *load;
+    const char *id, *value, *save, *load;
     bool all, json;
-    car_classifier classifier;
+    car_classifier classifier; /* or */
+    car_forecast forecast;
     car_watch *watch;
     cli_rows *rows;
     float *probabilities; /* [classes] */
+    float *values;        /* [channels] */
+    double threshold;     /* of the anomaly score */
     car_text line;
     int64_t row_count;
     double first, last, busy; /* seconds: of the clock; spent on rows */
@@ -99,14 +102,68 @@ static void add_answer(watch_call *call, const car_watch_stream *stream) {
     car_text_format(line, "}\n");
 }
 
+static void add_list(car_text *line, const char *name, const double *numbers, size_t count,
+                     size_t stride) {
+    car_text_format(line, ", \"%s\": [", name);
+    for (size_t i = 0; i < count; i++) {
+        car_text_format(line, "%s", i ? ", " : "");
+        car_text_json_number(line, numbers[i * stride]);
+    }
+    car_text_format(line, "]");
+}
+
+/* What was expected of the value, and what is to come. */
+static void add_forecast(watch_call *call, const car_watch_stream *stream, double value,
+                         const car_watch_answer *answer) {
+    const car_forecast_settings *settings = &call->forecast.settings;
+    car_text *line = &call->line;
+    size_t levels = (size_t)settings->level_count;
+    line->length = 0;
+    car_text_format(line, "{");
+    if (stream->id[0]) {
+        car_text_format(line, "\"id\": ");
+        car_text_json_string(line, stream->id, strlen(stream->id));
+        car_text_format(line, ", ");
+    }
+    car_text_format(line, "\"step\": %lld, \"value\": %.9g", (long long)stream->steps, value);
+    if (answer->expected) {
+        car_text_format(line, ", \"expected\": ");
+        car_text_json_number(line, answer->median);
+        car_text_format(line, ", \"residual\": ");
+        car_text_json_number(line, answer->residual);
+        car_text_format(line, ", \"score\": ");
+        car_text_json_number(line, answer->score);
+        car_text_format(line, ", \"outside\": %s, \"anomaly\": %s",
+                        answer->outside ? "true" : "false",
+                        answer->score > call->threshold ? "true" : "false");
+    }
+    if (answer->ready)
+        add_list(line, "forecast", answer->point, (size_t)settings->horizon, 1);
+    for (size_t q = 0; answer->ready && q < levels; q++) {
+        char name[32];
+        snprintf(name, sizeof name, "q%g", settings->levels[q]);
+        add_list(line, name, answer->quantiles + q, (size_t)settings->horizon, levels);
+    }
+    car_text_format(line, "}\n");
+}
+
 /* One row answered; *gone: nobody reads the answers any more. */
 static car_status answer(watch_call *call, const cli_row *row, bool *gone, car_error *error) {
     car_watch_stream *stream;
     CAR_TRY(car_watch_find(call->watch, row->id, strlen(row->id), &stream, error));
     if (row->restart && row->id[0] == '\0')
         car_watch_restart(call->watch, stream);
-    CAR_TRY(car_watch_step(call->watch, stream, row->values, call->probabilities, error));
-    add_answer(call, stream);
+    if (call->forecast.count > 0) {
+        car_watch_answer answer;
+        double value = row->values[0];
+        CAR_TRY(car_watch_value(call->watch, stream, value, &answer, error));
+        add_forecast(call, stream, value, &answer);
+    } else {
+        for (int c = 0; c < call->classifier.channels; c++)
+            call->values[c] = (float)row->values[c];
+        CAR_TRY(car_watch_step(call->watch, stream, call->values, call->probabilities, error));
+        add_answer(call, stream);
+    }
     if (call->line.failed)
         return car_fail(error, CAR_MEMORY, "no memory for an answer");
     fwrite(call->line.data, 1, call->line.length, stdout);
@@ -131,20 +188,57 @@ static car_status answer_rows(watch_call *call, car_error *error) {
     return CAR_OK;
 }
 
-static car_status prepare(watch_call *call, const char *path, car_error *error) {
+static car_status prepare_classifier(watch_call *call, car_model *model, const char *path,
+                                     cli_rows_options *options, car_error *error) {
     car_classifier *classifier = &call->classifier;
-    CAR_TRY(car_classifier_load(path, NULL, classifier, error));
+    CAR_TRY(car_classifier_make(model, path, NULL, classifier, error));
     (void)car_model_compile_native(classifier->model, NULL);
-    CAR_TRY(car_watch_create(classifier, NULL, &call->watch, error));
+    call->probabilities = car_allocate(NULL, (size_t)classifier->classes, sizeof(float));
+    call->values = car_allocate(NULL, (size_t)classifier->channels + 1, sizeof(float));
+    if (!call->probabilities || !call->values)
+        return car_fail(error, CAR_MEMORY, "no memory to watch");
+    options->channels = classifier->channels;
+    options->names = classifier->channel_names;
+    return car_watch_create(classifier, NULL, &call->watch, error);
+}
+
+static car_status prepare_forecast(watch_call *call, const char *path, cli_rows_options *options,
+                                   car_error *error) {
+    car_arena *arena = car_arena_create(NULL);
+    if (!arena)
+        return car_fail(error, CAR_MEMORY, "no memory to watch");
+    car_status status = car_forecast_load(path, &call->forecast, arena, NULL, error);
+    car_arena_free(arena);
+    if (status != CAR_OK)
+        return status;
+    (void)car_model_compile_native(call->forecast.models[0], NULL);
+    options->channels = 1;
+    options->names = &call->value;
+    return car_watch_create_forecast(&call->forecast, NULL, &call->watch, error);
+}
+
+/* What a model is for stands in its metadata. */
+static car_status prepare(watch_call *call, const char *path, car_error *error) {
+    car_model *model;
+    cli_rows_options options = {.id = call->id};
+    CAR_TRY(car_model_load(path, NULL, &model, error));
+    if (car_model_metadata(model, "classify.model")) {
+        CAR_TRY(prepare_classifier(call, model, path, &options, error));
+    } else {
+        bool forecast = car_model_metadata(model, "forecast.settings") != NULL;
+        car_model_free(model);
+        if (!forecast)
+            return car_fail(error, CAR_MODEL,
+                            "%.200s: neither a classifier nor a forecasting model; make one with "
+                            "`carousel classify train` or `carousel forecast train`",
+                            path);
+        CAR_TRY(prepare_forecast(call, path, &options, error));
+    }
     if (call->load)
         CAR_TRY(car_watch_load(call->watch, call->load, error));
     if (call->save)
         CAR_TRY(car_check_output(call->save, NULL, error));
-    const cli_rows_options options = {
-        .channels = classifier->channels, .names = classifier->channel_names, .id = call->id};
-    CAR_TRY(cli_rows_open(&options, &call->rows, error));
-    call->probabilities = car_allocate(NULL, (size_t)classifier->classes, sizeof(float));
-    return call->probabilities ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory to watch");
+    return cli_rows_open(&options, &call->rows, error);
 }
 
 /* Whatever ended it, the state after the last row that was answered is saved. */
@@ -172,13 +266,25 @@ static int watch_rows(watch_call *call, const char *path) {
 }
 
 int cli_watch(int argc, char **argv) {
-    watch_call call = {0};
+    watch_call call = {.value = "y", .threshold = 3};
     cli_option options[] = {{.name = "id",
                              .kind = CLI_TEXT,
                              .value = &call.id,
                              .argument = "NAME",
                              .help = "column or key that tells streams apart",
                              .default_text = "id, unique_id or sequence if there"},
+                            {.name = "value",
+                             .kind = CLI_TEXT,
+                             .value = &call.value,
+                             .argument = "NAME",
+                             .help = "column or key of a forecasting model's values"},
+                            {.name = "threshold",
+                             .kind = CLI_DOUBLE,
+                             .value = &call.threshold,
+                             .minimum = 0,
+                             .maximum = 1e9,
+                             .argument = "X",
+                             .help = "an anomaly score above it is an anomaly"},
                             {.name = "probabilities",
                              .kind = CLI_FLAG,
                              .value = &call.all,
@@ -206,11 +312,14 @@ int cli_watch(int argc, char **argv) {
         .examples = "sensor | carousel watch m.safetensors\n"
                     "carousel watch m.safetensors --save-state now.state < rows.csv\n"
                     "carousel watch m.safetensors --load-state now.state < more.csv\n",
-        .notes =
-            "Rows are CSV (with a header: columns by name; without: in the order of the\n"
-            "training) or JSON lines (objects by name, or arrays). Each is answered by a line\n"
-            "of JSON at once: the class of the row, or of the sequence so far. Rows of the same\n"
-            "id are one sequence; without ids an empty line begins a new one.\n",
+        .notes = "Rows are CSV (with a header: columns by name; without: in the order of the\n"
+                 "training) or JSON lines (objects by name, or arrays). Each is answered at once\n"
+                 "by a line of JSON. A classifier: the class of the row, or of the sequence so\n"
+                 "far. A forecasting model: the values to come with their quantiles; and of this\n"
+                 "value what was expected, the residual, whether it was outside of the interval\n"
+                 "between the outer quantiles, and the anomaly score: the residual in halves of\n"
+                 "that interval. Rows of the same id are one sequence; without ids an empty line\n"
+                 "begins a new one.\n",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least_operands = 1,
@@ -223,8 +332,10 @@ int cli_watch(int argc, char **argv) {
     code = watch_rows(&call, arguments.operands[0]);
     car_watch_free(call.watch);
     car_classifier_free(&call.classifier);
+    car_forecast_free(&call.forecast);
     cli_rows_free(call.rows);
     car_release(NULL, call.probabilities);
+    car_release(NULL, call.values);
     car_text_free(&call.line);
     cli_arguments_free(&arguments);
     return code;

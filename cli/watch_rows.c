@@ -31,7 +31,7 @@ struct cli_rows {
     int id_column, field_count; /* CSV; -1: no ids */
     int *columns;               /* [channels] CSV: where the values stand */
     char **fields;              /* [MOST_FIELDS] */
-    float *values;              /* [channels] */
+    double *values;             /* [channels] */
     char *id;                   /* [LINE_LIMIT + 1] of the row */
 };
 
@@ -207,8 +207,10 @@ static car_status read_csv(cli_rows *rows, char *line, bool *row, car_error *err
         const char *field = rows->fields[rows->columns[c]];
         field += strspn(field, " \t");
         size_t length = strcspn(field, " \t");
+        float checked;
         CAR_TRY(car_sequences_number(origin, rows->line, (int)(field - line) + 1, field, length,
-                                     &rows->values[c], error));
+                                     &checked, error));
+        (void)car_number_parse(field, length, &rows->values[c]);
     }
     const char *id = rows->id_column >= 0 ? rows->fields[rows->id_column] : "";
     memcpy(rows->id, id, strlen(id) + 1);
@@ -218,12 +220,12 @@ static car_status read_csv(cli_rows *rows, char *line, bool *row, car_error *err
 /* ---- JSON --------------------------------------------------------------------------------------------- */
 
 static car_status take_number(const cli_rows *rows, const car_json *value, const char *name,
-                              float *out, car_error *error) {
+                              double *out, car_error *error) {
     if (!value || value->kind != CAR_JSON_NUMBER || !(value->number < 3e38) ||
         !(value->number > -3e38))
         return car_fail_at(error, CAR_DATA, rows->line, 1, "%s:%d:1: `%.60s` is %s", origin,
                            rows->line, name, value ? "no number" : "missing");
-    *out = (float)value->number;
+    *out = value->number;
     return CAR_OK;
 }
 

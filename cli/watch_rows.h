@@ -16,7 +16,7 @@ typedef struct cli_rows_options {
 
 typedef struct cli_row {
     const char *id; /* "" without ids; until the next row */
-    float *values;  /* [channels]; until the next row */
+    double *values; /* [channels]; until the next row */
     bool restart;   /* an empty line stood before: a new sequence begins */
     bool end;       /* no row: the input has ended, or a signal came */
 } cli_row;

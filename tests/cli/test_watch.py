@@ -119,6 +119,42 @@ def test_answers_at_once_and_ends_by_signal():
     expect(summary["rows"] == 50 and 0 < summary["latency_p50_us"] <= summary["latency_p99_us"], summary)
 
 
+def series(count, seed):
+    numbers = random.Random(seed)
+    return [round(10 + 3 * math.sin(i / 2) + 2 * math.cos(i / 3.1) + numbers.gauss(0, 0.1), 4) for i in range(count)]
+
+
+def test_forecasts_and_anomalies():
+    values = series(360, 1)
+    write("past.csv", "ds,y\n" + "".join(f"{i},{value}\n" for i, value in enumerate(values[:300])))
+    ok("forecast", "train", "past.csv", "-o", "f.safetensors", "--horizon", "3", "--reference", "mean", "--updates", "300",
+       "--threads", "1")
+    values[340] += 9
+    rows = "ds,y\n" + "".join(f"{i},{value}\n" for i, value in enumerate(values))
+    watched = answers("f.safetensors", rows)
+    expect(len(watched) == 360 and "expected" not in watched[0] and "forecast" not in watched[0], watched[0])
+    # after the last row of the training part it says what `forecast predict` says
+    predicted = json.loads(ok("forecast", "predict", "f.safetensors", "past.csv", "--json").out)["forecasts"]
+    expect(watched[299]["forecast"] == [one["forecast"] for one in predicted], (watched[299], predicted))
+    expect(watched[299]["q0.9"] == [one["q0.9"] for one in predicted], (watched[299], predicted))
+    # what was foretold is what the next value is compared with
+    for before, after in zip(watched[100:], watched[101:]):
+        expect(after["expected"] == before["q0.5"][0], (before, after))
+        expect(after["outside"] == (not before["q0.1"][0] <= after["value"] <= before["q0.9"][0]), (before, after))
+        half = (before["q0.9"][0] - before["q0.1"][0]) / 2
+        expect(abs(after["score"] - abs(after["residual"]) / half) < 1e-6, after)
+    strange = [i for i, answer in enumerate(watched) if answer.get("anomaly")]
+    expect(340 in strange and watched[340]["score"] == max(answer.get("score", 0) for answer in watched), strange)
+    expect(not [answer for answer in answers("f.safetensors", rows, "--threshold", "1e6") if answer.get("anomaly")], "threshold")
+    first = answers("f.safetensors", "y\n" + "".join(f"{value}\n" for value in values[:200]), "--save-state", "s")
+    rest = answers("f.safetensors", "".join(f"{value}\n" for value in values[200:]), "--load-state", "s")
+    expect(first + rest == watched, "gone on from a state is not as if never stopped")
+    two = answers("f.safetensors", "unique_id,ds,y\n" + "".join(f"a,{i},{v}\nb,{i},{v}\n" for i, v in enumerate(values[:60])))
+    expect([answer["step"] for answer in two[-2:]] == [60, 60] and two[-1]["forecast"] == watched[59]["forecast"], two[-1])
+    refused(3, "no column `y`", "watch", "f.safetensors", stdin="a,b\n1,2\n")
+    expect(answers("f.safetensors", "a,b\n1,2\n", "--value", "b")[0]["value"] == 2, "--value")
+
+
 def test_refusals():
     train("m.safetensors")
     for rows, error in (("1,2,3\n", "standard input:1:1: 3 values, the model reads 2"),
@@ -139,6 +175,9 @@ def test_refusals():
     write("train.csv", table(examples(20, 1)))
     ok("classify", "train", "train.csv", "-o", "both.safetensors", "--threads", "1", "--epochs", "1")
     refused(2, "a `bi` layer.*--direction forward", "watch", "both.safetensors", stdin="1,2\n")
+    write("book.txt", "the cat sat on the mat.\n" * 100)
+    ok("lm", "train", "book.txt", "-o", "lm.safetensors", "--hidden", "8", "--updates", "2", "--batch", "4", "--unroll", "8")
+    refused(4, "neither a classifier nor", "watch", "lm.safetensors", stdin="1,2\n")
     write("t.conll", "a X\nb Y\n\n" * 20)
     ok("tag", "train", "t.conll", "-o", "tag.safetensors", "--threads", "1", "--epochs", "1")
     refused(2, "whole sentences", "watch", "tag.safetensors", stdin="1,2\n")
