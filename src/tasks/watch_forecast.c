@@ -37,6 +37,10 @@ static car_status make(car_watch *watch, car_error *error) {
 car_status car_watch_create_forecast(const car_forecast *forecast, const car_allocator *allocator,
                                      car_watch **watch, car_error *error) {
     *watch = NULL;
+    if (forecast->settings.input_count > 0)
+        return car_fail(error, CAR_USAGE,
+                        "the model reads covariates beside its values, and those of the steps to "
+                        "come are not in a row; use `forecast predict`");
     car_watch *made = car_allocate(allocator, 1, sizeof *made);
     if (!made)
         return car_fail(error, CAR_MEMORY, "no memory to watch");

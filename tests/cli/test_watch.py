@@ -155,6 +155,13 @@ def test_forecasts_and_anomalies():
     expect(answers("f.safetensors", "a,b\n1,2\n", "--value", "b")[0]["value"] == 2, "--value")
 
 
+def test_covariates_are_refused():
+    write("past.csv", "ds,y,x\n" + "".join(f"{i},{value},{i % 5}\n" for i, value in enumerate(series(100, 1))))
+    ok("forecast", "train", "past.csv", "-o", "f.safetensors", "--horizon", "2", "--value", "y", "--unknown", "x", "--updates", "5",
+       "--threads", "1")
+    refused(2, "reads covariates", "watch", "f.safetensors", stdin="1\n")
+
+
 def test_refusals():
     train("m.safetensors")
     for rows, error in (("1,2,3\n", "standard input:1:1: 3 values, the model reads 2"),
