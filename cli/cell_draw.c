@@ -11,7 +11,7 @@
 #include <string.h>
 
 typedef struct draw_call {
-    const char *output, *model, *text, *theme;
+    const char *output, *model, *text, *theme, *language;
     int64_t unroll, step, layer;
     double scale;
 } draw_call;
@@ -45,11 +45,22 @@ static void write_note(const draw_call *call, const car_lm *lm, const car_tokens
     size_t length;
     const char *symbol = car_vocabulary_symbol(lm->vocabulary, tokens->ids[step - 1], &length);
     bool plain = length > 0 && length < 40 && (unsigned char)symbol[0] >= ' ';
-    snprintf(note, size,
-             "The numbers: layer %d of %.200s (%d units) when it reads %s%.*s%s, token %zu of %zu; "
-             "the bar of a gate is its mean, from 0 (shut) to 1 (open); |…| is the mean size.",
-             layer + 1, call->model, lm->model->layers[layer].size.units, plain ? "\"" : "a symbol",
-             plain ? (int)length : 0, symbol, plain ? "\"" : "", step, tokens->count);
+    const char *mark = plain ? "\"" : "", *other = plain ? "" : "a symbol";
+    int shown = plain ? (int)length : 0, units = lm->model->layers[layer].size.units;
+    if (strcmp(call->language, "zh") == 0)
+        snprintf(
+            note, size,
+            "数字：%.200s 第 %d 层（%d 个单元）读入 %s%.*s%s 之后（第 %zu 个词元，共 %zu 个）；"
+            "门上的横条是它的平均值，从 0（关）到 1（开）；|…| 是大小的平均值。",
+            call->model, layer + 1, units, plain ? mark : "一个符号", shown, symbol, mark, step,
+            tokens->count);
+    else
+        snprintf(
+            note, size,
+            "The numbers: layer %d of %.200s (%d units) when it reads %s%.*s%s, token %zu of %zu; "
+            "the bar of a gate is its mean, from 0 (shut) to 1 (open); |…| is the mean size.",
+            layer + 1, call->model, units, plain ? mark : other, shown, symbol, mark, step,
+            tokens->count);
 }
 
 /* As in `lm sample`, a line end stands before the text. */
@@ -78,7 +89,8 @@ static car_status draw_reading(const draw_call *call, const car_lm *lm, car_aren
     size_t step = 0;
     char note[512];
     int layer = choose_layer(call, lm->model->net);
-    car_picture_options options = {.unroll = 1, .note = note};
+    bool in_chinese = !strcmp(call->language, "zh");
+    car_picture_options options = {.unroll = 1, .note = note, .chinese = in_chinese};
     car_status status = read_text(call, lm, arena, &tokens, &ids, &step, error);
     if (status == CAR_OK)
         status = car_model_read_step(lm->model, layer, ids, step + 1, arena, &options.readings,
@@ -106,7 +118,8 @@ static car_status draw_model(const draw_call *call, car_error *error) {
 
 static car_status draw_cell(const draw_call *call, const char *name, car_error *error) {
     car_cell *cell;
-    const car_picture_options options = {.unroll = (int)call->unroll};
+    const car_picture_options options = {.unroll = (int)call->unroll,
+                                         .chinese = !strcmp(call->language, "zh")};
     CAR_TRY(cli_cell_load(name, &cell, error));
     car_status status = write_picture(call, cell, &options, error);
     car_cell_free(cell);
@@ -129,7 +142,7 @@ static car_status check_call(const draw_call *call, int operands, car_error *err
 }
 
 int cli_cell_draw(int argc, char **argv) {
-    draw_call call = {.theme = "light", .unroll = 1, .scale = 2};
+    draw_call call = {.theme = "light", .language = "en", .unroll = 1, .scale = 2};
     cli_option options[] = {{.name = "output",
                              .letter = 'o',
                              .kind = CLI_TEXT,
@@ -144,6 +157,12 @@ int cli_cell_draw(int argc, char **argv) {
                              .maximum = CAR_UNROLL_LIMIT,
                              .argument = "T",
                              .help = "steps side by side"},
+                            {.name = "lang",
+                             .kind = CLI_CHOICE,
+                             .value = &call.language,
+                             .choices = "en|zh",
+                             .argument = "NAME",
+                             .help = "of the words in the picture"},
                             {.name = "theme",
                              .kind = CLI_CHOICE,
                              .value = &call.theme,

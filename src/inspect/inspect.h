@@ -30,6 +30,7 @@ typedef struct car_picture_options {
     int reading_count;         /* numbers to be written on the parts; 0: none */
     const car_reading *readings;
     const char *note;          /* said beneath the picture, beside what the cell itself says; may be NULL */
+    bool chinese;              /* the language of all other words */
 } car_picture_options;
 enum { CAR_UNROLL_LIMIT = 8, CAR_PART_LIMIT = 120 };
 

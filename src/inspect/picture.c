@@ -11,10 +11,56 @@
 
 enum { PITCH = 14, MARGIN = 20, CORNER = 9 };
 
+/* What is said in and around a picture. */
+typedef struct car_picture_words {
+    const char *title, *unrolled, *see, *stateless, *rides, *plain, *squashed, *anew, *inner,
+        *reading;
+    const char *gate, *layer, *inside, *step, *merged, *forked;
+} car_picture_words;
+
+static const car_picture_words english = {
+    .title = "%.60s: one step",
+    .unrolled = "%.60s, unrolled over %d steps",
+    .see = "What to see: ",
+    .stateless = "there is no state, so every step stands alone. ",
+    .rides = "%s rides a belt",
+    .plain = "; no matrix and no squashing stands in its way. ",
+    .squashed = "; no matrix stands in its way. ",
+    .anew = "%s has no belt: every step makes it anew. ",
+    .inner = "of %s",
+    .reading = "%.40s: mean %.3f, %.0f %% of the units below 0.1, %.0f %% above 0.9",
+    .gate = "gate",
+    .layer = "layer",
+    .inside = "(its function bold, its weights below)",
+    .step = "elementwise step",
+    .merged = "concatenated",
+    .forked = "copied",
+};
+
+static const car_picture_words chinese = {
+    .title = "%.60s：一步",
+    .unrolled = "%.60s，展开 %d 步",
+    .see = "看点：",
+    .stateless = "没有状态，每一步各自独立。",
+    .rides = "%s 走在传送带上",
+    .plain = "；路上没有矩阵，也没有压缩。",
+    .squashed = "；路上没有矩阵。",
+    .anew = "%s 没有传送带：每一步都重新算出。",
+    .inner = "作用于 %s",
+    .reading = "%.40s：平均 %.3f，%.0f %% 的单元小于 0.1，%.0f %% 大于 0.9",
+    .gate = "门",
+    .layer = "层",
+    .inside = "（粗体是它的函数，下面是它的权重）",
+    .step = "逐元素运算",
+    .merged = "拼接",
+    .forked = "复制",
+};
+
 typedef struct car_painter {
     const car_figure *figure;
     const car_wiring *wiring;
     const car_picture_options *options;
+    const car_picture_words *words;
     car_scene *scene;
     double left, top; /* of grid place 0, 0 of the copy being painted */
     int copy, copies;
@@ -189,9 +235,8 @@ static void paint_reading(car_painter *painter, const car_part *part, car_point 
     car_mark *bar = car_scene_rectangle(painter->scene, x, y, room * share, 4, 2,
                                         (car_style){.fill = CAR_INK_TEXT});
     char hint[128];
-    snprintf(hint, sizeof hint,
-             "%.40s: mean %.3f, %.0f %% of the units below 0.1, %.0f %% above 0.9", part->name,
-             reading->mean, 100 * reading->closed, 100 * reading->open);
+    snprintf(hint, sizeof hint, painter->words->reading, part->name, reading->mean,
+             100 * reading->closed, 100 * reading->open);
     car_scene_hint(painter->scene, bar, hint);
 }
 
@@ -207,7 +252,7 @@ static void paint_box(car_painter *painter, const car_part *part, car_point midd
     paint_text(painter, middle.x, top + 30, 15, true, part->label);
     if (*part->inner) {
         char inner[CAR_LABEL_LIMIT + 16];
-        snprintf(inner, sizeof inner, "of %s", part->inner);
+        snprintf(inner, sizeof inner, painter->words->inner, part->inner);
         paint_text(painter, middle.x, top + 46, 11, false, inner);
     }
     paint_text(painter, middle.x, top + height - 12, 11, false, part->weights);
@@ -358,14 +403,15 @@ static int next_on_belt(const car_figure *figure, int number, int belt) {
     return -1;
 }
 
-static void say_belt(const car_figure *figure, int belt, car_text *text) {
+static void say_belt(const car_figure *figure, const car_picture_words *words, int belt,
+                     car_text *text) {
     int at = -1, steps = 0;
     bool plain = true;
     const char *name = figure->cell->state_names[figure->belt_state[belt]];
     for (int i = 0; i < figure->count; i++)
         if (figure->parts[i].belt == belt && figure->parts[i].kind == CAR_PART_STATE)
             at = i;
-    car_text_format(text, "%s rides a belt", name);
+    car_text_format(text, words->rides, name);
     for (int next = next_on_belt(figure, at, belt); next >= 0;
          at = next, next = next_on_belt(figure, at, belt)) {
         const car_part *part = &figure->parts[next];
@@ -380,29 +426,28 @@ static void say_belt(const car_figure *figure, int belt, car_text *text) {
         car_text_format(text, "%s ", part->label);
         say_value(figure, other, 0, text);
     }
-    car_text_format(text, plain ? "; no matrix and no squashing stands in its way. "
-                                : "; no matrix stands in its way. ");
+    car_text_add(text, plain ? words->plain : words->squashed,
+                 strlen(plain ? words->plain : words->squashed));
 }
 
-static void say_bus(const car_figure *figure, car_text *text) {
+static void say_bus(const car_figure *figure, const car_picture_words *words, car_text *text) {
     for (int s = 0; s < figure->cell->state_count; s++) {
         bool belt = false;
         for (int b = 0; b < figure->belt_count; b++)
             belt |= figure->belt_state[b] == s;
         if (!belt)
-            car_text_format(text, "%s has no belt: every step makes it anew. ",
-                            figure->cell->state_names[s]);
+            car_text_format(text, words->anew, figure->cell->state_names[s]);
     }
 }
 
 static void say_what_to_see(const car_painter *painter, car_text *text) {
     const car_figure *figure = painter->figure;
-    car_text_format(text, "What to see: ");
+    car_text_format(text, "%s", painter->words->see);
     if (figure->cell->state_count == 0)
-        car_text_format(text, "there is no state, so every step stands alone. ");
+        car_text_format(text, "%s", painter->words->stateless);
     for (int b = figure->belt_count - 1; b >= 0; b--)
-        say_belt(figure, b, text);
-    say_bus(figure, text);
+        say_belt(figure, painter->words, b, text);
+    say_bus(figure, painter->words, text);
     if (painter->options && painter->options->note)
         car_text_format(text, "%s", painter->options->note);
 }
@@ -485,17 +530,17 @@ static double paint_legend(const car_painter *painter, double y) {
     for (const car_wire *wire = painter->wiring->first; wire; wire = wire->next)
         forked |= wire->forked;
     if (gate)
-        legend_box(&legend, CAR_INK_GATE, false, "gate");
+        legend_box(&legend, CAR_INK_GATE, false, painter->words->gate);
     if (has_box(figure, false))
-        legend_box(&legend, CAR_INK_LAYER, false, "layer");
+        legend_box(&legend, CAR_INK_LAYER, false, painter->words->layer);
     if (gate || has_box(figure, false))
-        next_entry(&legend, -8, "(its function bold, its weights below)");
+        next_entry(&legend, -8, painter->words->inside);
     if (has_step(figure))
-        legend_box(&legend, CAR_INK_STEP, true, "elementwise step");
+        legend_box(&legend, CAR_INK_STEP, true, painter->words->step);
     if (merged)
-        legend_wires(&legend, true, "concatenated");
+        legend_wires(&legend, true, painter->words->merged);
     if (forked)
-        legend_wires(&legend, false, "copied");
+        legend_wires(&legend, false, painter->words->forked);
     return legend.y;
 }
 
@@ -527,11 +572,13 @@ static void paint_all(car_painter *painter, const char *words, const car_allocat
     double width = fmax(inner, 560), room = width - 2 * MARGIN;
     char title[160], summary[400];
     summary_of(cell, summary, sizeof summary);
+    if (painter->words == &chinese)
+        *summary = '\0'; /* it is written in the language of the cell's text */
     double head = 46 + lines_height(summary, room, 12.5), grid = head + 34,
            foot = grid + figure->height * PITCH + 34;
     double height = foot + lines_height(words, room, 13) + 66;
     snprintf(title, sizeof title,
-             painter->copies > 1 ? "%.60s, unrolled over %d steps" : "%.60s: one step", cell->name,
+             painter->copies > 1 ? painter->words->unrolled : painter->words->title, cell->name,
              painter->copies);
     car_scene_start(painter->scene, width, height, title, allocator);
     car_scene_text(painter->scene, MARGIN, 32,
@@ -565,6 +612,7 @@ car_status car_cell_picture(const struct car_cell *cell, const car_picture_optio
         car_painter painter = {.figure = &figure,
                                .wiring = &wiring,
                                .options = options,
+                               .words = options && options->chinese ? &chinese : &english,
                                .scene = scene,
                                .copies = options && options->unroll > 1 ? options->unroll : 1};
         say_what_to_see(&painter, &words);

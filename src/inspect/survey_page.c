@@ -259,8 +259,10 @@ static void write_drawing(car_survey_writer *writer, const car_layer_survey *lay
                                     .size = layer->gates[g].mean,
                                     .closed = layer->gates[g].closed,
                                     .open = layer->gates[g].open};
-    const car_picture_options options = {
-        .unroll = 1, .reading_count = layer->gate_count, .readings = readings};
+    const car_picture_options options = {.unroll = 1,
+                                         .reading_count = layer->gate_count,
+                                         .readings = readings,
+                                         .chinese = writer->phrases == &chinese};
     if (car_cell_picture(layer->cell, &options, writer->allocator, &scene, NULL) == CAR_OK)
         car_page_scene(writer->page, &scene, writer->phrases->drawing);
     car_scene_free(&scene);

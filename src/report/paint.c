@@ -84,10 +84,23 @@ static void paint_path(cairo_t *cairo, const car_mark *path, bool dark) {
     cairo_fill(cairo);
 }
 
+/* This interface takes a whole text from one font, so a text with Chinese, Japanese or Korean in it names one that has
+ * them; where it is not installed, fontconfig takes what is nearest. */
+static const char *family_of(const char *text) {
+    uint32_t code_point;
+    size_t left = strlen(text);
+    for (int bytes; (bytes = car_utf8_decode(text, left, &code_point)) > 0; left -= (size_t)bytes) {
+        if (code_point >= 0x2e80)
+            return "Noto Sans CJK SC";
+        text += bytes;
+    }
+    return "sans-serif";
+}
+
 static void paint_text(cairo_t *cairo, const car_mark *mark, bool dark, const char *text) {
     const car_font *font = &mark->font;
     cairo_text_extents_t extents;
-    cairo_select_font_face(cairo, "sans-serif",
+    cairo_select_font_face(cairo, family_of(text),
                            font->italic ? CAIRO_FONT_SLANT_ITALIC : CAIRO_FONT_SLANT_NORMAL,
                            font->bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(cairo, font->size);

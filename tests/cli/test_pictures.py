@@ -64,6 +64,12 @@ def test_own_cell_and_pipe():
            "a file and a pipe differ")
 
 
+def test_in_chinese():
+    texts = words(ok("cell", "draw", "lstm", "--lang", "zh", "-o", "-").out)
+    expect(texts[0] == "lstm：一步" and any(text.startswith("看点：") for text in texts), f"{texts}")
+    expect(not [text for text in texts if re.search(r"[a-z]{3,} [a-z]{2,}", text)], f"English words: {texts}")
+
+
 def test_unrolled():
     texts = words(ok("cell", "draw", "gru", "--unroll", "3", "-o", "-").out)
     expect(texts[0] == "gru, unrolled over 3 steps", texts[0])
