@@ -78,9 +78,15 @@ static void add_picture(forecast_call *call, const char *name, const char **valu
                                                             .default_text = "none"};
 }
 
-/* A scene to --plot. */
-static car_status plot_scene(const forecast_call *call, const car_scene *scene, car_error *error) {
-    return cli_write_scene(call->plot, scene, false, 2, error);
+/* A fan chart to --plot, where it was asked for. */
+static car_status plot_fan(const forecast_call *call, const cli_fan *fan, car_error *error) {
+    car_scene scene = {0};
+    if (!call->plot)
+        return CAR_OK;
+    cli_fan_scene(fan, &scene);
+    car_status status = cli_write_scene(call->plot, &scene, false, 2, error);
+    car_scene_free(&scene);
+    return status;
 }
 
 static void tell_progress(void *context, const car_fit_progress *progress) {
@@ -161,8 +167,7 @@ static car_status open_operands(forecast_call *call, const cli_verb *verb,
     else
         note_prices(call);
     CAR_TRY(car_forecast_read(&call->options, arguments->operands[models], set, NULL, error));
-    if (!call->shared.json)
-        cli_forecast_note(set);
+    cli_forecast_note(set, call->shared.json);
     return models > 0 ? car_forecast_check_series(forecast, set, error) : CAR_OK;
 }
 
@@ -258,8 +263,8 @@ static car_status train_new(forecast_call *call, const char *path, const car_for
     note_prices(call);
     if (status == CAR_OK)
         status = car_forecast_read(&call->options, path, &set, &files, error);
-    if (status == CAR_OK && !call->shared.json)
-        cli_forecast_note(&set);
+    if (status == CAR_OK)
+        cli_forecast_note(&set, call->shared.json);
     if (status == CAR_OK)
         status =
             car_forecast_train(&call->options, &set, NULL, load, files, watch, NULL, result, error);
@@ -310,7 +315,7 @@ static int show_result(const forecast_call *call, const car_forecast_result *res
 static car_status plot_curve(const forecast_call *call, car_error *error) {
     car_scene scene = {0};
     cli_curve_scene(&call->curve, &scene);
-    car_status status = plot_scene(call, &scene, error);
+    car_status status = cli_write_scene(call->plot, &scene, false, 2, error);
     car_scene_free(&scene);
     return status;
 }
@@ -379,7 +384,6 @@ static car_status draw_first(const forecast_call *call, const car_forecast_setti
         return CAR_OK;
     car_baseline baseline = settings->season > 1 ? CAR_BASELINE_SEASONAL : CAR_BASELINE_NAIVE;
     CAR_TRY(cli_fan_make(settings, &cases[0], baseline, false, &fan, error));
-    car_status status = CAR_OK;
     if (live) {
         car_text text;
         car_text_start(&text, NULL);
@@ -388,12 +392,7 @@ static car_status draw_first(const forecast_call *call, const car_forecast_setti
             fputs(text.data, stderr);
         car_text_free(&text);
     }
-    if (call->plot) {
-        car_scene scene = {0};
-        cli_fan_scene(&fan, &scene);
-        status = plot_scene(call, &scene, error);
-        car_scene_free(&scene);
-    }
+    car_status status = plot_fan(call, &fan, error);
     cli_fan_free(&fan);
     return status;
 }
@@ -460,13 +459,7 @@ static car_status show_backtest(const forecast_call *call, const car_series_set 
         car_text_format(text, "\n");
         cli_forecast_backtest_text(result, text);
     }
-    car_status status = CAR_OK;
-    if (call->plot) {
-        car_scene scene = {0};
-        cli_fan_scene(&fan, &scene);
-        status = plot_scene(call, &scene, error);
-        car_scene_free(&scene);
-    }
+    car_status status = plot_fan(call, &fan, error);
     cli_fan_free(&fan);
     return status;
 }

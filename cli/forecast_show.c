@@ -7,11 +7,12 @@
 #include <math.h>
 #include <string.h>
 
-void cli_forecast_note(const car_series_set *set) {
+void cli_forecast_note(const car_series_set *set, bool quiet) {
     const car_series_report *report = &set->report;
     char name[32];
     car_frequency_name(&set->frequency, name);
-    cli_note("%zu rows, %d series, %s", report->rows, set->count, name);
+    if (!quiet)
+        cli_note("%zu rows, %d series, %s", report->rows, set->count, name);
     if (report->missing + report->gaps + report->duplicates + report->moved > 0)
         cli_note(
             "missing %zu (filled %zu, dropped %zu), gaps filled %zu, duplicates merged %zu, out "

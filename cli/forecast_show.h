@@ -5,8 +5,8 @@
 #include "cli.h"
 #include "forecast.h"
 
-/* What was done to the data, on stderr. */
-void cli_forecast_note(const car_series_set *set);
+/* What was done to the data, on stderr; `quiet`: only where something was. */
+void cli_forecast_note(const car_series_set *set, bool quiet);
 /* The table of a backtest and its verdict, or the same as one JSON object. */
 void cli_forecast_backtest_text(const car_backtest *result, car_text *text);
 void cli_forecast_backtest_json(const car_backtest *result, car_text *text);

@@ -44,7 +44,7 @@ typedef struct car_forecast_options {
     int64_t horizon, context, season, validation; /* 0: by the frequency, the horizon, the length */
     const char *reference, *scale, *levels;
     bool log, difference;
-    const char *net, *cell, *head; /* net NULL: [patch |] cell hidden xlayers | head last */
+    const char *net, *cell, *head; /* net NULL: cell hidden xlayers dropout | head last */
     int64_t hidden, layers;
     double dropout;
     int64_t batch, warmup, updates, validate_every, patience, seed, threads;
@@ -141,8 +141,7 @@ typedef struct car_forecast {
     car_forecast_settings settings;
     int count; /* nets, whose forecasts are averaged */
     car_model *models[CAR_FORECAST_NETS];
-    double *
-        spread; /* [horizon][levels] quantiles of the validation's errors, in s; of `linear` heads only */
+    double *spread; /* [horizon][levels] quantiles of the validation's errors, in s; of `linear` heads only */
 } car_forecast;
 void car_forecast_free(car_forecast *forecast); /* a zeroed one is legal */
 
@@ -209,8 +208,8 @@ car_status car_forecast_train(const car_forecast_options *options, const car_ser
 car_status car_forecast_resume(const char *checkpoint, const car_training_changes *changes,
                                const car_forecast_watch *watch, car_forecast_result *result,
                                car_error *error) CAR_CHECK_RESULT;
-/* Reads a file of series as the options say; `files` (may be NULL): JSON for car_forecast_train, "" where it cannot be
- * read again (standard input), to be released with car_release. */
+/* Reads a file of series as the options say; *files (`files` may be NULL): JSON for car_forecast_train, NULL where it
+ * cannot be read again (standard input); to be released with car_release. */
 car_status car_forecast_read(const car_forecast_options *options, const char *path,
                              car_series_set *set, char **files, car_error *error) CAR_CHECK_RESULT;
 
@@ -244,15 +243,12 @@ typedef struct car_series_score {
 typedef struct car_backtest {
     car_method_score scores[CAR_METHODS];
     int best; /* the baseline with the least MASE (RMSE where there is none), after the fact */
-    double change, low,
-        high;  /* of the model's mean scaled error against it, as a share, with 95 % interval */
-    int units; /* origins or series that the interval rests on */
+    double change, low, high; /* of the model's mean scaled error against it, as a share, with 95 % interval */
+    int units;                /* origins or series that the interval rests on */
     car_skill skill;
     int64_t direction_hits, directions; /* first steps foretold in the right direction */
-    double lag0,
-        lag1; /* correlation of the first step's forecast with the value it foretells, with the one before */
-    double
-        move_share; /* size of the foretold first moves in units of the real ones (root mean squares) */
+    double lag0, lag1; /* correlation of the first step's forecast with the value it foretells, with the one before */
+    double move_share; /* size of the foretold first moves in units of the real ones (root mean squares) */
     double interval; /* share that the outermost quantiles are to hold */
     int leaks;       /* forecasts that moved when the future was changed; 0 is right */
     int origins, series, nets;

@@ -468,7 +468,7 @@ static car_status go(forecast_run *run, const char *files, car_forecast *forecas
     const car_forecast_options *options = run->options;
     char last_path[sizeof run->result->output + sizeof ".last"];
     size_t batch = run->batch > 1 ? (size_t)run->batch : 1;
-    bool resumable = options->output && files && files[0];
+    bool resumable = options->output && files;
     if (options->output && strlen(options->output) >= sizeof run->result->output)
         return car_fail(error, CAR_USAGE, "--output: the name is too long");
     snprintf(run->result->output, sizeof run->result->output, "%s",
@@ -495,6 +495,8 @@ static car_status go(forecast_run *run, const char *files, car_forecast *forecas
                            .stop = run->watch ? run->watch->stop : NULL,
                            .progress = progressed,
                            .progress_context = run};
+    if (fit.minutes == 0 && fit.epochs == 0 && fit.updates == 0)
+        fit.updates = 1000;
     run->best_loss = INFINITY;
     run->epoch = -1;
     run->keeps = !options->output;

@@ -4,6 +4,9 @@ import math
 import pathlib
 import random
 import re
+import signal
+import subprocess
+import time
 
 import harness
 from harness import expect, ok, refused, write
@@ -95,6 +98,36 @@ def test_going_on_gives_the_same_bits():
     write("t.csv", table(walk(151)))
     refused(3, "has changed since", "forecast", "train", "--resume", "m.safetensors.last")
     refused(4, "without the state of a training run", "forecast", "train", "--resume", "m.safetensors")
+
+
+def test_interrupted_and_resumed_is_uninterrupted():
+    """Also in the cosine's schedule, after a signal and after kill -9."""
+    write("t.csv", table(walk(400)))
+    train = ["forecast", "train", "t.csv", "--horizon", "3", "--hidden", "48", "--validate-every", "40", "--patience", "0",
+             "--updates", "1500", "--checkpoint-seconds", "0.1"]
+    ok(*train, "-o", "whole.safetensors")
+    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+        output = f"s{int(number)}.safetensors"
+        process = subprocess.Popen([harness.CAROUSEL, *train, "-o", output], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        while not pathlib.Path(output + ".last").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        errors = process.communicate(timeout=60)[1].decode()
+        if process.returncode == 0:
+            raise harness.Skip("the run was over before the signal came")
+        expect(process.returncode == code, f"exit {process.returncode}: {errors}")
+        expect(code < 0 or "--resume" in errors, errors)
+        ok("forecast", "train", "--resume", output + ".last")
+        expect(tensors(output) == tensors("whole.safetensors"), f"signal {number}: other weights")
+
+
+def test_refit_trains_at_each_origin():
+    write("t.csv", table(walk(120)))
+    common = ["--horizon", 2, "--windows", 4, "--updates", 40]
+    once, anew = backtest(*common), backtest(*common, "--refit")
+    expect(once["leaks"] == anew["leaks"] == 0 and anew["origins"] == 4, anew)
+    expect(once["methods"][0]["rmse"] != anew["methods"][0]["rmse"], "the same forecasts with other nets")
+    expect(once["methods"][1] == anew["methods"][1], "other baselines")
 
 
 def test_train_options():
@@ -244,6 +277,26 @@ def test_demo():
     expect("the model beats the best baseline" in run.out and "sunspots, foretold from 1980-12 on" in run.out, run.out)
     expect(pathlib.Path("sun.svg").stat().st_size > 3000, "no picture")
     expect(json.loads(ok("forecast", "demo", "--json", "--updates", 20).out)["nets"] == 3, "three nets")
+
+
+def test_what_was_done_is_said():
+    rows = [f"{i},{v!r}" for i, v in enumerate(wave(80)) if i not in (20, 21)]
+    rows[5], rows[30] = rows[30], rows[5]
+    rows.insert(10, rows[9])
+    rows[40] = rows[40].split(",")[0] + ",NA"
+    write("t.csv", "ds,y\n" + "\n".join(rows) + "\n")
+    repair = ["--missing", "last", "--gaps", "last", "--duplicates", "mean", "--sort"]
+    for form in ([], ["--json"]):
+        run = ok("forecast", "backtest", "t.csv", "--horizon", 2, "--windows", 3, "--updates", 20, *repair, *form)
+        expect(re.search(r"missing 1 \(filled 1, dropped 0\), gaps filled 2, duplicates merged 1, out of order [1-9]",
+                         run.err), run.err)
+
+
+def test_budgets():
+    write("t.csv", table(wave(120)))
+    for budget, least, most in ((["--epochs", 3], 3, 30), (["--minutes", 0.005, "--patience", 0], 1, 10 ** 7), ([], 50, 1000)):
+        result = json.loads(ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--json", "--horizon", 2, *budget).out)
+        expect(least <= result["updates"] <= most, (budget, result))
 
 
 def test_bad_files():
