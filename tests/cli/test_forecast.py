@@ -103,8 +103,8 @@ def test_going_on_gives_the_same_bits():
 def test_interrupted_and_resumed_is_uninterrupted():
     """Also in the cosine's schedule, after a signal and after kill -9."""
     write("t.csv", table(walk(400)))
-    train = ["forecast", "train", "t.csv", "--horizon", "3", "--hidden", "48", "--validate-every", "40", "--patience", "0",
-             "--updates", "1500", "--checkpoint-seconds", "0.1"]
+    train = ["forecast", "train", "t.csv", "--horizon", "3", "--hidden", "24", "--validate-every", "40", "--patience", "0",
+             "--updates", "1200", "--checkpoint-seconds", "0.1"]
     ok(*train, "-o", "whole.safetensors")
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         output = f"s{int(number)}.safetensors"
