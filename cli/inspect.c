@@ -1,7 +1,7 @@
 /*
  * inspect.c: `carousel inspect`: what goes on inside a trained model while it reads.
  *
- * In: a language model, a text. Out: gates with histograms before and after training, half-lives, gradients through time,
+ * In: a language model and a text, or a forecasting model and a CSV file. Out: gates with histograms before and after training, half-lives, gradients through time,
  * the loss with frozen gates, units that follow the text; on stdout (with --json one object), as one HTML file
  * (--report), one chart as a picture (--plot).
  */
@@ -16,9 +16,10 @@ static car_status write_report(const inspect_call *call, const inspect_sight *si
     car_text html;
     const car_looks looks = {.chinese = words->chinese,
                              .flow = &sight->flow,
+                             .values = sight->values,
                              .clipping = &sight->clipping,
                              .freezing = &sight->freezing,
-                             .followers = sight->followers,
+                             .followers = sight->values ? NULL : sight->followers,
                              .colored_count = sight->colored_count,
                              .colored = sight->colored};
     car_text_start(&html, NULL);
@@ -45,19 +46,11 @@ static car_status write_plot(const inspect_call *call, const inspect_sight *sigh
     return status;
 }
 
-static car_status inspect_tokens(const inspect_call *call, const char *const *paths,
-                                 const car_lm *lm, const car_tokens *tokens, car_arena *arena,
-                                 car_error *error) {
-    inspect_sight *sight = car_arena_allocate(arena, 1, sizeof *sight);
-    car_text text;
-    size_t count = (int64_t)tokens->count < call->tokens ? tokens->count : (size_t)call->tokens;
+/* Everything that was asked for of what was seen. */
+static car_status show(const inspect_call *call, const char *const *paths,
+                       const inspect_sight *sight, car_arena *arena, car_error *error) {
     const car_survey_words words = {paths[0], paths[1], !strcmp(call->language, "zh")};
-    if (count < 2)
-        return car_fail(error, CAR_DATA, "%s: %s; two tokens are the least", paths[1],
-                        count ? "one token" : "an empty text");
-    if (!sight)
-        return car_fail(error, CAR_MEMORY, "no memory to look into the model");
-    CAR_TRY(cli_inspect_look(call, lm, tokens, count, arena, sight, error));
+    car_text text;
     if (call->report)
         CAR_TRY(write_report(call, sight, &words, error));
     if (call->plot)
@@ -68,6 +61,39 @@ static car_status inspect_tokens(const inspect_call *call, const char *const *pa
     else
         cli_inspect_text(sight, &text);
     return cli_print(&text) == 0 ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory for the output");
+}
+
+static car_status inspect_series(const inspect_call *call, const char *const *paths,
+                                 car_error *error) {
+    car_arena *arena = car_arena_create(NULL);
+    inspect_sight *sight = arena ? car_arena_allocate(arena, 1, sizeof *sight) : NULL;
+    car_forecast forecast = {0};
+    car_status status = CAR_OK;
+    if (!sight)
+        status = car_fail(error, CAR_MEMORY, "no memory to look into the model");
+    else if (call->unit)
+        status = car_fail(error, CAR_USAGE, "--unit colours a text; %s reads numbers", paths[0]);
+    if (status == CAR_OK)
+        status = cli_inspect_series(paths[0], paths[1], arena, &forecast, sight, error);
+    if (status == CAR_OK && sight)
+        status = show(call, paths, sight, arena, error);
+    car_forecast_free(&forecast);
+    car_arena_free(arena);
+    return status;
+}
+
+static car_status inspect_tokens(const inspect_call *call, const char *const *paths,
+                                 const car_lm *lm, const car_tokens *tokens, car_arena *arena,
+                                 car_error *error) {
+    inspect_sight *sight = car_arena_allocate(arena, 1, sizeof *sight);
+    size_t count = (int64_t)tokens->count < call->tokens ? tokens->count : (size_t)call->tokens;
+    if (count < 2)
+        return car_fail(error, CAR_DATA, "%s: %s; two tokens are the least", paths[1],
+                        count ? "one token" : "an empty text");
+    if (!sight)
+        return car_fail(error, CAR_MEMORY, "no memory to look into the model");
+    CAR_TRY(cli_inspect_look(call, lm, tokens, count, arena, sight, error));
+    return show(call, paths, sight, arena, error);
 }
 
 static car_status inspect_text(const inspect_call *call, const char *const *paths, const car_lm *lm,
@@ -145,11 +171,12 @@ int cli_inspect(int argc, char **argv) {
     const cli_verb verb = {
         .name = "inspect",
         .summary = "inside a model: gates, memory, gradients, units",
-        .usage = "[options] MODEL TEXT",
+        .usage = "[options] MODEL TEXT|CSV",
         .examples = "carousel inspect m.safetensors book.txt\n"
                     "carousel inspect m.safetensors book.txt --report r.html\n"
                     "carousel inspect m.safetensors book.txt --plot fall.png --chart gradients\n"
-                    "carousel inspect m.safetensors book.txt --unit 2.c.17\n",
+                    "carousel inspect m.safetensors book.txt --unit 2.c.17\n"
+                    "carousel inspect forecast.safetensors data.csv --report r.html\n",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least_operands = 2,
@@ -166,9 +193,12 @@ int cli_inspect(int argc, char **argv) {
     car_error error = {0};
     car_lm lm = {0};
     car_status status = call.plot ? cli_check_picture(call.plot, &error) : CAR_OK;
-    if (status == CAR_OK)
+    bool series = status == CAR_OK && cli_inspect_is_forecast(arguments.operands[0]);
+    if (series)
+        status = inspect_series(&call, arguments.operands, &error);
+    else if (status == CAR_OK)
         status = car_lm_load(arguments.operands[0], NULL, &lm, &error);
-    if (status == CAR_OK)
+    if (status == CAR_OK && !series)
         status = inspect_text(&call, arguments.operands, &lm, &error);
     car_lm_free(&lm);
     code = status == CAR_OK ? 0 : cli_fail(&error);

@@ -41,12 +41,13 @@ static void add_memory(car_text *text, const car_memory_survey *memory) {
                     100 * memory->beyond_hundred);
 }
 
-static void add_survey(car_text *text, const car_survey *survey, const car_survey *fresh) {
+static void add_survey(car_text *text, const car_survey *survey, const car_survey *fresh,
+                       bool values) {
     for (int k = 0; k < survey->layer_count; k++) {
         const car_layer_survey *layer = &survey->layers[k];
-        car_text_format(text, "%slayer %d: %s, %d units, %lld tokens\n", k ? "\n" : "",
-                        layer->layer + 1, layer->cell->name, layer->units,
-                        (long long)survey->steps);
+        car_text_format(text, "%slayer %d: %s, %d units, %lld %s\n", k ? "\n" : "",
+                        layer->layer + 1, layer->cell->name, layer->units, (long long)survey->steps,
+                        values ? "steps" : "tokens");
         if (layer->gate_count)
             car_text_format(text, "  gate          mean  below 0.1  above 0.9  histogram\n");
         for (int g = 0; g < layer->gate_count; g++)
@@ -82,11 +83,10 @@ static void add_flow(car_text *text, const car_flow *flow, car_arena *arena) {
         series[i] = (car_series){.name = names[i], .count = flow->distance, .x = x, .y = y};
     }
     int columns = car_terminal_width(STDOUT_FILENO);
-    car_text_format(
-        text,
-        "\ngradients: log10 of the size of dL/ds, k steps before the loss of one token\n"
-        "(median of %d windows)\n",
-        flow->lanes);
+    car_text_format(text,
+                    "\ngradients: log10 of the size of dL/ds, k steps before the loss\n"
+                    "(median of %d windows)\n",
+                    flow->lanes);
     car_draw_curves(text, series, count, columns > PAGE_COLUMNS ? PAGE_COLUMNS : columns - 1,
                     CURVE_ROWS, car_terminal_utf8(), car_terminal_color(STDOUT_FILENO));
     for (int i = 0; i < count; i++) {
@@ -112,13 +112,13 @@ static void add_clipping(car_text *text, const car_clipping *clipping) {
         car_text_format(text, "; no threshold is recorded\n");
 }
 
-static void add_freezing(car_text *text, const car_freezing *freezing) {
+static void add_freezing(car_text *text, const car_freezing *freezing, bool values) {
     if (freezing->count == 0)
         return;
     car_text_format(text,
-                    "\nfrozen gates: %.4f nats a token as it is; added when a gate is held\n"
+                    "\nfrozen gates: loss %.4f%s as it is; added when a gate is held\n"
                     "  layer  gate            at 0 (shut)  at 1 (open)\n",
-                    freezing->loss);
+                    freezing->loss, values ? "" : " nats a token");
     for (int i = 0; i < freezing->count; i++) {
         const car_freeze *gate = &freezing->gates[i];
         car_text_format(text, "  %5d  %-12.40s %+13.4f %+12.4f\n", gate->layer + 1, gate->gate,
@@ -179,7 +179,7 @@ static void add_colored(car_text *text, const car_colored *colored) {
 
 void cli_inspect_text(const inspect_sight *sight, car_text *text) {
     car_arena *arena = car_arena_create(NULL);
-    add_survey(text, &sight->survey, &sight->fresh);
+    add_survey(text, &sight->survey, &sight->fresh, sight->values);
     car_text_format(
         text, sight->record.known
                   ? "(before: the first weights, made again from the seed in the training record)\n"
@@ -187,8 +187,9 @@ void cli_inspect_text(const inspect_sight *sight, car_text *text) {
     if (arena)
         add_flow(text, &sight->flow, arena);
     add_clipping(text, &sight->clipping);
-    add_freezing(text, &sight->freezing);
-    add_followers(text, sight->followers);
+    add_freezing(text, &sight->freezing, sight->values);
+    if (!sight->values)
+        add_followers(text, sight->followers);
     for (int i = 0; i < sight->colored_count && car_terminal_color(STDOUT_FILENO); i++)
         add_colored(text, &sight->colored[i]);
     car_arena_free(arena);
@@ -315,6 +316,7 @@ void cli_inspect_json(const inspect_sight *sight, car_text *text) {
     add_flow_json(text, &sight->flow);
     add_clipping_json(text, &sight->clipping);
     add_freezing_json(text, &sight->freezing);
-    add_followers_json(text, sight->followers);
+    if (!sight->values)
+        add_followers_json(text, sight->followers);
     car_text_format(text, "}\n");
 }

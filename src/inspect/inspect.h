@@ -198,7 +198,7 @@ void car_color_levels(const float *values, size_t count, int *levels);
 
 /* What there is to show besides a survey; NULL: not looked at. All borrowed. */
 typedef struct car_looks {
-    bool chinese;
+    bool chinese, values; /* values: reads numbers, not a text */
     const car_flow *flow;
     const car_clipping *clipping;
     const car_freezing *freezing;

@@ -13,8 +13,8 @@ enum { CURVES_SHOWN = 6, LABEL_LENGTH = 80, BARS_SHOWN = 24 };
 typedef struct car_look_phrases {
     const char *flow, *flow_title, *flow_note, *flow_x, *flow_y, *flow_text, *state, *input;
     const char *clipping, *clipping_on, *clipping_off;
-    const char *freezing, *freezing_title, *freezing_note, *freezing_y, *held[2], *gate,
-        *freezing_text;
+    const char *flow_values, *freezing_values, *freezing, *freezing_title, *freezing_note,
+        *freezing_y, *held[2], *gate, *freezing_text;
     const char *units, *units_text, *unit_heads[6], *none, *patterns[CAR_PATTERN_COUNT], *colored,
         *unit;
     const char *gates_title, *gates_note, *gates_y, *ends[2];
@@ -31,6 +31,12 @@ static const car_look_phrases english = {
     .flow_text =
         "The loss of one token alone, gone back through %d steps, in %d windows of the text. At "
         "each step: how strongly the loss depends on every state, and on what was read there.",
+    .flow_values = "The loss behind a window, gone back through %d steps, in %d windows of the "
+                   "series. At each "
+                   "step: how strongly the loss depends on every state.",
+    .freezing_values =
+        "The loss over %lld targets is %.4f. Each gate in turn is held at 0, then at 1, in all "
+        "units and at every step; nothing else is changed and nothing is trained anew.",
     .state = "%s, layer %d",
     .input = "what is read",
     .clipping = "Clipping",
@@ -46,7 +52,7 @@ static const car_look_phrases english = {
     .freezing_note =
         "A long bar is a gate that the net cannot do without; a bar at zero, one that changes "
         "nothing.",
-    .freezing_y = "added loss (nats a token)",
+    .freezing_y = "added loss",
     .held = {"held at 0 (shut)", "held at 1 (open)"},
     .gate = "%s, layer %d",
     .freezing_text =
@@ -81,6 +87,10 @@ static const car_look_phrases chinese = {
     .flow_y = "梯度的大小（各窗口的中位数）",
     .flow_text = "只取一个词元的损失，沿 %d 步往回传，在文本的 %d 个窗口里各做一次。每一步上："
                  "损失对每个状态、对当时读入的内容有多敏感。",
+    .flow_values = "窗口之后的损失，沿 %d 步往回传，在序列的 %d "
+                   "个窗口里各做一次。每一步上：损失对每个状态有多敏感。",
+    .freezing_values = "在 %lld 个目标上的损失是 %.4f。依次把每个门在所有单元、所有步上固定为 "
+                       "0、再固定为 1；其余不变，也不重新训练。",
     .state = "%s，第 %d 层",
     .input = "读入的内容",
     .clipping = "梯度裁剪",
@@ -92,7 +102,7 @@ static const car_look_phrases chinese = {
     .freezing = "哪个门重要",
     .freezing_title = "把一个门固定为关或开所增加的损失",
     .freezing_note = "横条越长，网络越离不开这个门；接近零则几乎没有影响。",
-    .freezing_y = "增加的损失（每个词元，奈特）",
+    .freezing_y = "增加的损失",
     .held = {"固定为 0（关）", "固定为 1（开）"},
     .gate = "%s，第 %d 层",
     .freezing_text = "在 %lld 个词元上的损失是每个词元 %.4f "
@@ -229,7 +239,8 @@ static void write_flow(const car_looks *looks, car_page *page, const car_allocat
     const car_clipping *clipping = looks->clipping;
     car_page_section(page, phrases->flow);
     car_page_paragraph(
-        page, car_page_text(page, phrases->flow_text, looks->flow->distance, looks->flow->lanes));
+        page, car_page_text(page, looks->values ? phrases->flow_values : phrases->flow_text,
+                            looks->flow->distance, looks->flow->lanes));
     add_scene(looks, page, allocator, true);
     if (!clipping || clipping->updates == 0)
         return;
@@ -248,9 +259,9 @@ static void write_freezing(const car_looks *looks, car_page *page, const car_all
     if (looks->freezing->count == 0)
         return;
     car_page_section(page, phrases->freezing);
-    car_page_paragraph(page,
-                       car_page_text(page, phrases->freezing_text,
-                                     (long long)looks->freezing->targets, looks->freezing->loss));
+    car_page_paragraph(
+        page, car_page_text(page, looks->values ? phrases->freezing_values : phrases->freezing_text,
+                            (long long)looks->freezing->targets, looks->freezing->loss));
     add_scene(looks, page, allocator, false);
 }
 

@@ -20,7 +20,7 @@ typedef struct car_phrases {
 
 static const car_phrases english = {
     .title = "Inside %.120s",
-    .subtitle = "What its gates do and how long it remembers, over %lld tokens of %.120s.",
+    .subtitle = "What its gates do and how long it remembers, over %lld steps of %.120s.",
     .how = "A gate is a number between 0 (shut) and 1 (open) in every unit at every step. Near 0 "
            "and near 1 it "
            "decides; in between it mixes. Fresh is the same net with first weights, before any "
@@ -53,7 +53,7 @@ static const car_phrases english = {
 
 static const car_phrases chinese = {
     .title = "%.120s 的内部",
-    .subtitle = "门在做什么、记忆能保持多久：统计了 %lld 个词元，文本 %.120s。",
+    .subtitle = "门在做什么、记忆能保持多久：统计了 %lld 步，文件 %.120s。",
     .how = "门在每一步、每个单元里都是 0（关）到 1（开）之间的数。接近 0 或 1 "
            "时它在做决定，居中时它在混合。"
            "“训练前”是同一个网络、刚初始化的权重。",

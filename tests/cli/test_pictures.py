@@ -215,6 +215,25 @@ def test_plot():
     refused(2, "units 1 to 8", "inspect", "m.safetensors", "book.txt", "--unit", "2.h.9")
 
 
+def test_inspect_a_forecast():
+    """A model that reads numbers: the same sights but for those of a text."""
+    rows = [f"{1949 + i // 12}-{i % 12 + 1:02d},{100 + 2 * i + i % 12}" for i in range(144)]
+    write("air.csv", "month,passengers\n" + "\n".join(rows) + "\n")
+    write("short.csv", "month,passengers\n" + "\n".join(rows[:5]) + "\n")
+    ok("forecast", "train", "air.csv", "-o", "f.safetensors", "--horizon", "6", "--updates", "5", "--hidden", "8")
+    shown = ok("inspect", "f.safetensors", "air.csv", "--report", "r.html", "--plot", "p.svg", "--lang", "zh").out
+    matches(r"^layer 1: lstm, 8 units, \d+ steps$", shown, "the layer")
+    expect("clipping" not in shown and "follow the text" not in shown, "a text where there is none")
+    pictures = re.findall(r"<svg.*?</svg>", pathlib.Path("r.html").read_text(encoding="utf-8"), re.DOTALL)
+    expect(len(pictures) == 1 + 1 + 3 * 2 + 2, f"{len(pictures)} pictures")
+    found = json.loads(ok("inspect", "f.safetensors", "air.csv", "--json").out)
+    expect([curve["of"] for curve in found["gradients"]] == ["h", "c"] and "units" not in found, f"{found.keys()}")
+    expect(len(found["importance"]["gates"]) == 3, "three gates")
+    refused(3, "need", "inspect", "f.safetensors", "short.csv")
+    refused(5, "nowhere", "inspect", "f.safetensors", "nowhere.csv")
+    refused(2, "--unit colours a text", "inspect", "f.safetensors", "air.csv", "--unit", "1.h.1")
+
+
 def test_first_weights_are_made_again():
     """Before training means: the weights of this model's own seed and schemes."""
     write("book.txt", "The cat sat on the mat. The dog saw the cat and ran.\n" * 50)
