@@ -264,7 +264,31 @@ static int finish_text(car_status status, car_text *text, const car_error *error
 
 /* ---- explain ---------------------------------------------------------------------------------- */
 
-static car_status explain_text(car_cell *cell, int units, int inputs, car_text *text,
+typedef struct explain_call {
+    int64_t units, inputs, batch, unroll;
+} explain_call;
+
+/* The bytes of a net of this cell alone and one output. */
+static car_status explain_bytes(const car_cell *cell, const explain_call *call, car_text *text,
+                                car_error *error) {
+    char net_text[256];
+    snprintf(net_text, sizeof net_text, "%.100s %d | linear", car_cell_name(cell),
+             (int)call->units);
+    const car_model_options sizes = {.input_size = (int)call->inputs, .output_size = 1};
+    car_net *net;
+    car_model *model;
+    CAR_TRY(car_net_parse(net_text, &cell, 1, NULL, &net, error));
+    car_status status = car_model_create(net, &sizes, NULL, &model, error);
+    car_net_free(net);
+    CAR_TRY(status);
+    const cli_bytes bytes = cli_count_bytes(model, call->batch, call->unroll);
+    car_model_free(model);
+    car_text_format(text, "memory: ");
+    cli_add_bytes(text, &bytes);
+    return CAR_OK;
+}
+
+static car_status explain_text(car_cell *cell, const explain_call *call, car_text *text,
                                car_error *error) {
     const car_kernels *kernels;
     CAR_TRY(car_kernels_choose(&kernels, error));
@@ -272,35 +296,50 @@ static car_status explain_text(car_cell *cell, int units, int inputs, car_text *
     const car_plan_options options = {.emitted = car_emitted_of(kernels->level),
                                       .native = car_native_table(cell, kernels->level),
                                       .training = true};
-    const car_shape input = {.size = inputs, .parts = 1};
+    const car_shape input = {.size = (int)call->inputs, .parts = 1};
     car_plan *plan;
-    CAR_TRY(car_plan_create(cell, input, units, &options, NULL, &plan, error));
+    CAR_TRY(car_plan_create(cell, input, (int)call->units, &options, NULL, &plan, error));
     car_cell_explain(cell, text);
     car_text_add(text, "\n", 1);
     car_plan_explain(plan, text);
     car_plan_free(plan);
+    CAR_TRY(explain_bytes(cell, call, text, error));
     car_native_describe(cell, text);
     car_text_add(text, "\n", 1);
     return CAR_OK;
 }
 
 static int explain(int argc, char **argv) {
-    int64_t units = 128, inputs = 0;
+    explain_call call = {.units = 128, .batch = 32, .unroll = 64};
     cli_option options[] = {{.name = "hidden",
                              .kind = CLI_INT,
-                             .value = &units,
+                             .value = &call.units,
                              .minimum = 1,
                              .maximum = 65536,
                              .argument = "N",
                              .help = "units"},
                             {.name = "input",
                              .kind = CLI_INT,
-                             .value = &inputs,
+                             .value = &call.inputs,
                              .minimum = 0,
                              .maximum = 65536,
                              .argument = "N",
                              .help = "inputs",
-                             .default_text = "as many as units"}};
+                             .default_text = "as many as units"},
+                            {.name = "batch",
+                             .kind = CLI_INT,
+                             .value = &call.batch,
+                             .minimum = 1,
+                             .maximum = 65536,
+                             .argument = "N",
+                             .help = "lanes of the training whose bytes are shown"},
+                            {.name = "unroll",
+                             .kind = CLI_INT,
+                             .value = &call.unroll,
+                             .minimum = 1,
+                             .maximum = 65536,
+                             .argument = "N",
+                             .help = "its steps of one update"}};
     const cli_verb verb = {
         .name = "cell explain",
         .summary = "what the engine makes of a cell",
@@ -308,7 +347,7 @@ static int explain(int argc, char **argv) {
         .examples = "carousel cell explain lstm\n"
                     "carousel cell explain my.cell --hidden 650\n",
         .options = options,
-        .option_count = 2,
+        .option_count = sizeof options / sizeof *options,
         .least_operands = 1,
         .most_operands = 1,
         .notes = "Shows the equations, the checked program they become, its gradient,\n"
@@ -320,10 +359,11 @@ static int explain(int argc, char **argv) {
     car_cell *cell = NULL;
     car_error error = {0};
     car_text text;
+    call.inputs = call.inputs ? call.inputs : call.units;
     car_text_start(&text, NULL);
     car_status status = cli_cell_load(arguments.operands[0], &cell, &error);
     if (status == CAR_OK)
-        status = explain_text(cell, (int)units, (int)(inputs ? inputs : units), &text, &error);
+        status = explain_text(cell, &call, &text, &error);
     code = finish_text(status, &text, &error);
     car_cell_free(cell);
     cli_arguments_free(&arguments);

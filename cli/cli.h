@@ -3,6 +3,7 @@
  *
  *   main.c     the table of verbs; help, --version     options.c   option tables: parsing, nearest name
  *   cell.c     list, show, check, explain, emit (draw: cell_draw.c)  help.c  --help, in 80 columns
+ *   bytes.c    of a model, a session, a trainer
  *   info.c     a model file, or this machine           config.c    resolved options as JSON
  *   lm*.c      train, eval, sample, score              output.c    stdout, errors, exit codes
  *   demo.c     the main job                            signals.c   SIGINT and SIGTERM
@@ -185,6 +186,15 @@ car_status cli_cell_load(const char *name, car_cell **cell, car_error *error) CA
 int cli_cell_draw(int argc, char **argv);
 /* The sub-verb `cell mutate` (cell_mutate.c). */
 int cli_cell_mutate(int argc, char **argv);
+
+/* Bytes of memory (bytes.c): of a model, of a session with its defaults, and of a trainer with Adam; 0: there is none. */
+typedef struct cli_bytes {
+    size_t model, session, trainer;
+    int64_t batch, unroll; /* of the trainer */
+} cli_bytes;
+cli_bytes cli_count_bytes(const car_model *model, int64_t batch, int64_t unroll);
+/* "model 1.2 MB, session 0.1 MB, trainer 9.5 MB (...)", a line. */
+void cli_add_bytes(car_text *text, const cli_bytes *bytes);
 
 /* ---- The verbs ------------------------------------------------------------------------------- */
 

@@ -118,12 +118,25 @@ static void make_printable(car_text *text) {
     }
 }
 
-static void model_text(car_text *text, const car_model *model) {
+/* The shape of training that bytes are told for. */
+typedef struct info_call {
+    bool json;
+    int64_t batch, unroll;
+} info_call;
+
+static void memory_text(car_text *text, const car_model *model, const info_call *call) {
+    const cli_bytes bytes = cli_count_bytes(model, call->batch, call->unroll);
+    car_text_format(text, "memory      ");
+    cli_add_bytes(text, &bytes);
+}
+
+static void model_text(car_text *text, const car_model *model, const info_call *call) {
     car_text_format(text,
                     "net         %s\ninput       %d\noutput      %d\nparameters  %lld\n"
                     "precision   %s\n",
                     car_model_net(model), car_model_input_size(model), car_model_output_size(model),
                     (long long)car_model_parameter_count(model), car_model_precision(model));
+    memory_text(text, model, call);
     for (int i = 0; i < model->net->cell_count; i++) {
         car_text_format(text, "cell        %s, fingerprint %s\n            ",
                         car_cell_name(model->net->cells[i]),
@@ -153,15 +166,19 @@ static void add_programs(car_text *text, const car_cell *cell) {
     car_text_free(&programs);
 }
 
-static void model_json(car_text *text, const car_model *model) {
+static void model_json(car_text *text, const car_model *model, const info_call *call) {
+    const cli_bytes bytes = cli_count_bytes(model, call->batch, call->unroll);
     const char *net = car_model_net(model);
     car_text_format(text, "{\"net\": ");
     car_text_json_string(text, net, strlen(net));
     car_text_format(text,
                     ", \"input_size\": %d, \"output_size\": %d, \"parameters\": %lld, "
-                    "\"precision\": \"%s\",\n \"cells\": [",
+                    "\"precision\": \"%s\",\n \"bytes\": {\"model\": %zu, \"session\": %zu, "
+                    "\"trainer\": %zu, \"batch\": %lld, \"unroll\": %lld},\n \"cells\": [",
                     car_model_input_size(model), car_model_output_size(model),
-                    (long long)car_model_parameter_count(model), car_model_precision(model));
+                    (long long)car_model_parameter_count(model), car_model_precision(model),
+                    bytes.model, bytes.session, bytes.trainer, (long long)bytes.batch,
+                    (long long)bytes.unroll);
     for (int i = 0; i < model->net->cell_count; i++) {
         const char *name = car_cell_name(model->net->cells[i]);
         car_text_format(text, "%s{\"name\": ", i ? ", " : "");
@@ -193,9 +210,26 @@ static void model_json(car_text *text, const car_model *model) {
 }
 
 int cli_info(int argc, char **argv) {
-    bool json = false;
-    cli_option options[] = {
-        {.name = "json", .kind = CLI_FLAG, .value = &json, .transient = true, .help = "as JSON"}};
+    info_call call = {.batch = 32, .unroll = 64};
+    cli_option options[] = {{.name = "batch",
+                             .kind = CLI_INT,
+                             .value = &call.batch,
+                             .minimum = 1,
+                             .maximum = 65536,
+                             .argument = "N",
+                             .help = "lanes of the training whose bytes are shown"},
+                            {.name = "unroll",
+                             .kind = CLI_INT,
+                             .value = &call.unroll,
+                             .minimum = 1,
+                             .maximum = 65536,
+                             .argument = "N",
+                             .help = "its steps of one update"},
+                            {.name = "json",
+                             .kind = CLI_FLAG,
+                             .value = &call.json,
+                             .transient = true,
+                             .help = "as JSON"}};
     const cli_verb verb = {.name = "info",
                            .summary = "what is in a model file; without one: this machine",
                            .usage = "[options] [FILE]",
@@ -203,7 +237,7 @@ int cli_info(int argc, char **argv) {
                                        "carousel info m.safetensors --json\n"
                                        "carousel info\n",
                            .options = options,
-                           .option_count = 1,
+                           .option_count = sizeof options / sizeof *options,
                            .most_operands = 1};
     cli_arguments arguments;
     int code = cli_parse(&verb, argc, argv, &arguments);
@@ -214,17 +248,17 @@ int cli_info(int argc, char **argv) {
     car_model *model = NULL;
     car_error error = {0};
     if (arguments.count == 0) {
-        machine(&text, json);
+        machine(&text, call.json);
         code = cli_print(&text);
     } else if (car_model_load(arguments.operands[0], NULL, &model, &error) != CAR_OK) {
         code = cli_fail(&error);
         car_text_free(&text);
     } else {
         (void)car_model_attach_native(model, false, NULL);
-        if (json) {
-            model_json(&text, model);
+        if (call.json) {
+            model_json(&text, model, &call);
         } else {
-            model_text(&text, model);
+            model_text(&text, model, &call);
             make_printable(&text);
         }
         car_model_free(model);

@@ -173,6 +173,7 @@ CAR_API const char *car_model_precision(const car_model *model); /* "f32", "bf16
 CAR_API int car_model_input_size(const car_model *model);
 CAR_API int car_model_output_size(const car_model *model);
 CAR_API int64_t car_model_parameter_count(const car_model *model); /* scalars, padding not counted */
+CAR_API size_t car_model_bytes(const car_model *model); /* of memory, for its weights and their copies */
 /* Strings kept in the file (vocabulary, training record); NULL: absent. Keys of the library start with "carousel.". */
 CAR_API const char *car_model_metadata(const car_model *model, const char *key);
 CAR_API car_status car_model_set_metadata(car_model *model, const char *key, const char *value,
@@ -193,6 +194,7 @@ typedef struct car_session_options {
 CAR_API car_status car_session_create(const car_model *model, const car_session_options *options,
                                       const car_allocator *allocator, car_session **session,
                                       car_error *error) CAR_CHECK_RESULT;
+CAR_API size_t car_session_bytes(const car_model *model, const car_session_options *options); /* of that; 0: refused */
 CAR_API void car_session_free(car_session *session);
 /* One step of every lane on the caller's thread: no allocation, lock or system call.
  * input: ids int32 [lanes] when the net starts with embed, else values float [lanes][input_size].
@@ -256,6 +258,9 @@ typedef struct car_step_result {
 CAR_API car_status car_trainer_create(const car_model *model, const car_trainer_options *options,
                                       const car_allocator *allocator, car_trainer **trainer,
                                       car_error *error) CAR_CHECK_RESULT;
+/* Bytes of memory of such a trainer, its own copy of the model included, which are all that training takes but for the
+ * caller's data; 0: refused. */
+CAR_API size_t car_trainer_bytes(const car_model *model, const car_trainer_options *options);
 CAR_API void car_trainer_free(car_trainer *trainer);
 /* One update with learning rate `rate`. CAR_DIVERGED when loss or gradient is not finite: the message names
  * layer, gate and time step, and weights are as before the call. */

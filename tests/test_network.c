@@ -494,13 +494,11 @@ typedef struct change {
 static void write_changed(const car_model *model, const change *what, const char *path) {
     car_error error = {0};
     car_container_builder *plain, *builder;
-    float *storage;
     car_container *container;
     require(car_container_builder_create(NULL, &plain, &error), &error);
-    require(car_model_write(model, plain, &storage, &error), &error);
+    require(car_model_write(model, plain, &error), &error);
     require(car_container_builder_save(plain, path, &error), &error);
     car_container_builder_free(plain);
-    car_release(NULL, storage);
     require(car_container_load(path, NULL, &container, &error), &error);
     require(car_container_builder_create(NULL, &builder, &error), &error);
     for (int i = 0; i < car_container_metadata_count(container); i++) {

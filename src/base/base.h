@@ -215,7 +215,7 @@ typedef struct car_tensor {
     car_dtype dtype;
     int rank;
     size_t shape[4];
-    const void *data; /* 64-byte aligned when read */
+    const void *data; /* aligned to its elements when read */
     size_t bytes;
 } car_tensor;
 typedef struct car_container car_container;
@@ -248,6 +248,14 @@ car_status car_container_builder_metadata(car_container_builder *builder, const 
                                           const char *value, car_error *error) CAR_CHECK_RESULT;
 car_status car_container_builder_tensor(car_container_builder *builder, const car_tensor *tensor,
                                         car_error *error) CAR_CHECK_RESULT;
+/* A tensor whose data (NULL here) is made when it is written, into memory for one such tensor at a time: fill(context, index,
+ * data) is called twice and gives the same both times. What it needs stays as it is until the save. */
+typedef void car_tensor_fill(const void *context, int index, void *data);
+car_status car_container_builder_made(car_container_builder *builder, const car_tensor *tensor,
+                                      car_tensor_fill *fill, const void *context, int index,
+                                      car_error *error) CAR_CHECK_RESULT;
+/* Memory of the caller's for that, if it is large enough; without it the save allocates its own. */
+void car_container_builder_lend(car_container_builder *builder, void *memory, size_t bytes);
 car_status car_container_builder_save(car_container_builder *builder, const char *path,
                                       car_error *error) CAR_CHECK_RESULT;
 void car_container_builder_free(car_container_builder *builder);

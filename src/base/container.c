@@ -80,7 +80,7 @@ static car_status no_memory(const char *origin, car_error *error) {
 struct car_container {
     const car_allocator *allocator;
     car_arena *arena;
-    void *data; /* all tensors, each on a 64-byte boundary */
+    void *data; /* all tensors: each on a 64-byte boundary, or the whole file as it was read */
     const car_json *metadata;
     int tensor_count;
     car_tensor *tensors; /* in file order */
@@ -99,6 +99,7 @@ typedef struct load {
     car_error *error;
     const uint8_t *data; /* of the tensors, in the caller's bytes */
     size_t data_bytes;
+    bool keep; /* the caller's bytes stay as long as the container */
     entry *entries;
 } load;
 
@@ -241,29 +242,50 @@ static int compare_tensor_names(const void *a, const void *b) {
     return strcmp((*first)->name, (*second)->name);
 }
 
+/* Can the tensors be used where they lie in the caller's bytes? */
+static bool all_aligned(const load *in) {
+    for (int k = 0; k < in->container->tensor_count; k++) {
+        const entry *at = &in->entries[k];
+        if (((uintptr_t)in->data + at->begin) % dtypes[at->tensor.dtype].size != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Gives every tensor memory on a 64-byte boundary, wherever it lay in the file. */
-static car_status copy_tensors(const load *in) {
+static car_status copy_data(const load *in) {
     car_container *container = in->container;
-    size_t count = (size_t)container->tensor_count;
     car_layout layout = {0};
-    for (size_t k = 0; k < count; k++)
+    for (int k = 0; k < container->tensor_count; k++)
         car_layout_add(&layout, in->entries[k].tensor.bytes, 1);
-    container->tensors = car_arena_allocate(container->arena, count, sizeof *container->tensors);
-    container->by_name = car_arena_allocate(container->arena, count, sizeof *container->by_name);
     container->data = layout.overflow ? NULL : car_allocate(container->allocator, layout.size, 1);
-    if (!container->tensors || !container->by_name || !container->data)
+    if (!container->data)
         return no_memory(in->origin, in->error);
     layout = (car_layout){0};
-    for (size_t k = 0; k < count; k++) {
+    for (int k = 0; k < container->tensor_count; k++) {
         const entry *from = &in->entries[k];
-        car_tensor *tensor = &container->tensors[k];
         char *place = (char *)container->data + car_layout_add(&layout, from->tensor.bytes, 1);
         if (from->tensor.bytes > 0)
             memcpy(place, in->data + from->begin, from->tensor.bytes);
-        *tensor = from->tensor;
-        tensor->data = place;
-        container->by_name[k] = tensor;
+        container->tensors[k].data = place;
     }
+    return CAR_OK;
+}
+
+static car_status keep_tensors(const load *in) {
+    car_container *container = in->container;
+    size_t count = (size_t)container->tensor_count;
+    container->tensors = car_arena_allocate(container->arena, count, sizeof *container->tensors);
+    container->by_name = car_arena_allocate(container->arena, count, sizeof *container->by_name);
+    if (!container->tensors || !container->by_name)
+        return no_memory(in->origin, in->error);
+    for (size_t k = 0; k < count; k++) {
+        container->tensors[k] = in->entries[k].tensor;
+        container->tensors[k].data = in->data + in->entries[k].begin;
+        container->by_name[k] = &container->tensors[k];
+    }
+    if (!in->keep || !all_aligned(in))
+        CAR_TRY(copy_data(in));
     qsort(container->by_name, count, sizeof *container->by_name, compare_tensor_names);
     return CAR_OK;
 }
@@ -295,18 +317,18 @@ static car_status read_container(load *in, const uint8_t *bytes, size_t length) 
         return status;
     CAR_TRY(read_entries(in, root));
     CAR_TRY(check_digests(in));
-    return copy_tensors(in);
+    return keep_tensors(in);
 }
 
-car_status car_container_parse(const void *data, size_t length, const char *origin,
-                               const car_allocator *allocator, car_container **container,
-                               car_error *error) {
+static car_status parse(const void *data, size_t length, const char *origin, bool keep,
+                        const car_allocator *allocator, car_container **container,
+                        car_error *error) {
     car_container *read = car_allocate(allocator, 1, sizeof *read);
     if (!read)
         return no_memory(origin, error);
     read->allocator = allocator;
     read->arena = car_arena_create(allocator);
-    load in = {.origin = origin, .container = read, .error = error};
+    load in = {.origin = origin, .container = read, .error = error, .keep = keep};
     car_status status = read->arena ? read_container(&in, data, length) : no_memory(origin, error);
     if (status != CAR_OK) {
         car_container_free(read);
@@ -316,13 +338,22 @@ car_status car_container_parse(const void *data, size_t length, const char *orig
     return CAR_OK;
 }
 
+car_status car_container_parse(const void *data, size_t length, const char *origin,
+                               const car_allocator *allocator, car_container **container,
+                               car_error *error) {
+    return parse(data, length, origin, false, allocator, container, error);
+}
+
 car_status car_container_load(const char *path, const car_allocator *allocator,
                               car_container **container, car_error *error) {
     char *data = NULL;
     size_t length = 0;
     CAR_TRY(car_file_read(path, MOST_FILE_BYTES, allocator, &data, &length, error));
-    car_status status = car_container_parse(data, length, path, allocator, container, error);
-    car_release(allocator, data);
+    car_status status = parse(data, length, path, true, allocator, container, error);
+    if (status == CAR_OK && !(*container)->data)
+        (*container)->data = data; /* a model's size of memory less than with a copy */
+    else
+        car_release(allocator, data);
     return status;
 }
 
@@ -379,6 +410,9 @@ typedef struct metadata_item {
 typedef struct tensor_item {
     struct tensor_item *next;
     car_tensor tensor;
+    car_tensor_fill *fill; /* NULL: the data is there */
+    const void *context;
+    int index;
 } tensor_item;
 
 struct car_container_builder {
@@ -387,6 +421,8 @@ struct car_container_builder {
     metadata_item *metadata; /* sorted by key, each key once */
     tensor_item *tensors;    /* newest first */
     int tensor_count;
+    void *lent, *own; /* memory for a tensor that is made */
+    size_t lent_bytes;
 };
 
 car_status car_container_builder_create(const car_allocator *allocator,
@@ -406,6 +442,7 @@ car_status car_container_builder_create(const car_allocator *allocator,
 void car_container_builder_free(car_container_builder *builder) {
     if (!builder)
         return;
+    car_release(builder->allocator, builder->own);
     car_arena_free(builder->arena);
     car_release(builder->allocator, builder);
 }
@@ -452,8 +489,8 @@ car_status car_container_builder_metadata(car_container_builder *builder, const 
     return set_metadata(builder, key, value, error);
 }
 
-car_status car_container_builder_tensor(car_container_builder *builder, const car_tensor *tensor,
-                                        car_error *error) {
+static car_status add_item(car_container_builder *builder, const car_tensor *tensor,
+                           tensor_item content, car_error *error) {
     size_t bytes;
     if (!is_utf8(tensor->name) || strcmp(tensor->name, METADATA_NAME) == 0)
         return car_fail(error, CAR_USAGE, "tensor \"%s\": not a legal name; choose another",
@@ -470,6 +507,7 @@ car_status car_container_builder_tensor(car_container_builder *builder, const ca
     const char *name = car_arena_copy(builder->arena, tensor->name, strlen(tensor->name));
     if (!item || !name)
         return no_memory("model file", error);
+    *item = content;
     item->tensor = *tensor;
     item->tensor.name = name;
     item->next = builder->tensors;
@@ -478,41 +516,86 @@ car_status car_container_builder_tensor(car_container_builder *builder, const ca
     return CAR_OK;
 }
 
-/* Large elements first, so that every tensor is aligned in the file; then by name. */
-static int compare_for_file(const void *a, const void *b) {
-    const car_tensor *const *first = a, *const *second = b;
-    size_t first_size = dtypes[(*first)->dtype].size, second_size = dtypes[(*second)->dtype].size;
-    if (first_size != second_size)
-        return first_size > second_size ? -1 : 1;
-    return strcmp((*first)->name, (*second)->name);
+car_status car_container_builder_tensor(car_container_builder *builder, const car_tensor *tensor,
+                                        car_error *error) {
+    return add_item(builder, tensor, (tensor_item){0}, error);
 }
 
-static car_status sort_tensors(car_container_builder *builder, const car_tensor ***sorted,
+car_status car_container_builder_made(car_container_builder *builder, const car_tensor *tensor,
+                                      car_tensor_fill *fill, const void *context, int index,
+                                      car_error *error) {
+    return add_item(builder, tensor,
+                    (tensor_item){.fill = fill, .context = context, .index = index}, error);
+}
+
+void car_container_builder_lend(car_container_builder *builder, void *memory, size_t bytes) {
+    builder->lent = memory;
+    builder->lent_bytes = bytes;
+}
+
+/* Lent memory where it suffices for every tensor that is made, else memory of its own. */
+static car_status reserve_memory(car_container_builder *builder, car_error *error) {
+    size_t most = 0;
+    for (const tensor_item *item = builder->tensors; item; item = item->next)
+        if (item->fill && item->tensor.bytes > most)
+            most = item->tensor.bytes;
+    if (most <= builder->lent_bytes)
+        return CAR_OK;
+    car_release(builder->allocator, builder->own);
+    builder->own = car_allocate(builder->allocator, most, 1);
+    builder->lent = builder->own;
+    builder->lent_bytes = builder->own ? most : 0;
+    return builder->own ? CAR_OK : no_memory("model file", error);
+}
+
+static const void *data_of(const car_container_builder *builder, const tensor_item *item) {
+    if (!item->fill)
+        return item->tensor.data;
+    item->fill(item->context, item->index, builder->lent);
+    return builder->lent;
+}
+
+/* Large elements first, so that every tensor is aligned in the file; then by name. */
+static int compare_for_file(const void *a, const void *b) {
+    const tensor_item *const *first = a, *const *second = b;
+    size_t first_size = dtypes[(*first)->tensor.dtype].size;
+    size_t second_size = dtypes[(*second)->tensor.dtype].size;
+    if (first_size != second_size)
+        return first_size > second_size ? -1 : 1;
+    return strcmp((*first)->tensor.name, (*second)->tensor.name);
+}
+
+static int compare_item_names(const void *a, const void *b) {
+    const tensor_item *const *first = a, *const *second = b;
+    return strcmp((*first)->tensor.name, (*second)->tensor.name);
+}
+
+static car_status sort_tensors(car_container_builder *builder, const tensor_item ***sorted,
                                car_error *error) {
     size_t count = (size_t)builder->tensor_count;
-    const car_tensor **tensors = car_arena_allocate(builder->arena, count, sizeof *tensors);
+    const tensor_item **tensors = car_arena_allocate(builder->arena, count, sizeof *tensors);
     if (!tensors)
         return no_memory("model file", error);
     size_t next = 0;
     for (const tensor_item *item = builder->tensors; item; item = item->next)
-        tensors[next++] = &item->tensor;
-    qsort(tensors, count, sizeof *tensors, compare_tensor_names);
+        tensors[next++] = item;
+    qsort(tensors, count, sizeof *tensors, compare_item_names);
     for (size_t k = 1; k < count; k++)
-        if (strcmp(tensors[k - 1]->name, tensors[k]->name) == 0)
+        if (compare_item_names(&tensors[k - 1], &tensors[k]) == 0)
             return car_fail(error, CAR_USAGE, "tensor \"%s\": added twice; give each its own name",
-                            tensors[k]->name);
+                            tensors[k]->tensor.name);
     qsort(tensors, count, sizeof *tensors, compare_for_file);
     *sorted = tensors;
     return CAR_OK;
 }
 
-static car_status add_digests(car_container_builder *builder, const car_tensor *const *tensors,
+static car_status add_digests(car_container_builder *builder, const tensor_item *const *tensors,
                               car_error *error) {
     car_sha256 hash;
     char hex[65];
     car_sha256_start(&hash);
     for (int k = 0; k < builder->tensor_count; k++)
-        car_sha256_add(&hash, tensors[k]->data, tensors[k]->bytes);
+        car_sha256_add(&hash, data_of(builder, tensors[k]), tensors[k]->tensor.bytes);
     car_sha256_finish(&hash, hex);
     CAR_TRY(set_metadata(builder, DIGEST_KEY, hex, error));
     car_sha256_start(&hash);
@@ -524,12 +607,12 @@ static car_status add_digests(car_container_builder *builder, const car_tensor *
         hash_text(&hash, item->value);
     }
     for (int k = 0; k < builder->tensor_count; k++)
-        hash_tensor(&hash, tensors[k]);
+        hash_tensor(&hash, &tensors[k]->tensor);
     car_sha256_finish(&hash, hex);
     return set_metadata(builder, HEADER_DIGEST_KEY, hex, error);
 }
 
-static void write_header(const car_container_builder *builder, const car_tensor *const *tensors,
+static void write_header(const car_container_builder *builder, const tensor_item *const *tensors,
                          car_text *header) {
     car_text_format(header, "{\"%s\":{", METADATA_NAME);
     for (const metadata_item *item = builder->metadata; item; item = item->next) {
@@ -541,7 +624,7 @@ static void write_header(const car_container_builder *builder, const car_tensor 
     car_text_add(header, "}", 1);
     size_t offset = 0;
     for (int k = 0; k < builder->tensor_count; k++) {
-        const car_tensor *tensor = tensors[k];
+        const car_tensor *tensor = &tensors[k]->tensor;
         car_text_add(header, ",", 1);
         car_text_json_string(header, tensor->name, strlen(tensor->name));
         car_text_format(header, ":{\"dtype\":\"%s\",\"shape\":[", dtypes[tensor->dtype].name);
@@ -555,18 +638,19 @@ static void write_header(const car_container_builder *builder, const car_tensor 
         car_text_add(header, " ", 1);
 }
 
-static car_status write_all(const car_container_builder *builder, const car_tensor *const *tensors,
+static car_status write_all(const car_container_builder *builder, const tensor_item *const *tensors,
                             const car_text *header, car_file_writer *writer, car_error *error) {
     uint64_t header_bytes = header->length;
     CAR_TRY(car_file_writer_write(writer, &header_bytes, sizeof header_bytes, error));
     CAR_TRY(car_file_writer_write(writer, header->data, header->length, error));
     for (int k = 0; k < builder->tensor_count; k++)
-        CAR_TRY(car_file_writer_write(writer, tensors[k]->data, tensors[k]->bytes, error));
+        CAR_TRY(car_file_writer_write(writer, data_of(builder, tensors[k]),
+                                      tensors[k]->tensor.bytes, error));
     return CAR_OK;
 }
 
 static car_status save_header_and_tensors(const car_container_builder *builder,
-                                          const car_tensor *const *tensors, const car_text *header,
+                                          const tensor_item *const *tensors, const car_text *header,
                                           const char *path, car_error *error) {
     if (header->failed)
         return no_memory(path, error);
@@ -585,8 +669,9 @@ static car_status save_header_and_tensors(const car_container_builder *builder,
 
 car_status car_container_builder_save(car_container_builder *builder, const char *path,
                                       car_error *error) {
-    const car_tensor **tensors = NULL;
+    const tensor_item **tensors = NULL;
     CAR_TRY(sort_tensors(builder, &tensors, error));
+    CAR_TRY(reserve_memory(builder, error));
     CAR_TRY(add_digests(builder, tensors, error));
     car_text header;
     car_text_start(&header, builder->allocator);

@@ -16,21 +16,31 @@
 #define ARENA_ALIGNMENT  ((size_t)16)
 #define ARENA_CHUNK_SIZE ((size_t)8192)
 
+/* calloc leaves fresh pages of the system untouched: what is not used yet costs nothing. Where its own block begins
+ * stands before the one that is given out. */
 static void *allocate_from_libc(void *context, size_t size, size_t alignment) {
     (void)context;
-    if (size > SIZE_MAX - (alignment - 1))
+    if (size > SIZE_MAX - 2 * alignment)
         return NULL;
-    return aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+    char *whole = calloc(1, size + 2 * alignment);
+    if (!whole)
+        return NULL;
+    char *block = whole + 2 * alignment - (uintptr_t)whole % alignment;
+    memcpy(block - sizeof whole, &whole, sizeof whole);
+    return block;
 }
 
 static void release_to_libc(void *context, void *block) {
     (void)context;
-    free(block);
+    char *whole;
+    memcpy(&whole, (char *)block - sizeof whole, sizeof whole);
+    free(whole);
 }
 
+static const car_allocator libc_allocator = {NULL, allocate_from_libc, release_to_libc};
+
 const car_allocator *car_allocator_or_default(const car_allocator *allocator) {
-    static const car_allocator libc = {NULL, allocate_from_libc, release_to_libc};
-    return allocator ? allocator : &libc;
+    return allocator ? allocator : &libc_allocator;
 }
 
 void *car_allocate(const car_allocator *allocator, size_t count, size_t size) {
@@ -41,7 +51,7 @@ void *car_allocate(const car_allocator *allocator, size_t count, size_t size) {
         bytes = 1;
     const car_allocator *from = car_allocator_or_default(allocator);
     void *block = from->allocate(from->context, bytes, ALIGNMENT);
-    if (block)
+    if (block && from != &libc_allocator)
         memset(block, 0, bytes);
     return block;
 }

@@ -135,7 +135,7 @@ static inline size_t car_quad_floats(int panels, int depth) {
 void car_quads_set(float *packed, int panels, int depth, int column, const int8_t *values,
                    float scale);
 void car_quads_get(const float *packed, int panels, int depth, int column, int8_t *values,
-                   float *scale);
+                   float *scale); /* values may be NULL */
 /* Where k = 0 of a column stands; the others are at car_quad_place(k, 0) from there. */
 const int8_t *car_quads_at(const float *packed, int panels, int depth, int column, float *scale);
 static inline size_t car_integer_scratch(int rows, int depth) {

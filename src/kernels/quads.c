@@ -42,6 +42,6 @@ const int8_t *car_quads_at(const float *packed, int panels, int depth, int colum
 void car_quads_get(const float *packed, int panels, int depth, int column, int8_t *values,
                    float *scale) {
     const int8_t *first = car_quads_at(packed, panels, depth, column, scale);
-    for (int k = 0; k < depth; k++)
+    for (int k = 0; values && k < depth; k++)
         values[k] = first[car_quad_place(k, 0)];
 }

@@ -51,63 +51,78 @@ void car_model_int8_embed(const car_model *model, int32_t id, float *out) {
 
 /* ---- Tensors of the outside --------------------------------------------------------------------------- */
 
-static void copy_cell(const car_model *model, const car_tensor_place *place, int8_t *values,
-                      float *scales, bool set) {
+static void set_cell(car_model *model, const car_tensor_place *place, const int8_t *values,
+                     const float *scales) {
     const car_model_layer *layer = &model->layers[place->layer];
     const size_t units = (size_t)layer->size.units, block = units * place->shape[1];
-    float *running = model->rounded + layer->running[place->direction];
-    for (int k = 0; k < place->count; k++, values += block, scales += units) {
-        if (place->blocks[k] >= 0 && set) {
-            car_plan_pack_int8(layer->plan, place->blocks[k], values, scales, running);
-        } else if (place->blocks[k] >= 0) {
-            car_plan_unpack_int8(layer->plan, place->blocks[k], running, values, scales);
-        } else if (!set) {
-            memset(values, 0, block);
-            memset(scales, 0, units * sizeof *scales);
-        }
+    for (size_t k = 0; k < (size_t)place->count; k++)
+        if (place->blocks[k] >= 0)
+            car_plan_pack_int8(layer->plan, place->blocks[k], values + k * block,
+                               scales + k * units,
+                               model->rounded + layer->running[place->direction]);
+}
+
+static void get_cell(const car_model *model, const car_tensor_place *place, int8_t *values,
+                     float *scales) {
+    const car_model_layer *layer = &model->layers[place->layer];
+    const size_t units = (size_t)layer->size.units, block = units * place->shape[1];
+    for (size_t k = 0; k < (size_t)place->count; k++) {
+        int8_t *to = values ? values + k * block : NULL;
+        float *to_scales = scales ? scales + k * units : NULL;
+        if (place->blocks[k] >= 0)
+            car_plan_unpack_int8(layer->plan, place->blocks[k],
+                                 model->rounded + layer->running[place->direction], to, to_scales);
+        else if (to)
+            memset(to, 0, block);
+        if (place->blocks[k] < 0 && to_scales)
+            memset(to_scales, 0, units * sizeof *to_scales);
     }
 }
 
-static void copy_head(const car_model *model, int8_t *values, float *scales, bool set) {
-    const int depth = model->head_depth;
-    float *running = model->rounded + model->head_running;
-    for (int output = 0; output < model->output_size; output++) {
-        int8_t *row = values + (size_t)output * (size_t)depth;
-        if (set)
-            car_quads_set(running, head_panels(model), depth, output, row, scales[output]);
-        else
-            car_quads_get(running, head_panels(model), depth, output, row, &scales[output]);
-    }
-}
-
-static void copy_embedding(const car_model *model, int8_t *values, float *scales, bool set) {
-    const size_t units = (size_t)model->layers[0].size.units;
-    for (size_t id = 0; id < (size_t)model->input_size; id++) {
-        float *scale;
-        int8_t *row = embedding_row(model, id, &scale), *outside = values + id * units;
-        memcpy(set ? row : outside, set ? outside : row, units);
-        *(set ? scale : &scales[id]) = *(set ? &scales[id] : scale);
-    }
-}
-
-/* One walk serves both ways; the side that is only read is never written through its pointer. */
-static void copy_matrix(const car_model *model, int index, int8_t *values, float *scales,
-                        bool set) {
-    const car_tensor_place *place = &model->tensors[index];
-    if (place->role == CAR_TENSOR_CELL)
-        copy_cell(model, place, values, scales, set);
-    else if (place->role == CAR_TENSOR_HEAD || model->net->tie)
-        copy_head(model, values, scales, set);
-    else
-        copy_embedding(model, values, scales, set);
+/* Is the tensor in the head's panels? */
+static bool in_head(const car_model *model, const car_tensor_place *place) {
+    return place->role == CAR_TENSOR_HEAD || model->net->tie;
 }
 
 void car_model_int8_set(car_model *model, int index, const int8_t *values, const float *scales) {
-    copy_matrix(model, index, (int8_t *)values, (float *)scales, true);
+    const car_tensor_place *place = &model->tensors[index];
+    if (place->role == CAR_TENSOR_CELL) {
+        set_cell(model, place, values, scales);
+        return;
+    }
+    for (size_t row = 0; row < place->shape[0]; row++) {
+        const int8_t *from = values + row * place->shape[1];
+        float *scale;
+        if (in_head(model, place)) {
+            car_quads_set(model->rounded + model->head_running, head_panels(model),
+                          model->head_depth, (int)row, from, scales[row]);
+            continue;
+        }
+        memcpy(embedding_row(model, row, &scale), from, place->shape[1]);
+        *scale = scales[row];
+    }
 }
 
 void car_model_int8_get(const car_model *model, int index, int8_t *values, float *scales) {
-    copy_matrix(model, index, values, scales, false);
+    const car_tensor_place *place = &model->tensors[index];
+    if (place->role == CAR_TENSOR_CELL) {
+        get_cell(model, place, values, scales);
+        return;
+    }
+    for (size_t row = 0; row < place->shape[0]; row++) {
+        int8_t *to = values ? values + row * place->shape[1] : NULL;
+        float *place_of_scale, scale;
+        if (in_head(model, place)) {
+            car_quads_get(model->rounded + model->head_running, head_panels(model),
+                          model->head_depth, (int)row, to, scales ? &scales[row] : &scale);
+            continue;
+        }
+        const int8_t *from = embedding_row(model, row, &place_of_scale);
+        if (to)
+            memcpy(to, from, place->shape[1]);
+        if (scales)
+            scales[row] = *place_of_scale;
+    }
 }
 
 static void copy_vector(const car_model *model, int index, float *values, bool set) {

@@ -522,6 +522,31 @@ void car_model_refresh(car_model *model, int threads) {
         car_team_run(threads, refresh_task, model);
 }
 
+/* ---- Bytes -------------------------------------------------------------------------------------------- */
+
+static bool drops_weights(const car_model *model) {
+    for (int i = 0; i < model->net->layer_count; i++)
+        if (model->net->layers[i].weight_drop > 0)
+            return true;
+    return false;
+}
+
+static size_t bytes_of(const car_model *model, bool weights, bool transposed, bool dropped) {
+    size_t floats = (weights ? model->weight_floats : 0) +
+                    (transposed ? model->transposed_floats : 0) +
+                    (dropped ? model->weight_floats : 0) +
+                    (model->precision == CAR_PRECISION_F32 ? 0 : model->rounded_floats);
+    return floats * sizeof(float);
+}
+
+size_t car_model_bytes(const car_model *model) {
+    return bytes_of(model, model->weights, model->transposed, model->dropped);
+}
+
+size_t car_model_training_bytes(const car_model *model) {
+    return model->weights ? bytes_of(model, true, true, drops_weights(model)) : 0;
+}
+
 car_status car_model_prepare_training(car_model *model, car_error *error) {
     if (model->precision == CAR_PRECISION_INT8)
         return car_fail(
@@ -529,9 +554,7 @@ car_status car_model_prepare_training(car_model *model, car_error *error) {
             "model: int8 weights are for running it; convert it to f32 or bf16 to train");
     if (!model->transposed)
         model->transposed = car_allocate(model->allocator, model->transposed_floats, sizeof(float));
-    bool drops = false;
-    for (int i = 0; i < model->net->layer_count; i++)
-        drops = drops || model->net->layers[i].weight_drop > 0;
+    const bool drops = drops_weights(model);
     if (drops && !model->dropped)
         model->dropped = car_allocate(model->allocator, model->weight_floats, sizeof(float));
     if (!model->transposed || (drops && !model->dropped))

@@ -65,95 +65,81 @@ static bool is_whole(const car_model *model, const car_tensor_place *place) {
     return model->precision == CAR_PRECISION_INT8 && place->rank == 2;
 }
 
-/* Floats that a tensor takes in the storage of a file that is written. */
-static size_t storage_floats(const car_model *model, int index) {
-    const car_tensor_place *place = &model->tensors[index];
-    size_t values = car_model_tensor_floats(model, index);
-    return is_whole(model, place) ? place->shape[0] + (values + 3) / 4 : values;
-}
-
 enum { NAME_BYTES = 224 };
 static void name_scale(char name[NAME_BYTES], const car_tensor_place *place) {
     snprintf(name, NAME_BYTES, "%.200s.scale", place->name);
 }
 
+static void fill_floats(const void *model, int index, void *data) {
+    const car_model *from = model;
+    if (from->weights)
+        car_model_unpack(from, index, from->weights, data);
+    else
+        car_model_int8_get_vector(from, index, data);
+}
+
+static void fill_values(const void *model, int index, void *data) {
+    car_model_int8_get(model, index, data, NULL);
+}
+
+static void fill_scales(const void *model, int index, void *data) {
+    car_model_int8_get(model, index, NULL, data);
+}
+
 /* Whole numbers and their scales. */
 static car_status add_whole(const car_model *model, int index, car_container_builder *builder,
-                            float *storage, car_error *error) {
+                            car_error *error) {
     const car_tensor_place *place = &model->tensors[index];
     char name[NAME_BYTES];
+    name_scale(name, place);
     const car_tensor scales = {.name = name,
                                .dtype = CAR_F32,
                                .rank = 1,
                                .shape = {place->shape[0]},
-                               .data = storage,
                                .bytes = place->shape[0] * sizeof(float)};
     const car_tensor values = {.name = place->name,
                                .dtype = CAR_I8,
                                .rank = 2,
                                .shape = {place->shape[0], place->shape[1]},
-                               .data = storage + place->shape[0],
                                .bytes = car_model_tensor_floats(model, index)};
-    name_scale(name, place);
-    car_model_int8_get(model, index, (int8_t *)(void *)(storage + place->shape[0]), storage);
-    CAR_TRY(car_container_builder_tensor(builder, &values, error));
-    return car_container_builder_tensor(builder, &scales, error);
+    CAR_TRY(car_container_builder_made(builder, &values, fill_values, model, index, error));
+    return car_container_builder_made(builder, &scales, fill_scales, model, index, error);
 }
 
 static car_status add_floats(const car_model *model, int index, car_container_builder *builder,
-                             float *storage, car_error *error) {
+                             car_error *error) {
     const car_tensor_place *place = &model->tensors[index];
     const car_tensor tensor = {.name = place->name,
                                .dtype = CAR_F32,
                                .rank = place->rank,
                                .shape = {place->shape[0], place->shape[1]},
-                               .data = storage,
                                .bytes = car_model_tensor_floats(model, index) * sizeof(float)};
-    if (model->weights)
-        car_model_unpack(model, index, model->weights, storage);
-    else
-        car_model_int8_get_vector(model, index, storage);
-    return car_container_builder_tensor(builder, &tensor, error);
+    return car_container_builder_made(builder, &tensor, fill_floats, model, index, error);
 }
 
-static car_status add_tensors(const car_model *model, car_container_builder *builder, float *values,
-                              car_error *error) {
-    for (int i = 0; i < model->tensor_count; i++) {
-        CAR_TRY(is_whole(model, &model->tensors[i]) ? add_whole(model, i, builder, values, error)
-                                                    : add_floats(model, i, builder, values, error));
-        values += storage_floats(model, i);
-    }
+car_status car_model_write(const car_model *model, car_container_builder *builder,
+                           car_error *error) {
+    CAR_TRY(add_metadata(model, builder, error));
+    for (int i = 0; i < model->tensor_count; i++)
+        CAR_TRY(is_whole(model, &model->tensors[i]) ? add_whole(model, i, builder, error)
+                                                    : add_floats(model, i, builder, error));
     return CAR_OK;
 }
 
-car_status car_model_write(const car_model *model, car_container_builder *builder, float **storage,
-                           car_error *error) {
-    size_t floats = 0;
-    for (int i = 0; i < model->tensor_count; i++)
-        floats += storage_floats(model, i);
-    *storage = car_allocate(model->allocator, floats, sizeof(float));
-    if (!*storage)
-        return no_memory("model", error);
-    car_status status = add_metadata(model, builder, error);
+car_status car_model_save_with(const car_model *model, const char *path, void *memory, size_t bytes,
+                               car_error *error) {
+    car_container_builder *builder;
+    CAR_TRY(car_container_builder_create(model->allocator, &builder, error));
+    car_container_builder_lend(builder, memory, bytes);
+    car_status status = car_model_write(model, builder, error);
     if (status == CAR_OK)
-        status = add_tensors(model, builder, *storage, error);
-    if (status != CAR_OK) {
-        car_release(model->allocator, *storage);
-        *storage = NULL;
-    }
+        status = car_container_builder_save(builder, path, error);
+    car_container_builder_free(builder);
     return status;
 }
 
 car_status car_model_save(const car_model *model, const char *path, car_error *error) {
-    car_container_builder *builder;
-    float *storage = NULL;
-    CAR_TRY(car_container_builder_create(model->allocator, &builder, error));
-    car_status status = car_model_write(model, builder, &storage, error);
-    if (status == CAR_OK)
-        status = car_container_builder_save(builder, path, error);
-    car_container_builder_free(builder);
-    car_release(model->allocator, storage);
-    return status;
+    return car_model_save_with(model, path, NULL, 0, error);
 }
 
 /* ---- Reading: net and sizes --------------------------------------------------------------------------- */

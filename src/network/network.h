@@ -147,6 +147,8 @@ const char *car_precision_name(car_precision precision);
 car_status car_model_prepare(car_model *model, car_error *error) CAR_CHECK_RESULT;
 /* Adds `transposed`, which a stack with backward needs, and `dropped`. CAR_USAGE in int8. */
 car_status car_model_prepare_training(car_model *model, car_error *error) CAR_CHECK_RESULT;
+/* Bytes of a copy of the model that is prepared for training; 0 in int8. */
+size_t car_model_training_bytes(const car_model *model);
 /* A copy with weights and metadata of its own and the transposed copies that the backward pass needs. */
 car_status car_model_copy(const car_model *model, const car_allocator *allocator, car_model **copy,
                           car_error *error) CAR_CHECK_RESULT;
@@ -221,7 +223,8 @@ car_status car_model_list_tensors(car_model *model, car_error *error) CAR_CHECK_
 /* A tensor of rank 2 of an int8 model as whole numbers -127..127 in its logical layout and a scale for each row; one of
  * rank 1 as floats. */
 void car_model_int8_set(car_model *model, int index, const int8_t *values, const float *scales);
-void car_model_int8_get(const car_model *model, int index, int8_t *values, float *scales);
+void car_model_int8_get(const car_model *model, int index, int8_t *values,
+                        float *scales); /* either may be NULL */
 void car_model_int8_set_vector(car_model *model, int index, const float *values);
 void car_model_int8_get_vector(const car_model *model, int index, float *values);
 /* Fills the weights of `to` from those of `from`; one of the two is in int8. CAR_MODEL: a weight is no number. */
@@ -233,10 +236,13 @@ void car_model_int8_embed(const car_model *model, int32_t id, float *out);
 
 /* ---- model_file.c ------------------------------------------------------------------------------------- */
 
-/* Adds a model's tensors and metadata to a container, for the trainer's checkpoints. *storage holds the tensors'
- * values until the container is saved; release it with car_release and the model's allocator. */
-car_status car_model_write(const car_model *model, car_container_builder *builder, float **storage,
+/* Adds a model's tensors and metadata to a container, for the trainer's checkpoints; the model stays as it is until that is
+ * saved. */
+car_status car_model_write(const car_model *model, car_container_builder *builder,
                            car_error *error) CAR_CHECK_RESULT;
+/* car_model_save with memory of the caller's for one tensor at a time. */
+car_status car_model_save_with(const car_model *model, const char *path, void *memory, size_t bytes,
+                               car_error *error) CAR_CHECK_RESULT;
 /* The model in a container, ready for training. Tensors whose names start with "trainer." and metadata keys that start
  * so are the trainer's and are passed over; any other surplus is CAR_MODEL. `origin` names the file in messages. */
 car_status car_model_read(const car_container *container, const char *origin,
@@ -250,7 +256,7 @@ typedef struct car_stack_shape {
     int batch, steps, threads;
     bool backward; /* the model must have `transposed` */
 } car_stack_shape;
-/* Bytes of a stack; 0: overflow. It lives in `memory`, zeroed and 64-byte aligned. The model is borrowed. */
+/* Bytes of a stack; 0: overflow, or backward in int8. It lives in `memory`, zeroed and 64-byte aligned. The model is borrowed. */
 size_t car_stack_size(const car_model *model, const car_stack_shape *shape);
 car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape, void *memory);
 

@@ -62,6 +62,37 @@ static size_t state_floats(const car_model *model) {
     return floats;
 }
 
+typedef struct session_plan {
+    int lanes, steps, threads;
+    car_stack_shape run, step;
+    session_places at;
+    size_t bytes; /* 0: too many */
+} session_plan;
+
+static session_plan plan_session(const car_model *model, const car_session_options *options) {
+    session_plan plan = {.lanes = options->lanes > 0 ? options->lanes : 1,
+                         .steps = options->steps > 0 ? options->steps : DEFAULT_STEPS,
+                         .threads = options->threads > 1 ? car_thread_count(options->threads) : 1};
+    plan.run = (car_stack_shape){.batch = plan.lanes, .steps = plan.steps, .threads = plan.threads};
+    plan.step = (car_stack_shape){.batch = plan.lanes, .steps = 1, .threads = 1};
+    size_t run_bytes = car_stack_size(model, &plan.run);
+    size_t step_bytes = car_stack_size(model, &plan.step);
+    car_layout layout = {0};
+    plan.at.session = car_layout_add(&layout, 1, sizeof(car_session));
+    plan.at.run = car_layout_add(&layout, run_bytes, 1);
+    plan.at.step = car_layout_add(&layout, plan.threads > 1 ? step_bytes : 0, 1);
+    plan.at.state = car_layout_add(&layout, state_floats(model) + 1, sizeof(float));
+    plan.at.lengths = car_layout_add(&layout, (size_t)plan.lanes, sizeof(int));
+    plan.bytes = run_bytes == 0 || step_bytes == 0 || layout.overflow ? 0 : layout.size;
+    return plan;
+}
+
+size_t car_session_bytes(const car_model *model, const car_session_options *options) {
+    static const car_session_options defaults = {0};
+    options = options ? options : &defaults;
+    return check_options(model, options, NULL) == CAR_OK ? plan_session(model, options).bytes : 0;
+}
+
 car_status car_session_create(const car_model *model, const car_session_options *options,
                               const car_allocator *allocator, car_session **session,
                               car_error *error) {
@@ -69,31 +100,19 @@ car_status car_session_create(const car_model *model, const car_session_options 
     *session = NULL;
     options = options ? options : &defaults;
     CAR_TRY(check_options(model, options, error));
-    int lanes = options->lanes > 0 ? options->lanes : 1;
-    int steps = options->steps > 0 ? options->steps : DEFAULT_STEPS;
-    int threads = options->threads > 1 ? car_thread_count(options->threads) : 1;
-    const car_stack_shape run = {.batch = lanes, .steps = steps, .threads = threads};
-    const car_stack_shape step = {.batch = lanes, .steps = 1, .threads = 1};
-    size_t run_bytes = car_stack_size(model, &run), step_bytes = car_stack_size(model, &step);
-    car_layout layout = {0};
-    session_places at;
-    at.session = car_layout_add(&layout, 1, sizeof(car_session));
-    at.run = car_layout_add(&layout, run_bytes, 1);
-    at.step = car_layout_add(&layout, threads > 1 ? step_bytes : 0, 1);
-    at.state = car_layout_add(&layout, state_floats(model) + 1, sizeof(float));
-    at.lengths = car_layout_add(&layout, (size_t)lanes, sizeof(int));
-    if (run_bytes == 0 || step_bytes == 0 || layout.overflow)
-        return too_large(error);
-    char *memory = car_allocate(allocator, layout.size, 1);
+    const session_plan plan = plan_session(model, options);
+    char *memory = plan.bytes > 0 ? car_allocate(allocator, plan.bytes, 1) : NULL;
     if (!memory)
         return too_large(error);
-    car_session *made = (car_session *)(void *)(memory + at.session);
-    *made = (car_session){.model = model, .allocator = allocator, .lanes = lanes, .steps = steps};
-    made->run = car_stack_place(model, &run, memory + at.run);
-    made->step = threads > 1 ? car_stack_place(model, &step, memory + at.step) : made->run;
+    car_session *made = (car_session *)(void *)(memory + plan.at.session);
+    *made = (car_session){
+        .model = model, .allocator = allocator, .lanes = plan.lanes, .steps = plan.steps};
+    made->run = car_stack_place(model, &plan.run, memory + plan.at.run);
+    made->step =
+        plan.threads > 1 ? car_stack_place(model, &plan.step, memory + plan.at.step) : made->run;
     made->present = made->step;
-    made->state = (float *)(void *)(memory + at.state);
-    made->lengths = (int *)(void *)(memory + at.lengths);
+    made->state = (float *)(void *)(memory + plan.at.state);
+    made->lengths = (int *)(void *)(memory + plan.at.lengths);
     *session = made;
     return CAR_OK;
 }

@@ -177,7 +177,7 @@ size_t car_stack_size(const car_model *model, const car_stack_shape *outer) {
     stack_layout at = {.rows = (size_t)shape->steps * (size_t)shape->batch,
                        .batch = (size_t)shape->batch};
     if (outer->steps < 1 || shape->batch < 1 || shape->threads < 1 || at.rows > INT32_MAX / 2 ||
-        (shape->backward && !model->transposed))
+        (shape->backward && model->precision == CAR_PRECISION_INT8))
         return 0;
     car_stack counted;
     lay(&at, 1, 1, sizeof counted);

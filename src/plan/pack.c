@@ -222,10 +222,12 @@ void car_plan_unpack_int8(const car_plan *plan, int parameter, const float *runn
     for (int g = 0; g < plan->group_count; g++) {
         const car_group *group = &plan->groups[g];
         for (int i = 0; i < group->count; i++)
-            for (int unit = 0; group->parameters[i] == parameter && unit < plan->units; unit++)
+            for (int unit = 0; group->parameters[i] == parameter && unit < plan->units; unit++) {
+                int8_t *row = values ? values + (size_t)unit * (size_t)group->depth : NULL;
+                float scale;
                 car_quads_get(running + group->running, panels_of(group->blocks), group->depth,
-                              column_of(group, i, unit),
-                              values + (size_t)unit * (size_t)group->depth, &scales[unit]);
+                              column_of(group, i, unit), row, scales ? &scales[unit] : &scale);
+            }
     }
 }
 

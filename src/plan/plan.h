@@ -113,7 +113,7 @@ void car_plan_unpack(const car_plan *plan, int parameter, const float *packed, f
 void car_plan_pack_int8(const car_plan *plan, int parameter, const int8_t *values,
                         const float *scales, float *running);
 void car_plan_unpack_int8(const car_plan *plan, int parameter, const float *running, int8_t *values,
-                          float *scales);
+                          float *scales); /* either may be NULL */
 int car_plan_columns(const car_plan *plan, int parameter); /* 1 for vectors */
 /* A parameter used with two operands is packed twice: adds the second's gradient to the first and zeroes it;
  * after an update copies the first's weights to the second. Without such parameters both do nothing. */

@@ -299,6 +299,8 @@ static car_status go(lm_run *run, const car_lm_data *data, car_error *error) {
     run->result->facts.net = NULL;
     run->result->saved =
         output && (data->valid.count == 0 || isfinite(run->result->fit.best_validation));
+    car_trainer_free(run->trainer); /* the model is loaded once more; its memory serves for that */
+    run->trainer = NULL;
     return run->result->saved ? write_record(run, output, error) : CAR_OK;
 }
 

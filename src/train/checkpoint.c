@@ -157,13 +157,16 @@ static car_status read_field(const car_container *container, const char *origin,
 
 /* ---- Saving ------------------------------------------------------------------------------------------- */
 
+/* Moments on their way to the file. */
+typedef struct moments {
+    const struct car_model *model;
+    const float *packed;
+} moments;
+
 typedef struct saving {
     const car_trainer *trainer;
     car_container_builder *builder;
-    float *model_values;  /* released with the model's allocator */
-    float *values, *next; /* all other tensors' numbers; the rest of them */
-    char *names;          /* [tensors * 2][name_size] */
-    size_t name_size;
+    moments first, second;
 } saving;
 
 static car_status add_metadata(saving *save, car_error *error) {
@@ -183,88 +186,76 @@ static car_status add_metadata(saving *save, car_error *error) {
     return CAR_OK;
 }
 
-static car_status add_moments(saving *save, const char *prefix, const float *packed, char *names,
+static void fill_moments(const void *context, int index, void *data) {
+    const moments *from = context;
+    car_model_unpack(from->model, index, from->packed, data);
+}
+
+static car_status add_moments(saving *save, const char *prefix, const moments *from,
                               car_error *error) {
-    const struct car_model *model = save->trainer->model;
-    for (int i = 0; i < car_model_tensor_count(model); i++) {
+    for (int i = 0; i < car_model_tensor_count(from->model); i++) {
         car_model_tensor tensor;
-        car_model_tensor_at(model, i, &tensor);
-        char *name = names + (size_t)i * save->name_size;
-        size_t floats = car_model_tensor_floats(model, i);
-        snprintf(name, save->name_size, "%s%s", prefix, tensor.name);
-        car_model_unpack(model, i, packed, save->next);
-        car_tensor out = {.name = name,
-                          .dtype = CAR_F32,
-                          .rank = tensor.rank,
-                          .shape = {tensor.shape[0], tensor.rank > 1 ? tensor.shape[1] : 0},
-                          .data = save->next,
-                          .bytes = floats * sizeof(float)};
-        CAR_TRY(car_container_builder_tensor(save->builder, &out, error));
-        save->next += floats;
+        car_model_tensor_at(from->model, i, &tensor);
+        char name[256];
+        snprintf(name, sizeof name, "%s%.200s", prefix, tensor.name);
+        const car_tensor out = {.name = name,
+                                .dtype = CAR_F32,
+                                .rank = tensor.rank,
+                                .shape = {tensor.shape[0], tensor.rank > 1 ? tensor.shape[1] : 0},
+                                .bytes = car_model_tensor_floats(from->model, i) * sizeof(float)};
+        CAR_TRY(car_container_builder_made(save->builder, &out, fill_moments, from, i, error));
     }
     return CAR_OK;
 }
 
-static car_status add_state(saving *save, const char *name, const car_stack *stack,
-                            car_error *error) {
+/* Of the stack (index 0) or of that of evaluations. */
+static void fill_state(const void *context, int index, void *data) {
+    const car_trainer *trainer = context;
+    for (int lane = 0; lane < trainer->options.batch; lane++)
+        car_stack_get_state(index == 0 ? trainer->stack : trainer->evaluation, lane,
+                            (float *)data + (size_t)lane * trainer->state_floats);
+}
+
+static car_status add_state(const saving *save, const char *name, int index, car_error *error) {
     size_t batch = (size_t)save->trainer->options.batch, floats = save->trainer->state_floats;
     if (floats == 0)
         return CAR_OK;
-    for (size_t lane = 0; lane < batch; lane++)
-        car_stack_get_state(stack, (int)lane, save->next + lane * floats);
-    car_tensor out = {.name = name,
-                      .dtype = CAR_F32,
-                      .rank = 2,
-                      .shape = {batch, floats},
-                      .data = save->next,
-                      .bytes = batch * floats * sizeof(float)};
-    save->next += batch * floats;
-    return car_container_builder_tensor(save->builder, &out, error);
-}
-
-/* Memory for every tensor that is not the model's. All factors have been multiplied before, by create. */
-static bool reserve(saving *save) {
-    const car_trainer *trainer = save->trainer;
-    int tensors = car_model_tensor_count(trainer->model);
-    size_t floats = 2 * (size_t)trainer->options.batch * trainer->state_floats, longest = 0;
-    for (int i = 0; i < tensors; i++) {
-        car_model_tensor tensor;
-        car_model_tensor_at(trainer->model, i, &tensor);
-        floats += 2 * car_model_tensor_floats(trainer->model, i);
-        longest = strlen(tensor.name) > longest ? strlen(tensor.name) : longest;
-    }
-    save->name_size = longest + sizeof "trainer.second.";
-    save->values = save->next = car_allocate(trainer->allocator, floats + 1, sizeof(float));
-    save->names = car_allocate(trainer->allocator, 2 * (size_t)tensors + 1, save->name_size);
-    return save->values && save->names;
+    const car_tensor out = {.name = name,
+                            .dtype = CAR_F32,
+                            .rank = 2,
+                            .shape = {batch, floats},
+                            .bytes = batch * floats * sizeof(float)};
+    return car_container_builder_made(save->builder, &out, fill_state, save->trainer, index, error);
 }
 
 static car_status fill_and_save(saving *save, const char *path, car_error *error) {
     const car_trainer *trainer = save->trainer;
-    size_t half = (size_t)car_model_tensor_count(trainer->model) * save->name_size;
-    CAR_TRY(car_model_write(trainer->model, save->builder, &save->model_values, error));
+    car_container_builder_lend(save->builder, trainer->gradient,
+                               trainer->weight_floats * sizeof(float));
+    CAR_TRY(car_model_write(trainer->model, save->builder, error));
     CAR_TRY(add_metadata(save, error));
     if (trainer->first)
-        CAR_TRY(add_moments(save, "trainer.first.", trainer->first, save->names, error));
+        CAR_TRY(add_moments(save, "trainer.first.", &save->first, error));
     if (trainer->second)
-        CAR_TRY(add_moments(save, "trainer.second.", trainer->second, save->names + half, error));
-    CAR_TRY(add_state(save, "trainer.state", trainer->stack, error));
-    CAR_TRY(add_state(save, "trainer.evaluation_state", trainer->evaluation, error));
+        CAR_TRY(add_moments(save, "trainer.second.", &save->second, error));
+    CAR_TRY(add_state(save, "trainer.state", 0, error));
+    CAR_TRY(add_state(save, "trainer.evaluation_state", 1, error));
     return car_container_builder_save(save->builder, path, error);
 }
 
 car_status car_trainer_save(const car_trainer *trainer, const char *path, car_error *error) {
-    saving save = {.trainer = trainer};
+    saving save = {.trainer = trainer,
+                   .first = {trainer->model, trainer->first},
+                   .second = {trainer->model, trainer->second}};
     CAR_TRY(car_container_builder_create(trainer->allocator, &save.builder, error));
-    car_status status =
-        reserve(&save)
-            ? fill_and_save(&save, path, error)
-            : car_fail(error, CAR_MEMORY, "%s: no memory to write the checkpoint; free some", path);
+    car_status status = fill_and_save(&save, path, error);
     car_container_builder_free(save.builder);
-    car_release(trainer->model->allocator, save.model_values);
-    car_release(trainer->allocator, save.values);
-    car_release(trainer->allocator, save.names);
     return status;
+}
+
+car_status car_trainer_save_model(const car_trainer *trainer, const char *path, car_error *error) {
+    return car_model_save_with(trainer->model, path, trainer->gradient,
+                               trainer->weight_floats * sizeof(float), error);
 }
 
 /* ---- Loading ------------------------------------------------------------------------------------------ */

@@ -86,7 +86,7 @@ static car_status save_last(loop *run, car_error *error) {
 static car_status save_best(loop *run, car_error *error) {
     if (!run->options->best_path)
         return CAR_OK;
-    return car_model_save(run->trainer->model, run->options->best_path, error);
+    return car_trainer_save_model(run->trainer, run->options->best_path, error);
 }
 
 /* ---- Budgets ------------------------------------------------------------------------------------------ */

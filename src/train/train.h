@@ -140,6 +140,9 @@ car_status car_trainer_set_metadata(car_trainer *trainer, const char *key, const
 car_status car_trainer_adopt(struct car_model *model, const car_trainer_options *options,
                              const car_allocator *allocator, car_trainer **trainer,
                              car_error *error) CAR_CHECK_RESULT;
+/* car_model_save of the present weights; between updates the gradient's memory serves for it. */
+car_status car_trainer_save_model(const car_trainer *trainer, const char *path,
+                                  car_error *error) CAR_CHECK_RESULT;
 car_random_key car_trainer_dropout_key(const car_trainer *trainer);
 /* Returns CAR_DIVERGED with a message that names layer, gate and time step. To be called after a step whose loss
  * or gradient norm is not finite, while the stack's start state and the gradient are still that step's. */

@@ -206,6 +206,22 @@ static car_status build_trainer(struct car_model *model, const car_trainer_optio
     return CAR_OK;
 }
 
+size_t car_trainer_bytes(const car_model *model, const car_trainer_options *given) {
+    car_trainer_options options;
+    const optimizer_entry *entry;
+    size_t own = car_model_training_bytes(model), bytes;
+    if (own == 0 || complete_options(given, &options, &entry, NULL) != CAR_OK)
+        return 0;
+    car_stack_shape shape = {options.batch, options.steps, choose_threads(model, &options), true};
+    car_layout layout = {0, false};
+    trainer_places at;
+    if (plan_memory(model, &shape, count_state_floats(model), entry->first || options.momentum > 0,
+                    entry->second, &layout, &at, NULL) != CAR_OK ||
+        !car_add(own, layout.size, &bytes))
+        return 0;
+    return bytes;
+}
+
 car_status car_trainer_adopt(struct car_model *model, const car_trainer_options *options,
                              const car_allocator *allocator, car_trainer **trainer,
                              car_error *error) {

@@ -150,6 +150,30 @@ def test_int8():
     refused(5, "nowhere", "quantize", "m.safetensors", "-o", "nowhere/x.safetensors")
 
 
+def peak(*arguments):
+    """The most memory that a command held at a time, in bytes."""
+    command = subprocess.Popen([CAROUSEL, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(command.pid, 0)
+    expect(status == 0, f"{arguments}: status {status}")
+    return usage.ru_maxrss * 1024
+
+
+def test_memory_is_what_was_told():
+    if b"asan" in pathlib.Path(CAROUSEL).read_bytes():
+        raise Skip("a sanitizer has memory of its own")
+    write("a.txt", TEXT)
+    shape = ("--batch", "20", "--unroll", "35")
+    command = ("lm", "train", "a.txt", "-o", "m.safetensors", "--hidden", "400", "--layers", "2", *shape,
+               "--threads", "1", "--updates", "3")
+    taken = peak(*command) - peak("info")  # less the program itself and its libraries
+    told = json.loads(ok("info", "m.safetensors", *shape, "--json").out)["bytes"]
+    expect(told["batch"] == 20 and told["unroll"] == 35 and 0 < told["model"] < told["trainer"], f"{told}")
+    expect(told["trainer"] / 2 < taken < told["trainer"] + 10e6, f"{taken} bytes taken, {told} told")
+    matches(r"^memory +model \d+\.\d+ MB, session .* MB, trainer .* MB \(adam, batch 20, unroll 35",
+            ok("info", "m.safetensors", *shape).out, "info")
+    matches(r"^memory: model .*batch 7, unroll 9", ok("cell", "explain", "gru", "--batch", 7, "--unroll", 9).out, "explain")
+
+
 def test_own_cell():
     write("mine.cell", "cell mine(x) -> h\nstate h\nk = sigmoid(W@x + U@h + b)\nh' = k*h + (1 - k)*tanh(V@x)\n")
     train(options=["--cell", "mine.cell"])
