@@ -36,10 +36,14 @@ struct car_team {
     _Alignas(64) atomic_uint generation;
 };
 
+/* Flush to zero, denormals are zero. Setting a mode costs more than looking at it. */
+#define FLUSHING 0x8040u
+
 static unsigned flush_subnormals(void) {
 #if HAVE_MXCSR
     unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040u); /* flush to zero, denormals are zero */
+    if ((before & FLUSHING) != FLUSHING)
+        _mm_setcsr(before | FLUSHING);
     return before;
 #else
     return 0;
@@ -48,7 +52,8 @@ static unsigned flush_subnormals(void) {
 
 static void restore_float_mode(unsigned before) {
 #if HAVE_MXCSR
-    _mm_setcsr(before);
+    if ((before & FLUSHING) != FLUSHING)
+        _mm_setcsr(before);
 #else
     (void)before;
 #endif
@@ -135,6 +140,11 @@ void car_team_barrier(car_team *team, int member) {
 }
 
 void car_team_share(int count, int grain, int member, int members, int *begin, int *end) {
+    if (members == 1) { /* as below, without its divisions: a step of a stream comes here often */
+        *begin = 0;
+        *end = count;
+        return;
+    }
     int64_t units = ((int64_t)count + grain - 1) / grain;
     int64_t first = units * member / members * grain;
     int64_t last = units * (member + 1) / members * grain;

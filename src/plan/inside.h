@@ -26,12 +26,12 @@ typedef enum car_phase {
 
 typedef enum car_region {
     CAR_REGION_NONE,
-    CAR_REGION_INPUT,  /* x                        [T][B][input row] */
-    CAR_REGION_STATE,  /* states                   [T+1][B][padded]; `after`: after the step (rows: layer.c) */
-    CAR_REGION_SUMS,   /* gate `index` of the sums [T][B][blocks][gates][16] */
-    CAR_REGION_KEPT,   /* other stored values      [T][B][padded], or [B][padded] of one step (lifetime.c) */
-    CAR_REGION_MEAN,   /* means of rows            [T][B] */
-    CAR_REGION_VECTOR, /* vector parameter `index` [padded], in the weights */
+    CAR_REGION_INPUT, /* x                        [T][B][input row] */
+    CAR_REGION_STATE, /* states                   [T+1][B][padded]; `after`: after the step (rows: layer.c) */
+    CAR_REGION_SUMS, /* gate `index` of the sums [T][B][blocks][gates][16] */
+    CAR_REGION_KEPT, /* other stored values      [T][B][padded], or [B][padded] of one step (lifetime.c) */
+    CAR_REGION_MEAN,            /* means of rows            [T][B] */
+    CAR_REGION_VECTOR,          /* vector parameter `index` [padded], in the weights */
     CAR_REGION_OUTPUT_GRADIENT, /* dL/dy                    [T][B][padded] */
     CAR_REGION_STATE_GRADIENT, /* dL/dstate                [2][B][padded]; `after`: of the state after */
     CAR_REGION_INPUT_GRADIENT, /* dL/dx                    [T][B][input row] */
@@ -98,7 +98,8 @@ typedef struct car_stage {
     car_vector_program program; /* count 0: none */
     int slot_count;
     car_place *slots;
-    car_program_function function; /* the program as an emitted function; NULL: the interpreter runs it */
+    car_program_function
+        function; /* the program as an emitted function; NULL: the interpreter runs it */
 } car_stage;
 
 /* dL/d(vector parameter) = sum over rows of what stands at `place`. */
@@ -116,7 +117,7 @@ struct car_plan {
     car_precision precision;
     car_cpu_level function_level; /* of the stages' functions */
     int override_count;
-    const double **override; /* [forward count] NULL: not overridden */
+    const double **override;            /* [forward count] NULL: not overridden */
     bool input_bounded, output_bounded; /* x is known to lie within [-1, 1]; hence y is */
 
     /* schedule.c */
@@ -176,6 +177,19 @@ static inline float *car_bound_at(const car_bound *bound, int time, int parity) 
     return bound->base + row * bound->row_stride + parity * bound->parity_stride;
 }
 
+/* A forward product of a group, bound for one call: `a` and `c` move from step to step. */
+typedef struct car_group_call {
+    car_product product;
+    car_bound operand;
+} car_group_call;
+
+/* What the forward phases' slots and products depend on. */
+typedef struct car_forward_call {
+    const car_rows *rows;
+    int active; /* lanes of the first step */
+    const float *input, *weights;
+} car_forward_call;
+
 struct car_layer {
     const car_plan *plan;
     const car_kernels *kernels;
@@ -188,10 +202,12 @@ struct car_layer {
     float *unasked_input_gradient; /* where it goes when the caller passes NULL */
     float *operand_transposed;     /* [depth][rows] of one group */
     int64_t operand_row_stride;
-    float *gradient_panels;        /* panels [T*B][64] of one group; bf16: of pairs */
-    float *scratch;                /* bf16, int8: [threads][scratch_floats] for the products */
+    float *gradient_panels; /* panels [T*B][64] of one group; bf16: of pairs */
+    float *scratch;         /* bf16, int8: [threads][scratch_floats] for the products */
     size_t scratch_floats;
     car_bound **slots[CAR_PHASES]; /* [stage][slot] */
+    car_group_call *calls;         /* [group_count] */
+    car_forward_call bound;        /* what both are bound for */
 
     car_rows own_rows; /* of calls whose lanes all run every step */
 
@@ -222,6 +238,10 @@ static inline car_status car_plan_no_memory(car_error *error) {
 /* layer.c */
 car_bound car_layer_bind(const car_layer *layer, car_place place);
 void car_layer_bind_phase(car_layer *layer, car_phase phase);
+/* Binds both forward phases and the groups for a call; nothing is to be done where they are bound for the same already, as from
+ * step to step of a stream. */
+void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
+                            const float *weights);
 
 /* schedule.c */
 car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;

@@ -72,6 +72,9 @@ static void take_slots(arranger *arrange, const car_plan *plan, car_layer *layer
         if (layer)
             layer->slots[phase] = list;
     }
+    car_group_call *calls = take(arrange, (size_t)plan->group_count + 1, sizeof *calls);
+    if (layer)
+        layer->calls = calls;
 }
 
 /* Rows of the transposed operand; not a multiple of 4 KiB, or all of them would fall in one cache set. */
@@ -278,6 +281,41 @@ void car_layer_bind_phase(car_layer *layer, car_phase phase) {
         for (int k = 0; k < stage->slot_count; k++)
             layer->slots[phase][s][k] = car_layer_bind(layer, stage->slots[k]);
     }
+}
+
+static void bind_group(car_layer *layer, const car_group *group, car_group_call *call) {
+    const car_plan *plan = layer->plan;
+    const bool input = group->operand_place.region == CAR_REGION_INPUT;
+    const int parts = input ? plan->input.parts : 1;
+    call->operand = car_layer_bind(layer, group->operand_place);
+    call->product = (car_product){
+        .a_row_stride = call->operand.row_stride,
+        .parts = parts,
+        .part_length = group->depth / parts,
+        .part_stride = input ? car_shape_part_stride(plan->input) : 0,
+        .panels = layer->weights + group->running,
+        .blocks = group->blocks,
+        .block = group->block,
+        .initial = layer->weights,
+        .c = layer->sums,
+        .c_row_stride = (int64_t)plan->gates * plan->padded,
+    };
+}
+
+void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
+                            const float *weights) {
+    const car_forward_call call = {rows, -rows->first[-1], input, weights};
+    layer->rows = rows;
+    layer->input = input;
+    layer->weights = weights;
+    if (call.rows == layer->bound.rows && call.active == layer->bound.active &&
+        call.input == layer->bound.input && call.weights == layer->bound.weights)
+        return;
+    layer->bound = call;
+    car_layer_bind_phase(layer, CAR_PHASE_BEFORE);
+    car_layer_bind_phase(layer, CAR_PHASE_LOOP);
+    for (int g = 0; g < layer->plan->group_count; g++)
+        bind_group(layer, &layer->plan->groups[g], &layer->calls[g]);
 }
 
 /* ---- Accessors ---------------------------------------------------------------------------------------- */

@@ -72,23 +72,10 @@ static void multiply(const car_layer *layer, const car_product *product, int mem
 static void run_group(const car_layer *layer, const car_group *group, int member, int time,
                       range rows, range blocks) {
     const car_plan *plan = layer->plan;
-    car_bound operand = car_layer_bind(layer, group->operand_place);
-    bool input = group->operand_place.region == CAR_REGION_INPUT;
-    int parts = input ? plan->input.parts : 1;
-    int64_t row = (int64_t)plan->gates * plan->padded;
-    car_product product = {
-        .a = car_bound_at(&operand, time, 0),
-        .a_row_stride = operand.row_stride,
-        .parts = parts,
-        .part_length = group->depth / parts,
-        .part_stride = input ? car_shape_part_stride(plan->input) : 0,
-        .panels = layer->weights + group->running,
-        .blocks = group->blocks,
-        .block = group->block,
-        .initial = layer->weights,
-        .c = layer->sums + layer->rows->first[time] * row,
-        .c_row_stride = row,
-    };
+    const car_group_call *call = &layer->calls[group - plan->groups];
+    car_product product = call->product;
+    product.a = car_bound_at(&call->operand, time, 0);
+    product.c += layer->rows->first[time] * product.c_row_stride;
     const range columns = {blocks.begin * group->count, blocks.end * group->count};
     if (plan->precision == CAR_PRECISION_INT8)
         layer->kernels->product_int8(&product, group->bounded, scratch_of(layer, member),
@@ -235,13 +222,9 @@ static void place_start(const car_layer *layer, int state) {
 
 void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights) {
-    layer->rows = rows;
-    layer->input = input;
-    layer->weights = weights;
+    car_layer_bind_forward(layer, rows, input, weights);
     for (int s = 0; s < layer->plan->cell->state_count; s++)
         place_start(layer, s);
-    car_layer_bind_phase(layer, CAR_PHASE_BEFORE);
-    car_layer_bind_phase(layer, CAR_PHASE_LOOP);
     car_team_run(layer->shape.threads, forward_task, layer);
 }
 
