@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { RANDOM_CELLS = 5, PATH_BYTES = 512 };
@@ -186,6 +187,52 @@ static void the_second_time_no_compiler_runs(void **state) {
     assert_int_equal(first.st_mode & 0777, 0600);
     assert_int_equal(stat(cache_folder, &folder), 0);
     assert_int_equal(folder.st_mode & 0777, 0700);
+}
+
+/* Entries of others in the folder, last used `ago` seconds before now and some. */
+static void add_entries(int from, int to, int ago) {
+    for (int k = from; k < to; k++) {
+        char path[PATH_BYTES * 3];
+        snprintf(path, sizeof path, "%s/%03d.so", cache_folder, k);
+        int file = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+        assert_true(file >= 0);
+        const struct timespec then[2] = {{.tv_sec = time(NULL) - ago - k},
+                                         {.tv_sec = time(NULL) - ago - k}};
+        assert_int_equal(futimens(file, then), 0);
+        close(file);
+    }
+}
+
+static bool has_entry(int k) {
+    char path[PATH_BYTES * 3];
+    snprintf(path, sizeof path, "%s/%03d.so", cache_folder, k);
+    return access(path, F_OK) == 0;
+}
+
+static void what_was_not_used_for_longest_goes(void **state) {
+    (void)state;
+    if (!have_compiler())
+        skip();
+    enum { MOST = 64, OTHERS = 80 };
+    char own[PATH_BYTES * 3], any[PATH_BYTES * 3];
+    struct car_cell *first = compile(plain);
+    compiled(first);
+    assert_int_equal(entries(own), 1);
+    const struct timespec never[2] = {{0}, {0}};
+    assert_int_equal(utimensat(AT_FDCWD, own, never, 0), 0);
+    car_cell_free(first);
+    first = compile(plain);
+    compiled(first); /* used again: the newest */
+    add_entries(0, OTHERS, 100);
+    struct car_cell *second = compile(rich);
+    compiled(second);
+    assert_int_equal(entries(any), MOST);
+    assert_int_equal(access(own, F_OK), 0);
+    for (int k = 0; k < OTHERS; k++)
+        assert_int_equal(has_entry(k), k < MOST - 2);
+    compare_at(first, car_cpu_highest()); /* what is loaded stays loaded */
+    car_cell_free(second);
+    car_cell_free(first);
 }
 
 static void only_compiled_when_asked(void **state) {
@@ -393,6 +440,7 @@ int main(void) {
         WITH_CACHE(own_cells_give_the_interpreters_bits_at_every_level),
         WITH_CACHE(random_cells_give_the_interpreters_bits),
         WITH_CACHE(the_second_time_no_compiler_runs),
+        WITH_CACHE(what_was_not_used_for_longest_goes),
         WITH_CACHE(only_compiled_when_asked),
         WITH_CACHE(no_compiler_no_machine_code),
         WITH_CACHE(a_folder_that_others_can_write_to_is_refused),

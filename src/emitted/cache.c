@@ -8,8 +8,13 @@
  * (the loader does not look behind the object's own tables). The folder must be ours and nobody else may write to it,
  * or it is not used; an entry that is cut off, changed or of another key is not loaded and written anew. Entries come
  * into being whole, by a rename: processes that build the same entry at the same time replace it by its like.
+ *
+ * The folder holds MOST_ENTRIES of them: when one is added, those go that have not been used for longest (a use sets an
+ * entry's time of change). A process that has loaded one keeps it, as a file without a name; one that was about to load it finds it
+ * gone and its cell is interpreted until the next time, but what is about to be loaded has just been used.
  */
 #include "native.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,6 +24,7 @@
 
 static const char MARK[] = "\ncarousel ";
 enum { MARK_BYTES = sizeof MARK - 1, TAIL = MARK_BYTES + 64 + 1, MOST_BYTES = 64 << 20 };
+enum { MOST_ENTRIES = 64, NAME_BYTES = 128 };
 
 /* ---- The folder --------------------------------------------------------------------------------------- */
 
@@ -137,7 +143,50 @@ bool car_cache_has(const car_cache *cache, const char *key) {
                tail[TAIL - 1] == '\n';
     }
     car_release(NULL, data);
+    if (good)
+        (void)utimensat(cache->folder, name, NULL, AT_SYMLINK_NOFOLLOW); /* used now */
     return good;
+}
+
+/* ---- Room --------------------------------------------------------------------------------------------- */
+
+static bool is_entry(int folder, const char *name, struct stat *about) {
+    size_t length = strlen(name);
+    return length > 3 && length < NAME_BYTES && strcmp(name + length - 3, ".so") == 0 &&
+           fstatat(folder, name, about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(about->st_mode);
+}
+
+static bool is_older(struct timespec a, struct timespec b) {
+    return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
+}
+
+/* How many entries there are, and the name of the one that has not been used for longest. */
+static int find_oldest(const car_cache *cache, char oldest[NAME_BYTES]) {
+    int own = openat(cache->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), count = 0;
+    DIR *folder = own >= 0 ? fdopendir(own) : NULL;
+    struct timespec since = {0};
+    if (!folder && own >= 0)
+        close(own);
+    for (const struct dirent *entry; folder && (entry = readdir(folder));) {
+        struct stat about;
+        if (!is_entry(cache->folder, entry->d_name, &about))
+            continue;
+        if (count++ == 0 || is_older(about.st_mtim, since)) {
+            since = about.st_mtim;
+            snprintf(oldest, NAME_BYTES, "%s", entry->d_name);
+        }
+    }
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
+/* Other processes may do the same at the same time: what is gone already is no harm. */
+static void drop_oldest(const car_cache *cache) {
+    enum { MOST_AT_ONCE = 256 };
+    char oldest[NAME_BYTES];
+    for (int k = 0; k < MOST_AT_ONCE && find_oldest(cache, oldest) > MOST_ENTRIES; k++)
+        (void)unlinkat(cache->folder, oldest, 0);
 }
 
 /* ---- Writing ------------------------------------------------------------------------------------------ */
@@ -210,7 +259,9 @@ bool car_cache_keep(const car_cache *cache, const char *room, const char *name, 
     snprintf(to, sizeof to, "%.100s.so", key);
     if (good && renameat(AT_FDCWD, from, cache->folder, to) != 0)
         good = refuse(why, cache->path, strerror(errno));
-    if (!good)
+    if (good)
+        drop_oldest(cache);
+    else
         unlink(from);
     car_release(NULL, whole);
     car_release(NULL, object);
