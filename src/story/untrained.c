@@ -399,9 +399,33 @@ static car_status choose_walk(const car_story *story, int *best, car_error *erro
     return CAR_OK;
 }
 
+/* factors [seeds][2]: uniform weights, random walk at the chosen scale. */
+static void draw_walk(car_story *story, const double *factors) {
+    static const car_words labels[2] = {{"uniform weights", "均匀分布初值"},
+                                        {"random walk, best scale", "随机游走，最佳尺度"}};
+    car_story_chart *chart = car_story_add_chart(
+        story, 8, CAR_CHART_BARS,
+        (car_words){"The gradient through fifty layers", "梯度穿过五十层"},
+        (car_words){
+            "At 0 the gradient arrives as large as it set out; -10 is a ten-billionth of it. "
+            "Median; "
+            "whisker: least to largest seed.",
+            "0 表示梯度到达时与出发时一样大，-10 是百亿分之一。中位数；须线：最小到最大的种子。"},
+        (car_words){NULL, NULL}, (car_words){"log10 of the gradient's factor", "梯度倍数的 log10"});
+    if (!chart)
+        return;
+    chart->labels = labels;
+    chart->label_count = 2;
+    car_story_add_curve(story, chart, (car_words){"first layer to last", "首层比末层"}, NULL,
+                        factors, 2);
+}
+
 static car_status measure_depth(car_story *story, double *deep, double *repeated,
                                 car_error *error) {
     int best = 0;
+    double *factors = make_numbers(story, 2 * (size_t)story->request.seeds);
+    if (!factors)
+        return CAR_OK;
     CAR_TRY(choose_walk(story, &best, error));
     for (int seed = 0; seed < story->request.seeds; seed++) {
         double plain;
@@ -412,11 +436,14 @@ static car_status measure_depth(car_story *story, double *deep, double *repeated
         }
         CAR_TRY(deep_factor(story, "uniform", own, &plain, error));
         double kept = fabs(deep[seed * WALKS + best]);
+        factors[2 * seed] = plain;
+        factors[2 * seed + 1] = deep[seed * WALKS + best];
         note(story, CAR_RULE_PLAIN_LOSES, seed, plain);
         note(story, CAR_RULE_WALK_KEEPS, seed, kept);
         note(story, CAR_RULE_DEEP_KEEPS, seed, kept);
         note(story, CAR_RULE_REPEAT_LOSES, seed, fabs(repeated[seed * WALKS + best]) - kept);
     }
+    draw_walk(story, factors);
     return CAR_OK;
 }
 

@@ -64,7 +64,7 @@ def test_pages():
         expect(f'lang="{language}"' in page and len(page) < 2 << 20, f"{name}: language or size")
         expect("<script" not in page and "://" not in page.replace("http://www.w3.org", ""), f"{name}: not alone")
         pictures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-        expect(len(pictures) == 11, f"{name}: {len(pictures)} pictures")
+        expect(len(pictures) == 12, f"{name}: {len(pictures)} pictures")
         for picture in pictures:
             tree.fromstring(picture)
         expect(page.count('class="verdict') == 10, f"{name}: a verdict for each claim")
