@@ -64,10 +64,13 @@ void car_story_to_text(const car_story *story, bool chinese, car_text *text) {
             const car_story_figure *figure = &story->figures[r];
             if (rule->claim != claim)
                 continue;
-            car_text_format(text, "     %s\n       %.*f (%.*f … %.*f), %s %g: %s\n",
-                            car_say(rule->what, chinese), rule->decimals, figure->mean,
-                            rule->decimals, figure->low, rule->decimals, figure->high,
-                            rule->above ? ">" : "<", rule->threshold,
+            car_text_format(text, "     %s\n       ", car_say(rule->what, chinese));
+            car_text_decimal(text, figure->mean, rule->decimals);
+            car_text_format(text, " (");
+            car_text_decimal(text, figure->low, rule->decimals);
+            car_text_format(text, " … ");
+            car_text_decimal(text, figure->high, rule->decimals);
+            car_text_format(text, "), %s %g: %s\n", rule->above ? ">" : "<", rule->threshold,
                             car_say(car_outcome_word(figure->outcome), chinese));
         }
     }

@@ -82,6 +82,8 @@ def test_nothing_is_left_behind():
     run = subprocess.run([CAROUSEL, "story", *SMALL], env=environment, capture_output=True, text=True, check=False)
     expect(run.returncode == 0 and not os.listdir("tmp"), f"{run.stderr} {os.listdir('tmp')}")
     matches(r"^10\. ", run.stdout, "the tenth claim")
+    one = ok("story", "--seeds", "1", "--updates", "3").out
+    expect("nan" not in one, f"one seed has no interval: {one}")
 
 
 def test_interrupted():
