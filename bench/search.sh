@@ -36,13 +36,13 @@ again)
     best=$("$carousel" search top "$study" --json | python3 -c 'import json, sys
 print(next(cell["name"] for cell in json.load(sys.stdin) if cell["name"] not in ("gru-v1", "lstm")))')
     "$carousel" search show "$study" "$best" >best.cell
-    "$carousel" search compare gru-v1 ./best.cell lstm --task arithmetic@3 --task xml --task "$ptb" --task "$jsb" \
-        --vocabulary 500 --optimizer adam --halving --settings 4 --updates 1200 --weights 10000 --checks 10 --seed 1001 --seeds 5
+    "$carousel" search compare gru-v1 ./best.cell --task arithmetic@3 --task xml --task "$ptb" --task "$jsb" \
+        --vocabulary 500 --optimizer adam --halving --settings 12 --updates 1200 --weights 10000 --checks 10 --seed 1001 --seeds 3
     ;;
 halving)
     for halving in "" --halving; do
-        "$carousel" search compare gru-v1 lstm --task arithmetic@3 --task xml --optimizer adam --settings 8 --updates 1200 \
-            --weights 10000 --checks 10 --seeds 3 $halving
+        "$carousel" search compare gru-v1 --task arithmetic@3 --task xml --optimizer adam --settings 8 --updates 1200 \
+            --weights 10000 --checks 10 --seeds 2 $halving
     done
     ;;
 *)

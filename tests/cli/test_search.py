@@ -185,7 +185,7 @@ def torture(place, trials, workers, seconds, *, restart=None, name=()):
 def test_killed_workers_sqlite():
     need_sqlite()
     long = os.environ.get("CAROUSEL_LONG_TESTS") == "1"
-    trials, seconds = (2000, 120) if long else (60, 4)
+    trials, seconds = (1500, 90) if long else (60, 4)
     start("a.db", trials)
     kills, found = torture("a.db", trials, 2, seconds)
     expect(kills >= 10, f"only {kills} kills")
@@ -410,7 +410,7 @@ def test_postgres_study():
 def test_killed_workers_postgres():
     with need_postgres() as server:
         long = os.environ.get("CAROUSEL_LONG_TESTS") == "1"
-        trials, seconds, workers = (3000, 180, 8) if long else (80, 5, 4)
+        trials, seconds, workers = (1500, 90, 8) if long else (80, 5, 4)
         start(server.url, trials)
         kills, found = torture(server.url, trials, workers, seconds, restart=server.restart)
         given_up = sum(trial["ended"] == "given up" for trial in found["trials"])
