@@ -20,7 +20,7 @@ typedef struct forecast_call {
     cli_training shared;
     cli_training_view view;
     cli_curve curve;
-    const char *plot, *report;
+    const char *plot, *report, *shorter;
 } forecast_call;
 
 /* ---- what the verbs share ----------------------------------------------------------------------------- */
@@ -397,6 +397,17 @@ static car_status draw_first(const forecast_call *call, const car_forecast_setti
     return status;
 }
 
+/* Series that were too short for the model are said, and one at least must not be. */
+static car_status check_used(size_t used, size_t count, size_t need, car_error *error) {
+    if (used < count && used > 0)
+        cli_note("%zu of %zu series are left out: the model looks back over %zu values",
+                 count - used, count, need);
+    return used > 0
+               ? CAR_OK
+               : car_fail(error, CAR_DATA,
+                          "every series is too short: the model looks back over %zu values", need);
+}
+
 static car_status predict_all(forecast_call *call, const car_series_set *set,
                               car_forecast *forecast, car_text *text, car_error *error) {
     if (forecast->count == 0)
@@ -410,18 +421,25 @@ static car_status predict_all(forecast_call *call, const car_series_set *set,
     car_status status = CAR_OK;
     if (!cases || !values)
         status = car_fail(error, CAR_MEMORY, "no memory for the forecasts");
+    size_t need = car_forecast_need(settings), used = 0;
+    bool skips = strcmp(call->shorter, "skip") == 0;
     for (size_t i = 0; cases && status == CAR_OK && i < count; i++)
-        cases[i] = (car_forecast_case){.series = &set->series[i],
-                                       .origin = set->series[i].count,
-                                       .point = values + i * each,
-                                       .quantiles = values + i * each + horizon};
+        if (!skips || set->series[i].count >= need) {
+            cases[used] = (car_forecast_case){.series = &set->series[i],
+                                              .origin = set->series[i].count,
+                                              .point = values + used * each,
+                                              .quantiles = values + used * each + horizon};
+            used++;
+        }
     if (status == CAR_OK)
-        status = car_forecast_run(forecast, cases, set->count, error);
+        status = check_used(used, count, need, error);
+    if (status == CAR_OK)
+        status = car_forecast_run(forecast, cases, (int)used, error);
     if (status == CAR_OK)
         status = draw_first(call, settings, cases, error);
     if (status == CAR_OK) {
         cli_forecast_rows_begin(settings, call->shared.json, text);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < used; i++)
             cli_forecast_rows(settings, &cases[i], call->shared.json, i == 0, text);
         cli_forecast_rows_end(call->shared.json, text);
     }
@@ -434,6 +452,13 @@ static int predict(int argc, char **argv) {
     forecast_call call;
     start_call(&call);
     drop_file_options(&call.shared);
+    call.shorter = "refuse";
+    call.shared.table[call.shared.count++] =
+        (cli_option){.name = "short",
+                     .kind = CLI_CHOICE,
+                     .value = &call.shorter,
+                     .choices = "refuse|skip",
+                     .help = "series with fewer values than the model looks back over"};
     add_picture(&call, "plot", &call.plot, "the first series as a fan chart: .svg, .png or .pdf");
     cli_verb verb = {
         .name = "forecast predict",

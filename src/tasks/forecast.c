@@ -26,7 +26,8 @@ static car_status check_case(const car_forecast *forecast, const car_forecast_ca
     size_t need = car_forecast_need(&forecast->settings);
     if (one->origin < need || need < 2)
         return car_fail(error, CAR_DATA,
-                        "series `%.60s` has %zu value%s, the model looks back over %zu",
+                        "series `%.60s` has %zu value%s, the model looks back over %zu (predict "
+                        "--short skip leaves such series out)",
                         one->series->id, one->origin, one->origin == 1 ? "" : "s", need);
     bool known = false;
     for (int i = 0; i < forecast->settings.input_count; i++)

@@ -279,6 +279,18 @@ def test_demo():
     expect(json.loads(ok("forecast", "demo", "--json", "--updates", 20).out)["nets"] == 3, "three nets")
 
 
+def test_short_series_may_be_left_out():
+    rows = "".join(f"{name},{i},{math.sin(i / 2)!r}\n" for name, count in (("a", 80), ("b", 4), ("c", 70)) for i in range(count))
+    write("t.csv", "unique_id,ds,y\n" + rows)
+    ok("forecast", "train", "t.csv", "-o", "m.safetensors", "--updates", 20, *TRAIN)
+    refused(3, "series `b` has 4 values, the model looks back over 9 .*--short skip", "forecast", "predict", "m.safetensors",
+            "t.csv")
+    run = ok("forecast", "predict", "m.safetensors", "t.csv", "--short", "skip")
+    expect([line[0] for line in run.out.splitlines()[1:]] == list("aaaccc") and "1 of 3 series are left out" in run.err, run)
+    write("t.csv", "ds,y\n" + "".join(f"{i},{i}\n" for i in range(5)))
+    refused(3, "every series is too short", "forecast", "predict", "m.safetensors", "t.csv", "--short", "skip")
+
+
 def test_what_was_done_is_said():
     rows = [f"{i},{v!r}" for i, v in enumerate(wave(80)) if i not in (20, 21)]
     rows[5], rows[30] = rows[30], rows[5]
