@@ -18,11 +18,11 @@ import tempfile
 
 ALL = "--valid-fraction 0 --threads 1"
 SETS = {
-    "JapaneseVowels": (5, f"--hidden 128 --dropout 0.5 --rate 0.003 --noise 0.5 --warp 0.1 --epochs 60 {ALL}"),
+    "JapaneseVowels": (5, f"--dropout 0.5 --batch 8 --noise 0.6 --warp 0.2 --epochs 60 {ALL}"),
     "PickupGestureWiimoteZ": (5, f"--cell gru --hidden 128 --dropout 0.4 --batch 8 --noise 0.1 --warp 0.1 --epochs 150 {ALL}"),
-    "ItalyPowerDemand": (5, f"--cell gru --noise 0.4 --epochs 200 {ALL}"),
-    "GunPoint": (5, f"--cell gru --batch 8 --noise 0.1 --epochs 200 {ALL}"),
-    "MNIST": (3, "--hidden 128 --batch 64 --dropout 0.3 --scaling all --shift 2 --shift-channels 2 --epochs 30 "
+    "ItalyPowerDemand": (5, f"--head last --noise 0.4 --epochs 200 {ALL}"),
+    "GunPoint": (5, f"--cell gru --rate 0.002 --batch 8 --noise 0.1 --epochs 200 {ALL}"),
+    "MNIST": (3, "--hidden 128 --batch 64 --dropout 0.3 --scaling all --shift 2 --shift-channels 2 --epochs 20 "
                  "--valid-fraction 0.1 --threads 1"),
 }
 

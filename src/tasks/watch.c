@@ -24,7 +24,10 @@ static car_status check(const car_classifier *classifier, car_error *error) {
 
 void car_watch_digest(car_sha256 *hash, const car_model *model) {
     car_sha256_add(hash, car_model_net(model), strlen(car_model_net(model)));
-    car_sha256_add(hash, model->weights, model->weight_floats * sizeof *model->weights);
+    if (model->weights)
+        car_sha256_add(hash, model->weights, model->weight_floats * sizeof *model->weights);
+    else
+        car_sha256_add(hash, model->rounded, model->rounded_floats * sizeof *model->rounded);
 }
 
 static car_status make(car_watch *watch, car_error *error) {

@@ -209,6 +209,23 @@ def test_interrupted_run_goes_on():
     ok("classify", "train", "--resume", "m.safetensors.last", "--epochs", "1")
 
 
+def test_nothing_is_lost():
+    write("train.csv", long_csv(examples(30, 1)))
+    train()
+    before = pathlib.Path("m.safetensors").read_bytes()
+    write("bad.csv", long_csv(examples(30, 1)).replace("s9,3,", "s9,3,x"))
+    refused(3, r"bad\.csv:\d+:\d+: `x", "classify", "train", "bad.csv", "-o", "m.safetensors")
+    refused(3, r"bad\.csv", "classify", "train", "train.csv", "--valid", "bad.csv", "-o", "m.safetensors")
+    os.rename("train.csv", "gone.csv")
+    refused(5, "train.csv: No such file", "classify", "train", "--resume", "m.safetensors.last", "--epochs", "40")
+    expect(pathlib.Path("m.safetensors").read_bytes() == before, "a failed run has touched the model")
+    os.rename("gone.csv", "train.csv")
+    ok("classify", "train", "--resume", "m.safetensors.last", "--epochs", "40")
+    ok("quantize", "m.safetensors", "-o", "q.safetensors")
+    expect(abs(accuracy("q.safetensors", "train.csv") - accuracy("m.safetensors", "train.csv")) < 0.11, "int8")
+    ok("classify", "train", "train.csv", "--load", "q.safetensors", "-o", "n.safetensors", "--threads", "1", "--epochs", "1")
+
+
 def test_config_and_usage():
     config = json.loads(ok("classify", "train", "x.csv", "-o", "m.safetensors", "--print-config").out)
     expect(config["epochs"] == 0 and config["cell"] == "lstm" and config["scaling"] == "channel", config)
