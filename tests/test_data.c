@@ -477,8 +477,8 @@ static void test_ngram_beats_unigram(void **state) {
     car_tokens_free(&train);
     car_tokens_free(&test);
     car_vocabulary_free(vocabulary);
-    free(train_text);
-    free(test_text);
+    car_release(NULL, train_text);
+    car_release(NULL, test_text);
 }
 
 static void test_ngram_refuses(void **state) {
@@ -511,7 +511,7 @@ static void test_demo_corpus(void **state) {
         write_file(path, content, length); /* the same content again */
         snprintf(path, sizeof path, "%s/include/f%02d.txt", at->path, i);
         write_file(path, content, length); /* no header */
-        free(content);
+        car_release(NULL, content);
     }
     char binary[2000];
     memset(binary, 0xFF, sizeof binary);

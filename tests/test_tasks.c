@@ -76,7 +76,7 @@ static int remove_folder(void **state) {
     char command[128];
     snprintf(command, sizeof command, "rm -r %s", at->path);
     int code = system(command);
-    free(at->content);
+    car_release(NULL, at->content);
     free(at);
     return code;
 }
