@@ -22,7 +22,7 @@ static void test_names(void **state) {
     car_arena *arena = car_arena_create(NULL);
     car_names names;
     char text[16], list[64];
-    int renumbered[1000];
+    int renumbered[1001];
     assert_non_null(arena);
     car_names_start(&names, arena, NULL);
     assert_int_equal(car_names_find(&names, "9", 1), -1);

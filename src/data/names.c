@@ -96,6 +96,8 @@ void car_names_sort(car_names *names, int *renumbered) {
     if (names->count == 0)
         return;
     for (int i = 0; i < names->count; i++)
+        renumbered[i] = i;
+    for (int i = 0; i < names->count; i++)
         numbers = numbers && car_number_parse(names->names[i], strlen(names->names[i]), &value);
     const char **old = car_arena_allocate(names->arena, (size_t)names->count, sizeof *old);
     if (!old)
