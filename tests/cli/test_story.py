@@ -13,8 +13,11 @@ from harness import CAROUSEL, expect, main, matches, ok, refused
 SMALL = ("--seeds", "2", "--updates", "20")
 
 
+PATIENCE = 900  # seconds: a build with sanitizers takes minutes over nets of fifty layers
+
+
 def story(*arguments):
-    return json.loads(ok("story", *arguments, "--json").out)
+    return json.loads(ok("story", *arguments, "--json", timeout=PATIENCE).out)
 
 
 def test_the_same_figures_however_it_is_run():
@@ -57,8 +60,8 @@ def test_verdicts_follow_from_the_figures():
 
 
 def test_pages():
-    ok("story", *SMALL, "--report", "en.html", "-o", "kept")
-    ok("story", *SMALL, "--report", "zh.html", "--lang", "zh", "-o", "kept")
+    ok("story", *SMALL, "--report", "en.html", "-o", "kept", timeout=PATIENCE)
+    ok("story", *SMALL, "--report", "zh.html", "--lang", "zh", "-o", "kept", timeout=PATIENCE)
     for language, name in (("en", "en.html"), ("zh-CN", "zh.html")):
         page = pathlib.Path(name).read_text(encoding="utf-8")
         expect(f'lang="{language}"' in page and len(page) < 2 << 20, f"{name}: language or size")
@@ -82,19 +85,19 @@ def test_nothing_is_left_behind():
     run = subprocess.run([CAROUSEL, "story", *SMALL], env=environment, capture_output=True, text=True, check=False)
     expect(run.returncode == 0 and not os.listdir("tmp"), f"{run.stderr} {os.listdir('tmp')}")
     matches(r"^10\. ", run.stdout, "the tenth claim")
-    one = ok("story", "--seeds", "1", "--updates", "3").out
+    one = ok("story", "--seeds", "1", "--updates", "3", timeout=PATIENCE).out
     expect("nan" not in one, f"one seed has no interval: {one}")
 
 
 def test_interrupted():
     child = subprocess.Popen([CAROUSEL, "story", "--seeds", "5", "--updates", "100000", "--threads", "1", "-o", "kept"],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not os.path.exists("kept/reach/study.json") and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=PATIENCE)
     expect(child.returncode == 130 and out == "", f"{child.returncode}: {out}")
     matches("the same command goes on", err, "what to do next")
 
