@@ -528,16 +528,6 @@ static car_status damaged(const char *checkpoint, car_error *error) {
         checkpoint);
 }
 
-static bool read_file_entry(const car_json *entry, const char **path, const char **digest) {
-    const car_json *name = car_json_member(entry, "path");
-    const car_json *sha256 = car_json_member(entry, "sha256");
-    if (!name || !sha256 || name->kind != CAR_JSON_STRING || sha256->kind != CAR_JSON_STRING)
-        return false;
-    *path = name->text;
-    *digest = sha256->text;
-    return true;
-}
-
 static car_status read_stored(const char *checkpoint, const car_model *model, car_arena *arena,
                               stored_run *stored, car_error *error) {
     const char *options = car_model_metadata(model, "classify.options");
@@ -554,11 +544,11 @@ static car_status read_stored(const char *checkpoint, const car_model *model, ca
     if (car_classify_options_check(&stored->options, &cause) != CAR_OK ||
         car_json_parse(files, strlen(files), "classify.data", 4, 100, arena, &root, &cause) !=
             CAR_OK ||
-        !read_file_entry(car_json_member(root, "train"), &stored->path, &stored->digest))
+        !car_file_entry_read(car_json_member(root, "train"), &stored->path, &stored->digest))
         return damaged(checkpoint, error);
     const car_json *valid = car_json_member(root, "valid");
     if (stored->options.valid &&
-        !read_file_entry(valid, &stored->options.valid, &stored->valid_digest))
+        !car_file_entry_read(valid, &stored->options.valid, &stored->valid_digest))
         return damaged(checkpoint, error);
     return CAR_OK;
 }

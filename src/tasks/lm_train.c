@@ -343,16 +343,6 @@ static car_status damaged(const char *checkpoint, car_error *error) {
                     checkpoint);
 }
 
-static bool read_file_entry(const car_json *entry, const char **path, const char **digest) {
-    const car_json *name = car_json_member(entry, "path");
-    const car_json *sha256 = car_json_member(entry, "sha256");
-    if (!name || !sha256 || name->kind != CAR_JSON_STRING || sha256->kind != CAR_JSON_STRING)
-        return false;
-    *path = name->text;
-    *digest = sha256->text;
-    return true;
-}
-
 static car_status read_stored(const char *checkpoint, const car_model *model, car_arena *arena,
                               stored_run *stored, car_error *error) {
     const char *options = car_model_metadata(model, "lm.options");
@@ -372,11 +362,12 @@ static car_status read_stored(const char *checkpoint, const car_model *model, ca
     if (!stored->paths || !stored->digests)
         return car_fail(error, CAR_MEMORY, "%.200s: no memory for its texts' names", checkpoint);
     for (const car_json *file = train->first; file; file = file->next, stored->count++) {
-        if (!read_file_entry(file, &stored->paths[stored->count], &stored->digests[stored->count]))
+        if (!car_file_entry_read(file, &stored->paths[stored->count],
+                                 &stored->digests[stored->count]))
             return damaged(checkpoint, error);
     }
     if (valid->kind != CAR_JSON_NULL &&
-        !read_file_entry(valid, &stored->options.valid, &stored->valid_digest))
+        !car_file_entry_read(valid, &stored->options.valid, &stored->valid_digest))
         return damaged(checkpoint, error);
     return CAR_OK;
 }
@@ -392,11 +383,12 @@ static car_status compare_digests(const char *checkpoint, const stored_run *stor
     const car_json *file = car_json_member(root, "train")->first;
     const char *changed = NULL, *path = NULL, *digest = NULL;
     for (int i = 0; i < stored->count; i++, file = file->next) {
-        if (!read_file_entry(file, &path, &digest) || strcmp(digest, stored->digests[i]) != 0)
+        if (!car_file_entry_read(file, &path, &digest) || strcmp(digest, stored->digests[i]) != 0)
             changed = stored->paths[i];
     }
-    if (stored->valid_digest && (!read_file_entry(car_json_member(root, "valid"), &path, &digest) ||
-                                 strcmp(digest, stored->valid_digest) != 0))
+    if (stored->valid_digest &&
+        (!car_file_entry_read(car_json_member(root, "valid"), &path, &digest) ||
+         strcmp(digest, stored->valid_digest) != 0))
         changed = stored->options.valid;
     return changed ? car_fail(error, CAR_DATA,
                               "%.200s: the text has changed since the run began; bring the old one "

@@ -62,6 +62,8 @@ car_schedule_kind car_schedule_named(const char *name);
 /* That a model cannot be written is better known before the training than after it; NULL is fine. */
 car_status car_check_output(const char *path, const car_allocator *allocator,
                             car_error *error) CAR_CHECK_RESULT;
+/* What a checkpoint says of a file it learned from, {"path": ..., "sha256": ...}; false: not that. Texts as long as entry. */
+bool car_file_entry_read(const car_json *entry, const char **path, const char **digest);
 
 /* What may differ when a run goes on; negative: as it was. */
 typedef struct car_training_changes {

@@ -43,3 +43,13 @@ car_status car_check_output(const char *path, const car_allocator *allocator, ca
     car_file_writer_abandon(writer);
     return CAR_OK;
 }
+
+bool car_file_entry_read(const car_json *entry, const char **path, const char **digest) {
+    const car_json *name = car_json_member(entry, "path");
+    const car_json *sha256 = car_json_member(entry, "sha256");
+    if (!name || !sha256 || name->kind != CAR_JSON_STRING || sha256->kind != CAR_JSON_STRING)
+        return false;
+    *path = name->text;
+    *digest = sha256->text;
+    return true;
+}
