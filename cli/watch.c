@@ -102,12 +102,17 @@ static void add_answer(watch_call *call, const car_watch_stream *stream) {
     car_text_format(line, "}\n");
 }
 
+/* Nine digits, all that the net's float32 outputs hold; the shortest text that reads back exactly took half of a row's time. */
+static void add_number(car_text *line, double number) {
+    car_text_format(line, isfinite(number) ? "%.9g" : "null", number);
+}
+
 static void add_list(car_text *line, const char *name, const double *numbers, size_t count,
                      size_t stride) {
     car_text_format(line, ", \"%s\": [", name);
     for (size_t i = 0; i < count; i++) {
         car_text_format(line, "%s", i ? ", " : "");
-        car_text_json_number(line, numbers[i * stride]);
+        add_number(line, numbers[i * stride]);
     }
     car_text_format(line, "]");
 }
@@ -128,11 +133,11 @@ static void add_forecast(watch_call *call, const car_watch_stream *stream, doubl
     car_text_format(line, "\"step\": %lld, \"value\": %.9g", (long long)stream->steps, value);
     if (answer->expected) {
         car_text_format(line, ", \"expected\": ");
-        car_text_json_number(line, answer->median);
+        add_number(line, answer->median);
         car_text_format(line, ", \"residual\": ");
-        car_text_json_number(line, answer->residual);
+        add_number(line, answer->residual);
         car_text_format(line, ", \"score\": ");
-        car_text_json_number(line, answer->score);
+        add_number(line, answer->score);
         car_text_format(line, ", \"outside\": %s, \"anomaly\": %s",
                         answer->outside ? "true" : "false",
                         answer->score > call->threshold ? "true" : "false");
