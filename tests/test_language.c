@@ -455,6 +455,7 @@ static void texts_of_inits(void **unused) {
         {"walk", "walk", CAR_INIT_WALK, 0},
         {"walk(1.1)", "walk(1.1)", CAR_INIT_WALK, 1.1},
         {"chrono(200)", "chrono(200)", CAR_INIT_CHRONO, 200},
+        {"- chrono(200)", "-chrono(200)", CAR_INIT_CHRONO, -200},
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         car_init init, again;
@@ -480,6 +481,10 @@ static void texts_of_inits(void **unused) {
                                       "uniform(-1)",
                                       "chrono",
                                       "chrono(1)",
+                                      "-chrono",
+                                      "-chrono(1)",
+                                      "chrono(-9)",
+                                      "--chrono(9)",
                                       "identity*",
                                       "identity(2)",
                                       "walk 2",

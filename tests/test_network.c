@@ -312,6 +312,33 @@ static void test_schemes(void **state) {
     car_model_free(model);
 }
 
+/* Tallec & Ollivier 2018: a forget gate's bias is log U[1, T-1], the input gate's minus the same number. */
+static void test_chrono(void **state) {
+    (void)state;
+    car_error error = {0};
+    car_net *net;
+    car_model *model;
+    require(car_net_parse("lstm 200 | softmax", NULL, 0, NULL, &net, &error), &error);
+    const car_model_options options = {.input_size = 5,
+                                       .output_size = 3,
+                                       .seed = 4,
+                                       .bias_init = "bf=chrono(100),bi=-chrono(100)"};
+    require(car_model_create(net, &options, NULL, &model, &error), &error);
+    size_t count;
+    float *bias = tensor_of(model, "layers.0.bias_ih_l0", &count);
+    double mean = 0;
+    for (size_t i = 0; i < 200; i++) {
+        double span = exp((double)bias[200 + i]);
+        assert_true(span >= 0.9999 && span < 99.001);
+        assert_true(bias[i] == -bias[200 + i]);
+        mean += span / 200;
+    }
+    assert_true(fabs(mean - 50) < 5 * 98 / sqrt(12.0 * 200)); /* five standard errors */
+    free(bias);
+    car_model_free(model);
+    car_net_free(net);
+}
+
 static void test_precedence(void **state) {
     (void)state;
     car_error error = {0};
@@ -884,6 +911,7 @@ int main(void) {
         cmocka_unit_test(test_uniform),
         cmocka_unit_test(test_init_by_index),
         cmocka_unit_test(test_schemes),
+        cmocka_unit_test(test_chrono),
         cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_metadata),

@@ -1,5 +1,5 @@
 /*
- * init.c: "number | uniform[(a)] | orthogonal[(a)] | identity[*a] | walk[(g)] | chrono(T)" <-> car_init.
+ * init.c: "number | uniform[(a)] | orthogonal[(a)] | identity[*a] | walk[(g)] | [-]chrono(T)" <-> car_init.
  *
  * Comes in: a text from an `init` line, a net or the command line. Goes out: the kind and its number.
  * What the kinds mean is language.h's; the drawing of the values is the network room's.
@@ -32,7 +32,7 @@ static const char *read_number(const char *text, double *value) {
 static car_status refuse(const char *text, car_error *error) {
     return car_fail(error, CAR_DATA,
                     "'%.60s' is no initial value; write a number, uniform, uniform(a), orthogonal, "
-                    "identity*a, walk or chrono(T)",
+                    "identity*a, walk, chrono(T) or -chrono(T)",
                     text);
 }
 
@@ -48,6 +48,8 @@ car_status car_init_parse(const char *text, car_init *init, car_error *error) {
                  {"walk", CAR_INIT_WALK, 0, false},
                  {"chrono", CAR_INIT_CHRONO, 0, true}};
     const char *at = skip_spaces(text);
+    bool negative = *at == '-' && *skip_spaces(at + 1) == 'c';
+    at = negative ? skip_spaces(at + 1) : at;
     *init = (car_init){CAR_INIT_NUMBER, 0};
     size_t word = strspn(at, "abcdefghijklmnopqrstuvwxyz");
     if (word == 0) {
@@ -76,6 +78,8 @@ car_status car_init_parse(const char *text, car_init *init, car_error *error) {
             return car_fail(
                 error, CAR_DATA,
                 "chrono(T) draws from log U[1, T-1]; give a longest dependency T of 2 or more");
+        if (negative)
+            init->value = -init->value;
         return CAR_OK;
     }
     return refuse(text, error);
@@ -96,8 +100,11 @@ void car_init_print(car_text *text, car_init init) {
     } else if (bare) {
         car_text_format(text, "%s", words[init.kind]);
     } else {
+        bool negative = init.kind == CAR_INIT_CHRONO && init.value < 0;
+        if (negative)
+            car_text_format(text, "-");
         car_text_format(text, init.kind == CAR_INIT_IDENTITY ? "%s*" : "%s(", words[init.kind]);
-        car_number_print(text, init.value);
+        car_number_print(text, negative ? -init.value : init.value);
         if (init.kind != CAR_INIT_IDENTITY)
             car_text_format(text, ")");
     }

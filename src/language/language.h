@@ -80,13 +80,13 @@ typedef enum car_init_kind {
     CAR_INIT_ORTHOGONAL, /* QR of a normal matrix, times value */
     CAR_INIT_IDENTITY,   /* value on the diagonal */
     CAR_INIT_WALK,  /* N(0, g^2/columns), Sussillo & Abbott 2014; value 0: their g for the width */
-    CAR_INIT_CHRONO /* log U[1, value-1] (Tallec & Ollivier 2018) */
+    CAR_INIT_CHRONO /* log U[1, value-1] (Tallec & Ollivier 2018); value < 0: -log U[1, -value-1] */
 } car_init_kind;
 typedef struct car_init {
     car_init_kind kind;
     double value;
 } car_init;
-/* Reads "number | uniform[(a)] | orthogonal[(a)] | identity*a | walk[(g)] | chrono(T)". */
+/* Reads "number | uniform[(a)] | orthogonal[(a)] | identity*a | walk[(g)] | [-]chrono(T)". */
 car_status car_init_parse(const char *text, car_init *init, car_error *error) CAR_CHECK_RESULT;
 void car_init_print(car_text *text,
                     car_init init); /* what car_init_parse reads; "default" for DEFAULT */

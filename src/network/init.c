@@ -13,6 +13,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { CHRONO_DRAW = 1 << 30 }; /* in the place of a parameter's number */
+
 /* What a matrix or vector is filled from. */
 typedef struct car_filling {
     car_init init;
@@ -40,13 +42,16 @@ static void fill_uniform(const car_filling *filling, double low, double high, fl
     }
 }
 
-/* Tallec & Ollivier 2018: log U[1, longest - 1]. */
+/* Tallec & Ollivier 2018: log U[1, longest - 1] for the forget gate, and for the input gate minus the same number: a unit
+ * has one draw, whatever parameter it is for. */
 static void fill_chrono(const car_filling *filling, float *values) {
-    double longest = filling->init.value > 2 ? filling->init.value : 2;
-    fill_uniform(filling, 1, longest - 1, values);
+    double longest = fabs(filling->init.value), sign = filling->init.value < 0 ? -1 : 1;
+    car_filling unit = *filling;
+    unit.parameter = CHRONO_DRAW;
+    fill_uniform(&unit, 1, longest - 1, values);
     size_t count = (size_t)filling->rows * (size_t)filling->columns;
     for (size_t i = 0; i < count; i++)
-        values[i] = (float)log((double)values[i]);
+        values[i] = (float)(sign * log((double)values[i]));
 }
 
 /* Sussillo & Abbott 2014: N(0, g^2 / columns); their g for linear and for relu layers of that width. */
