@@ -423,7 +423,8 @@ static car_status parse_init(car_parser *parser) {
     line->place = parser->token.place;
     const char *start = parser->token.start, *end = start;
     if (parser->token.kind == CAR_TOKEN_NEWLINE || parser->token.kind == CAR_TOKEN_END)
-        return expected(parser, "a number, uniform, orthogonal, identity*a, walk, chrono(T) or -chrono(T)");
+        return expected(parser,
+                        "a number, uniform, orthogonal, identity*a, walk, chrono(T) or -chrono(T)");
     for (; parser->token.kind != CAR_TOKEN_NEWLINE && parser->token.kind != CAR_TOKEN_END;) {
         end = parser->token.start + parser->token.length;
         CAR_TRY(advance(parser));
