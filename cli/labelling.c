@@ -17,8 +17,8 @@ static car_status check_call(const cli_verb *verb, const train_call *call,
                              const cli_arguments *arguments, car_error *error) {
     static const char *const net_parts[] = {"hidden", "layers",  "direction", "head",
                                             "cell",   "dropout", "embed",     NULL};
-    static const char *const model_parts[] = {"net",   "init",  "bias-init", "scaling",
-                                              "level", "least", NULL};
+    static const char *const model_parts[] = {"net",         "init",  "bias-init", "scaling",
+                                              "differences", "level", "least",     NULL};
     const char *load = call->shared.load;
     CAR_TRY(cli_training_check(verb, &call->shared, arguments, call->operand, error));
     if (arguments->count > 1)

@@ -244,7 +244,13 @@ static void test_damaged_metadata(void **state) {
         "{\"each\":false,\"majority\":0,\"temperature\":1,\"channels\":3,\"classes\":[\"a\",\"b\"],"
         "\"mean\":[0,0,0],\"deviation\":[1,1,1]}",
         "{\"each\":false,\"majority\":0,\"temperature\":1,\"channels\":2,\"classes\":[\"a\"],"
-        "\"mean\":[0,0],\"deviation\":[1,1]}"};
+        "\"mean\":[0,0],\"deviation\":[1,1]}",
+        "{\"each\":false,\"majority\":0,\"temperature\":1,\"channels\":2,\"classes\":[\"a\",\"b\"],"
+        "\"differences\":true,\"mean\":[0,0,0,0],\"deviation\":[1,1,1,1]}",
+        "{\"each\":false,\"majority\":0,\"temperature\":1,\"channels\":1,\"classes\":[\"a\",\"b\"],"
+        "\"differences\":true,\"mean\":[0],\"deviation\":[1]}",
+        "{\"each\":false,\"majority\":0,\"temperature\":1,\"channels\":1,\"classes\":[\"a\",\"b\"],"
+        "\"differences\":1,\"mean\":[0,0],\"deviation\":[1,1]}"};
     const char *good =
         "{\"each\":false,\"majority\":1,\"temperature\":1.5,\"channels\":2,\"classes\":[\"a\","
         "\"b\"],\"mean\":[0,1],\"deviation\":[1,2],\"names\":[\"x\",\"y\"]}";
@@ -275,11 +281,26 @@ static void test_damaged_metadata(void **state) {
     }
 }
 
+static void test_differences(void **state) {
+    (void)state;
+    float mean[] = {1, 2, 0.5F, 0}, deviation[] = {2, 1, 1, 4}, inputs[4];
+    const car_classifier classifier = {
+        .channels = 2, .differences = true, .mean = mean, .deviation = deviation};
+    assert_int_equal(car_classifier_inputs(&classifier), 4);
+    car_classifier_scale(&classifier, (const float[]){5, 3}, (const float[]){4, 11}, inputs);
+    assert_memory_equal(inputs, ((const float[]){2, 1, 0.5F, -2}), sizeof inputs);
+    car_classifier_scale(&classifier, (const float[]){5, 3}, NULL, inputs);
+    assert_memory_equal(inputs, ((const float[]){2, 1, -0.5F, 0}), sizeof inputs);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),           cmocka_unit_test(test_ts),
-        cmocka_unit_test(test_ts_refusals),     cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_temperature),     cmocka_unit_test(test_augmentation),
-        cmocka_unit_test(test_damaged_metadata)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_ts),
+                                       cmocka_unit_test(test_ts_refusals),
+                                       cmocka_unit_test(test_scores),
+                                       cmocka_unit_test(test_temperature),
+                                       cmocka_unit_test(test_augmentation),
+                                       cmocka_unit_test(test_damaged_metadata),
+                                       cmocka_unit_test(test_differences)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

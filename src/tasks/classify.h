@@ -11,7 +11,8 @@
  *
  *   file ──car_classify_read──► parts ──car_classify_train──► model file ──car_classifier_load──► outputs, scores
  *
- * A number enters the net as (x - mean) / deviation of its channel in the training part. A model file carries, as
+ * A number enters the net as (x - mean) / deviation of its channel in the training part; with `differences` the net
+ * also reads x[t] - x[t-1] of each channel (0 at the first step), with its own mean and deviation. A model file carries, as
  * metadata: classify.model (JSON: classes, channels, scaling, temperature, majority class), classify.record (JSON: how
  * it was trained); a checkpoint also classify.options and classify.data (JSON: absolute paths and digests).
  */
@@ -39,6 +40,7 @@ typedef struct car_classify_options {
     int64_t least, channels, hidden, layers, embed, batch, warmup, updates, validate_every,
         patience, seed;
     int64_t threads, shift, shift_channels;
+    bool differences;
     double valid_fraction, dropout, rate, final, clip, decay, minutes, epochs, checkpoint_seconds;
     double noise, warp, forget;
 } car_classify_options;
@@ -62,7 +64,8 @@ typedef struct car_classifier {
     const char **symbol_names;  /* [symbols] */
     const int32_t *usual; /* [symbols] the class that a word has most often in the training part */
     const char *level;    /* text: what a word becomes (conll.c) */
-    float *mean, *deviation; /* [channels] */
+    bool differences;        /* the net reads them beside the values */
+    float *mean, *deviation; /* [inputs]: of the channels, then of their differences */
     double temperature;      /* probabilities are softmax(outputs / temperature) */
     int majority;            /* the most frequent class of the training part */
 } car_classifier;
@@ -90,6 +93,11 @@ typedef struct car_part {
 /* Sequences or, with `each`, steps: how many rows car_classifier_run gives. */
 size_t car_part_items(const car_part *part);
 
+/* How many numbers a step the net reads. */
+int car_classifier_inputs(const car_classifier *classifier);
+/* A step's values [channels], and those of the step before (NULL: it is the first), as the net reads them: [inputs]. */
+void car_classifier_scale(const car_classifier *classifier, const float *values,
+                          const float *before, float *inputs);
 /* The head's raw outputs [items][classes], sequence by sequence, of values that are not yet scaled. */
 car_status car_classifier_run(const car_classifier *classifier, const car_part *part, int threads,
                               float *outputs, car_error *error) CAR_CHECK_RESULT;

@@ -136,17 +136,23 @@ static car_status find_usual(const car_part *part, car_classifier *shape, car_er
     return CAR_OK;
 }
 
-/* Sums in double over the part's rows: mean, then deviation; a constant channel keeps deviation 1. */
-static void measure_channel(const car_part *part, int first, int channels, double *mean,
-                            double *deviation) {
+/* Sums in double over the part's rows: mean, then deviation; a constant channel keeps deviation 1. `change`: of the
+ * differences to the step before, 0 at the first step. */
+static void measure_channel(const car_part *part, int first, int channels, bool change,
+                            double *mean, double *deviation) {
     const car_sequences *set = part->set;
+    size_t width = (size_t)set->channels;
     double sum = 0, squares = 0, count = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < part->count; i++)
             for (size_t row = set->begin[part->index[i]]; row < set->begin[part->index[i] + 1];
                  row++)
                 for (int c = first; c < first + channels; c++) {
-                    double value = (double)set->values[row * (size_t)set->channels + (size_t)c];
+                    const float *at = set->values + row * width + (size_t)c;
+                    bool begins = row == set->begin[part->index[i]];
+                    double value = !change  ? (double)*at
+                                   : begins ? 0
+                                            : (double)*at - (double)*(at - width);
                     sum += pass == 0 ? value : 0;
                     count += pass == 0;
                     squares += pass == 1 ? (value - *mean) * (value - *mean) : 0;
@@ -162,19 +168,22 @@ static void measure_channel(const car_part *part, int first, int channels, doubl
 static car_status measure(const car_classify_options *options, const car_classifier *known,
                           const car_classify_data *data, car_classifier *shape, car_error *error) {
     const car_sequences *set = &data->train;
-    size_t channels = (size_t)set->channels + 1;
-    shape->mean = car_arena_allocate(shape->arena, channels, sizeof *shape->mean);
-    shape->deviation = car_arena_allocate(shape->arena, channels, sizeof *shape->deviation);
+    int inputs = car_classifier_inputs(shape), channels = set->channels;
+    shape->mean = car_arena_allocate(shape->arena, (size_t)inputs + 1, sizeof *shape->mean);
+    shape->deviation =
+        car_arena_allocate(shape->arena, (size_t)inputs + 1, sizeof *shape->deviation);
     if (!shape->mean || !shape->deviation)
         return car_fail(error, CAR_MEMORY, "no memory for the scaling");
+    bool all = strcmp(options->scaling, "all") == 0;
+    bool each = strcmp(options->scaling, "channel") == 0;
     double mean = 0, deviation = 1;
-    if (strcmp(options->scaling, "all") == 0 && set->channels > 0)
-        measure_channel(&data->learned, 0, set->channels, &mean, &deviation);
-    for (int c = 0; c < set->channels; c++) {
-        if (strcmp(options->scaling, "channel") == 0)
-            measure_channel(&data->learned, c, 1, &mean, &deviation);
-        shape->mean[c] = known ? known->mean[c] : (float)mean;
-        shape->deviation[c] = known ? known->deviation[c] : (float)deviation;
+    for (int i = 0; i < inputs; i++) {
+        int c = i % channels;
+        if (each || (all && c == 0))
+            measure_channel(&data->learned, c, each ? 1 : channels, i >= channels, &mean,
+                            &deviation);
+        shape->mean[i] = known ? known->mean[i] : (float)mean;
+        shape->deviation[i] = known ? known->deviation[i] : (float)deviation;
     }
     return CAR_OK;
 }
@@ -189,6 +198,7 @@ static car_status describe(const car_classify_options *options, const car_classi
                               .each = set->each,
                               .classes = set->classes.count,
                               .channels = set->channels,
+                              .differences = known ? known->differences : options->differences,
                               .class_names = set->classes.names,
                               .channel_names = set->channel_names,
                               .symbols = set->symbols.count,

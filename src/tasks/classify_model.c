@@ -49,8 +49,10 @@ void car_classifier_to_json(const car_classifier *classifier, car_text *text) {
             car_text_format(text, "%s%d", s ? "," : "", (int)classifier->usual[s]);
         car_text_format(text, "]");
     }
-    add_numbers(text, "mean", classifier->mean, classifier->channels);
-    add_numbers(text, "deviation", classifier->deviation, classifier->channels);
+    if (classifier->differences)
+        car_text_format(text, ",\"differences\":true");
+    add_numbers(text, "mean", classifier->mean, car_classifier_inputs(classifier));
+    add_numbers(text, "deviation", classifier->deviation, car_classifier_inputs(classifier));
     car_text_format(text, "}");
 }
 
@@ -121,24 +123,27 @@ static bool read_symbols(const car_json *root, car_classifier *classifier) {
 static bool read_shape(const car_json *root, car_classifier *classifier) {
     const car_json *each = car_json_member(root, "each");
     const car_json *temperature = car_json_member(root, "temperature");
+    const car_json *differences = car_json_member(root, "differences"); /* may be missing */
     int names = 0;
     if (!each || each->kind != CAR_JSON_BOOL || !temperature ||
+        (differences && differences->kind != CAR_JSON_BOOL) ||
         temperature->kind != CAR_JSON_NUMBER || !(temperature->number > 0) ||
         !(temperature->number < 1e6) ||
         !read_whole(root, "channels", CAR_SEQUENCE_CHANNEL_LIMIT, &classifier->channels))
         return false;
     classifier->each = each->truth;
+    classifier->differences = differences && differences->truth;
     classifier->temperature = temperature->number;
     classifier->class_names = read_texts(root, "classes", classifier->arena, &classifier->classes);
     classifier->channel_names = read_texts(root, "names", classifier->arena, &names);
-    classifier->mean = read_numbers(root, "mean", classifier->arena, classifier->channels);
-    classifier->deviation =
-        read_numbers(root, "deviation", classifier->arena, classifier->channels);
+    int inputs = car_classifier_inputs(classifier);
+    classifier->mean = read_numbers(root, "mean", classifier->arena, inputs);
+    classifier->deviation = read_numbers(root, "deviation", classifier->arena, inputs);
     if (!classifier->class_names || !classifier->mean || !classifier->deviation ||
         (classifier->channel_names && names != classifier->channels) ||
         !read_whole(root, "majority", classifier->classes - 1, &classifier->majority))
         return false;
-    for (int c = 0; c < classifier->channels; c++)
+    for (int c = 0; c < inputs; c++)
         if (!(classifier->deviation[c] > 0))
             return false;
     return read_symbols(root, classifier);
@@ -150,7 +155,7 @@ static bool net_fits(const car_classifier *classifier) {
     return model->net->head == CAR_HEAD_SOFTMAX && model->output_size == classifier->classes &&
            classifier->each == (model->net->pool == CAR_POOL_EACH) &&
            embed == (classifier->channels == 0) &&
-           model->input_size == (embed ? classifier->symbols : classifier->channels);
+           model->input_size == (embed ? classifier->symbols : car_classifier_inputs(classifier));
 }
 
 static car_status read_metadata(const char *path, car_classifier *classifier, car_error *error) {
@@ -214,6 +219,22 @@ car_status car_classifier_read(const car_classifier *classifier, const char *pat
     return status;
 }
 
+/* ---- what the net reads -------------------------------------------------------------------------------- */
+
+int car_classifier_inputs(const car_classifier *classifier) {
+    return classifier->channels * (classifier->differences ? 2 : 1);
+}
+
+void car_classifier_scale(const car_classifier *classifier, const float *values,
+                          const float *before, float *inputs) {
+    const float *mean = classifier->mean, *deviation = classifier->deviation;
+    int channels = classifier->channels;
+    for (int c = 0; c < channels; c++)
+        inputs[c] = (values[c] - mean[c]) / deviation[c];
+    for (int c = 0, d = channels; classifier->differences && c < channels; c++, d++)
+        inputs[d] = ((before ? values[c] - before[c] : 0) - mean[d]) / deviation[d];
+}
+
 /* ---- running ------------------------------------------------------------------------------------------ */
 
 typedef struct batch_run {
@@ -222,7 +243,7 @@ typedef struct batch_run {
     int lanes, longest;
     car_stack *stack;
     void *memory;
-    float *values;  /* [longest][lanes][channels]; text: NULL */
+    float *values;  /* [longest][lanes][inputs]; text: NULL */
     int32_t *ids;   /* [longest][lanes] */
     int *lengths;   /* [lanes] */
     float *outputs; /* [longest][lanes][classes]; last, mean: [lanes][classes] */
@@ -242,6 +263,7 @@ static int longest_of(const car_part *part) {
 static void fill_lanes(const batch_run *run, int first) {
     const car_sequences *set = run->part->set;
     size_t channels = (size_t)set->channels, lanes = (size_t)run->lanes;
+    size_t inputs = (size_t)car_classifier_inputs(run->classifier);
     for (int lane = 0; lane < run->lanes; lane++) {
         run->lengths[lane] = 0;
         if (first + lane >= run->part->count)
@@ -249,14 +271,15 @@ static void fill_lanes(const batch_run *run, int first) {
         int index = run->part->index ? run->part->index[first + lane] : first + lane;
         size_t begin = set->begin[index];
         run->lengths[lane] = (int)(set->begin[index + 1] - begin);
+        const float *from = set->values + begin * channels;
         for (size_t t = 0; t < (size_t)run->lengths[lane]; t++) {
             size_t row = t * lanes + (size_t)lane;
             if (run->ids)
                 run->ids[row] = set->ids[begin + t];
-            for (size_t c = 0; c < channels; c++)
-                run->values[row * channels + c] =
-                    (set->values[(begin + t) * channels + c] - run->classifier->mean[c]) /
-                    run->classifier->deviation[c];
+            else
+                car_classifier_scale(run->classifier, from + t * channels,
+                                     t > 0 ? from + (t - 1) * channels : NULL,
+                                     run->values + row * inputs);
         }
     }
 }
@@ -289,8 +312,8 @@ static car_status make_run(batch_run *run, int threads, car_error *error) {
     run->outputs =
         car_allocate(allocator, items, (size_t)classifier->classes * sizeof *run->outputs);
     if (classifier->channels > 0)
-        run->values =
-            car_allocate(allocator, rows, (size_t)classifier->channels * sizeof *run->values);
+        run->values = car_allocate(allocator, rows,
+                                   (size_t)car_classifier_inputs(classifier) * sizeof *run->values);
     else
         run->ids = car_allocate(allocator, rows, sizeof *run->ids);
     if (!run->memory || !run->lengths || !run->outputs || (!run->values && !run->ids))

@@ -24,6 +24,8 @@ static const car_setting classify_settings[] = {
            "without --valid: the share of each class to validate on; 0: none"),
     CHOICE("scaling", scaling, "channel", "channel|all|none",
            "mean 0 and deviation 1 of the training part: each channel, all as one (images), no"),
+    FLAG("differences", differences,
+         "the net also reads how much each value has changed since the step before"),
     HEADING("The net"),
     TEXT("net", net, NULL, "TEXT", "the whole net: 'lstm 64 bi | softmax mean'; or else:"),
     TEXT("cell", cell, "lstm", "NAME|FILE", "a cell of the zoo or a file"),
@@ -131,5 +133,8 @@ car_status car_classify_options_check(const car_classify_options *options, car_e
     CAR_TRY(car_settings_check(options->task->settings, options->task->count, options, error));
     if (!options->output)
         return car_fail(error, CAR_USAGE, "say where the model goes: -o m.safetensors");
+    if (options->differences && options->shift_channels > 0)
+        return car_fail(error, CAR_USAGE,
+                        "--shift-channels would move values among differences; take one away");
     return CAR_OK;
 }

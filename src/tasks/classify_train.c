@@ -23,8 +23,8 @@ typedef struct classify_run {
     int batch, longest;
     int *order;      /* [learned] of the present epoch */
     int64_t epoch;   /* that `order` is for; -1: none */
-    float *values;   /* [longest][batch][channels]; text: NULL */
-    float *scaled;   /* [longest][channels] of one sequence */
+    float *values;   /* [longest][batch][inputs]; text: NULL */
+    float *scaled;   /* [longest][inputs] of one sequence */
     int32_t *ids;    /* [longest][batch] */
     int32_t *target; /* [longest][batch], or [batch] */
     int *lengths;    /* [batch] */
@@ -65,6 +65,7 @@ static void fill_lane(classify_run *run, const car_sequences *set, int index, in
     const car_classifier *shape = &run->data->shape;
     size_t begin = set->begin[index], steps = set->begin[index + 1] - begin;
     size_t channels = (size_t)set->channels, batch = (size_t)run->batch;
+    size_t inputs = (size_t)car_classifier_inputs(shape);
     const car_augmentation none = {0}, *how = epoch >= 0 ? &run->augmentation : &none;
     run->lengths[lane] = (int)steps;
     for (size_t t = 0; t < steps; t++) {
@@ -80,11 +81,12 @@ static void fill_lane(classify_run *run, const car_sequences *set, int index, in
     if (!run->values)
         return;
     const float *from = set->values + begin * channels;
-    for (size_t i = 0; i < steps * channels; i++)
-        run->scaled[i] = (from[i] - shape->mean[i % channels]) / shape->deviation[i % channels];
-    run->lengths[lane] = car_augment(how, epoch, index, run->scaled, (int)steps, set->channels,
+    for (size_t t = 0; t < steps; t++)
+        car_classifier_scale(shape, from + t * channels, t > 0 ? from + (t - 1) * channels : NULL,
+                             run->scaled + t * inputs);
+    run->lengths[lane] = car_augment(how, epoch, index, run->scaled, (int)steps, (int)inputs,
                                      set->each ? (int)steps : run->longest,
-                                     run->values + (size_t)lane * channels, batch * channels);
+                                     run->values + (size_t)lane * inputs, batch * inputs);
 }
 
 /* Sequences first, first + 1 ... of a list of `count`; index NULL: their numbers. */
@@ -207,7 +209,8 @@ static car_status new_model(const classify_run *run, car_model **model, car_erro
     const car_sequences *set = &run->data->train;
     car_net *net = NULL;
     CAR_TRY(parse_net(options, set->ids != NULL, run->allocator, &net, error));
-    car_model_options sizes = {.input_size = set->ids ? set->symbols.count : set->channels,
+    car_model_options sizes = {.input_size = set->ids ? set->symbols.count
+                                                      : car_classifier_inputs(&run->data->shape),
                                .output_size = set->classes.count,
                                .seed = (uint64_t)options->seed,
                                .init = options->init,
@@ -433,19 +436,19 @@ static car_status measure(classify_run *run, car_error *error) {
 
 static car_status make_buffers(classify_run *run, car_error *error) {
     size_t rows = (size_t)run->batch * (size_t)run->longest;
-    size_t channels = (size_t)run->data->train.channels;
+    size_t inputs = (size_t)car_classifier_inputs(&run->data->shape);
     run->order = car_allocate(run->allocator, (size_t)run->data->learned.count, sizeof *run->order);
     run->lengths = car_allocate(run->allocator, (size_t)run->batch, sizeof *run->lengths);
     run->target = car_allocate(run->allocator, rows, sizeof *run->target);
-    if (channels > 0) {
-        run->values = car_allocate(run->allocator, rows, channels * sizeof *run->values);
+    if (inputs > 0) {
+        run->values = car_allocate(run->allocator, rows, inputs * sizeof *run->values);
         run->scaled =
-            car_allocate(run->allocator, (size_t)run->longest, channels * sizeof *run->scaled);
+            car_allocate(run->allocator, (size_t)run->longest, inputs * sizeof *run->scaled);
     } else {
         run->ids = car_allocate(run->allocator, rows, sizeof *run->ids);
     }
     if (!run->order || !run->lengths || !run->target ||
-        (channels > 0 ? !run->values || !run->scaled : !run->ids))
+        (inputs > 0 ? !run->values || !run->scaled : !run->ids))
         return car_fail(error, CAR_MEMORY, "no memory for a batch of %zu steps", rows);
     return CAR_OK;
 }
@@ -588,7 +591,8 @@ static bool sizes_fit(const classify_run *run) {
     const car_model *model = car_trainer_model(run->trainer);
     const car_sequences *set = &run->data->train;
     const car_trainer_options *trainer = &run->trainer->options;
-    return model->input_size == (set->ids ? set->symbols.count : set->channels) &&
+    return model->input_size ==
+               (set->ids ? set->symbols.count : car_classifier_inputs(&run->data->shape)) &&
            trainer->batch == run->batch && trainer->steps == run->longest;
 }
 

@@ -39,12 +39,14 @@ static car_status make(car_watch *watch, car_error *error) {
     CAR_TRY(car_session_create(watch->model, NULL, watch->allocator, &watch->session, error));
     watch->state = car_session_state_size(watch->session);
     watch->arena = car_arena_create(watch->allocator);
-    watch->scaled = car_allocate(watch->allocator, (size_t)classifier->channels, sizeof(float));
+    watch->scaled = car_allocate(watch->allocator, (size_t)car_classifier_inputs(classifier),
+                                 2 * sizeof(float));
     watch->outputs = car_allocate(watch->allocator, (size_t)classifier->classes, sizeof(float));
     if (!watch->arena || !watch->scaled || !watch->outputs)
         return car_fail(error, CAR_MEMORY, "no memory to watch");
     car_names_start(&watch->ids, watch->arena, watch->allocator);
-    watch->numbers = (size_t)classifier->classes;
+    watch->numbers =
+        (size_t)classifier->classes + (size_t)(classifier->differences ? classifier->channels : 0);
     car_sha256 hash;
     car_sha256_start(&hash);
     car_watch_digest(&hash, classifier->model);
@@ -149,6 +151,18 @@ car_status car_watch_find(car_watch *watch, const char *id, size_t length,
     return CAR_OK;
 }
 
+/* The row as the net reads it; it becomes the row before. */
+static void scale(const car_watch *watch, car_watch_stream *stream, const float *values) {
+    const car_classifier *classifier = watch->classifier;
+    double *last = stream->numbers + classifier->classes;
+    float *before = watch->scaled + car_classifier_inputs(classifier);
+    for (int c = 0; classifier->differences && c < classifier->channels; c++) {
+        before[c] = (float)last[c];
+        last[c] = (double)values[c];
+    }
+    car_classifier_scale(classifier, values, stream->steps > 0 ? before : NULL, watch->scaled);
+}
+
 car_status car_watch_step(car_watch *watch, car_watch_stream *stream, const float *values,
                           float *probabilities, car_error *error) {
     const car_classifier *classifier = watch->classifier;
@@ -157,8 +171,7 @@ car_status car_watch_step(car_watch *watch, car_watch_stream *stream, const floa
         car_session_set_state(watch->session, 0, stream->state);
         watch->present = stream;
     }
-    for (int c = 0; c < classifier->channels; c++)
-        watch->scaled[c] = (values[c] - classifier->mean[c]) / classifier->deviation[c];
+    scale(watch, stream, values);
     CAR_TRY(car_session_step(watch->session, watch->scaled, watch->outputs, error));
     stream->steps++;
     bool mean = classifier->model->net->pool == CAR_POOL_MEAN;

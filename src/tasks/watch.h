@@ -24,7 +24,7 @@ typedef struct car_watch_stream {
     const char *id;
     int64_t steps;
     float *state;    /* [state] of the session */
-    double *numbers; /* [numbers] classifier: sums of the outputs; forecast: see watch_forecast.c */
+    double *numbers; /* [numbers] classifier: sums of the outputs, the last values; forecast: see watch_forecast.c */
 } car_watch_stream;
 
 /* Borrows the classifier. CAR_USAGE: a net with `bi`, or a tagger, with the reason. */
@@ -82,7 +82,7 @@ struct car_watch {
     int capacity;
     const car_watch_stream *present; /* whose state is in the session; NULL: nobody's */
     size_t state, numbers;           /* of a stream */
-    float *scaled, *outputs;         /* [channels], [classes] */
+    float *scaled, *outputs; /* [inputs] and the row before, [classes] */
     double *point, *quantiles;       /* [horizon], [horizon][levels] */
     size_t keep;                     /* values that a forecast's stream holds */
     char digest[65];                 /* of the model */

@@ -162,6 +162,32 @@ def test_a_class_a_step():
     expect(rows[0] == "id,step,class,probability" and len(rows) == 801, rows[:3])
 
 
+def test_differences():
+    """A net without a memory tells up from down by the change to the row before, and by nothing else."""
+    numbers, lines = random.Random(3), ["id,a,label"]
+    for i in range(60):
+        value = 0.0
+        for _ in range(15):
+            step = numbers.choice((-1, 1)) * numbers.uniform(0.5, 1.5)
+            value += step
+            lines.append(f"{i},{value:.4f},{'up' if step > 0 else 'down'}")
+    write("train.csv", "\n".join(lines) + "\n")
+    net = ("--net", "dense 8 | softmax each", "--threads", "1", "--epochs", "20", "--scaling", "all")
+    ok("classify", "train", "train.csv", "-o", "without.safetensors", *net)
+    ok("classify", "train", "train.csv", "-o", "with.safetensors", *net, "--differences")
+    expect(accuracy("without.safetensors", "train.csv") < 0.75, "there is more in a value than was meant")
+    expect(accuracy("with.safetensors", "train.csv") > 0.93, "differences are not read")  # of a first row there is none
+    shape = json.loads(metadata("with.safetensors")["classify.model"])
+    expect(shape["channels"] == 1 and len(shape["mean"]) == 2 and shape["differences"] is True, shape)
+    accuracy("with.safetensors", "without.safetensors", "train.csv")
+    ok("classify", "train", "train.csv", "-o", "on.safetensors", "--load", "with.safetensors", "--epochs", "1", "--threads", "1")
+    expect(json.loads(metadata("on.safetensors")["classify.model"])["mean"] == shape["mean"], "the scaling is kept")
+    ok("classify", "train", "--resume", "on.safetensors.last", "--epochs", "2")
+    refused(2, "--shift-channels would move", "classify", "train", "train.csv", "-o", "x", "--differences", "--shift-channels", "1")
+    refused(2, "brings its own differences", "classify", "train", "train.csv", "-o", "x", "--load", "with.safetensors",
+            "--differences")
+
+
 def test_same_bits():
     """Twice, with other threads, interrupted and resumed: the same model, byte for byte but for the seconds."""
     write("train.csv", long_csv(examples(60, 1)))

@@ -38,8 +38,8 @@ def answers(model, rows, *options):
 def test_last_row_answers_as_the_whole_sequence():
     sequences = examples(12, 5)
     write("new.csv", table(sequences))
-    for head in ("last", "mean"):
-        train(f"{head}.safetensors", "--head", head)
+    for head, options in (("last", []), ("mean", ["--differences"])):
+        train(f"{head}.safetensors", "--head", head, *options)
         whole = json.loads(ok("classify", "predict", f"{head}.safetensors", "new.csv", "--json", "--probabilities").out)
         rows = "a,b\n" + "\n".join("".join(f"{a},{b}\n" for a, b in steps) for _, steps in sequences)
         watched = answers(f"{head}.safetensors", rows, "--probabilities")
@@ -84,7 +84,7 @@ def test_forms_of_rows():
 
 
 def test_state_is_kept():
-    train("m.safetensors", "--head", "mean")
+    train("m.safetensors", "--head", "mean", "--differences")
     rows = [f"{'xyz'[i % 3]},{math.sin(i / 3):.4f},{100 + i % 7}\n" for i in range(60)]
     whole = answers("m.safetensors", "id,a,b\n" + "".join(rows))
     first = answers("m.safetensors", "id,a,b\n" + "".join(rows[:31]), "--save-state", "now.state")
@@ -94,7 +94,7 @@ def test_state_is_kept():
     small = answers("q.safetensors", "id,a,b\n" + "".join(rows))
     expect(all(abs(a["probability"] - b["probability"]) < 0.1 for a, b in zip(small, whole, strict=True)), "int8 answers otherwise")
     refused(4, "the state of another model", "watch", "q.safetensors", "--load-state", "now.state")
-    train("n.safetensors", "--seed", "2")
+    train("n.safetensors", "--seed", "2", "--head", "mean", "--differences")
     refused(4, "the state of another model", "watch", "n.safetensors", "--load-state", "now.state")
     refused(4, "no state of `carousel watch`", "watch", "m.safetensors", "--load-state", "m.safetensors")
     write("cut.state", open("now.state", "rb").read()[:-9])
