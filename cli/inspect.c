@@ -1,9 +1,9 @@
 /*
  * inspect.c: `carousel inspect`: what goes on inside a trained model while it reads.
  *
- * In: a language model and a text, or a forecasting model and a CSV file. Out: gates with histograms before and after training, half-lives, gradients through time,
- * the loss with frozen gates, units that follow the text; on stdout (with --json one object), as one HTML file
- * (--report), one chart as a picture (--plot).
+ * In: a language model and a text, a forecasting model and a CSV file, a classifier or tagger and labelled sequences. Out:
+ * gates with histograms before and after training, half-lives, gradients through time, the loss with frozen gates, units
+ * that follow the text; on stdout (with --json one object), as one HTML file (--report), one chart as a picture (--plot).
  */
 #include "inspect_parts.h"
 #include "picture_file.h"
@@ -16,10 +16,11 @@ static car_status write_report(const inspect_call *call, const inspect_sight *si
     car_text html;
     const car_looks looks = {.chinese = words->chinese,
                              .flow = &sight->flow,
-                             .values = sight->values,
+                             .reads = sight->reads,
+                             .from_both_ends = sight->from_both_ends,
                              .clipping = &sight->clipping,
                              .freezing = &sight->freezing,
-                             .followers = sight->values ? NULL : sight->followers,
+                             .followers = sight->reads == CAR_READS_TEXT ? sight->followers : NULL,
                              .colored_count = sight->colored_count,
                              .colored = sight->colored};
     car_text_start(&html, NULL);
@@ -39,6 +40,10 @@ static car_status write_plot(const inspect_call *call, const inspect_sight *sigh
         car_gates_scene(&sight->survey, chinese, arena, NULL, &scene);
     else if (!strcmp(call->chart, "importance"))
         car_freezing_scene(&sight->freezing, chinese, arena, NULL, &scene);
+    else if (sight->flow.curve_count == 0)
+        return car_fail(error, CAR_USAGE,
+                        "--plot: the net reads from both ends (`bi`) and has no gradients through "
+                        "time; take --chart gates or --chart importance");
     else
         car_flow_scene(&sight->flow, chinese, arena, NULL, &scene);
     car_status status = cli_write_scene(call->plot, &scene, false, 2, error);
@@ -63,23 +68,43 @@ static car_status show(const inspect_call *call, const char *const *paths,
     return cli_print(&text) == 0 ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory for the output");
 }
 
-static car_status inspect_series(const inspect_call *call, const char *const *paths,
-                                 car_error *error) {
+/* A model that reads no running text. */
+static car_status inspect_other(const inspect_call *call, const char *const *paths, car_reads reads,
+                                car_error *error) {
     car_arena *arena = car_arena_create(NULL);
     inspect_sight *sight = arena ? car_arena_allocate(arena, 1, sizeof *sight) : NULL;
     car_forecast forecast = {0};
+    car_classifier classifier = {0};
     car_status status = CAR_OK;
     if (!sight)
         status = car_fail(error, CAR_MEMORY, "no memory to look into the model");
     else if (call->unit)
-        status = car_fail(error, CAR_USAGE, "--unit colours a text; %s reads numbers", paths[0]);
-    if (status == CAR_OK)
+        status = car_fail(error, CAR_USAGE,
+                          "--unit colours a text that a language model reads; %s %s", paths[0],
+                          reads == CAR_READS_SERIES ? "reads numbers" : "reads labelled sequences");
+    if (status == CAR_OK && reads == CAR_READS_SERIES)
         status = cli_inspect_series(paths[0], paths[1], arena, &forecast, sight, error);
+    else if (status == CAR_OK)
+        status = cli_inspect_sequences(paths[0], paths[1], arena, &classifier, sight, error);
     if (status == CAR_OK && sight)
         status = show(call, paths, sight, arena, error);
     car_forecast_free(&forecast);
+    car_classifier_free(&classifier);
     car_arena_free(arena);
     return status;
+}
+
+/* What a model reads, by what its file carries; what is wrong with it is said by the one who reads it. */
+static car_reads what_it_reads(const char *path) {
+    car_model *model;
+    car_error ignored;
+    if (car_model_load(path, NULL, &model, &ignored) != CAR_OK)
+        return CAR_READS_TEXT;
+    car_reads reads = car_model_metadata(model, "forecast.settings") ? CAR_READS_SERIES
+                      : car_model_metadata(model, "classify.model")  ? CAR_READS_SEQUENCES
+                                                                     : CAR_READS_TEXT;
+    car_model_free(model);
+    return reads;
 }
 
 static car_status inspect_tokens(const inspect_call *call, const char *const *paths,
@@ -123,7 +148,7 @@ int cli_inspect(int argc, char **argv) {
                              .minimum = 1,
                              .maximum = 1e9,
                              .argument = "N",
-                             .help = "how many tokens of the text are read"},
+                             .help = "how many tokens of a text are read"},
                             {.name = "report",
                              .kind = CLI_TEXT,
                              .value = &call.report,
@@ -138,7 +163,7 @@ int cli_inspect(int argc, char **argv) {
                              .minimum = 1,
                              .maximum = 10000,
                              .argument = "K",
-                             .help = "how many steps the gradient is followed back"},
+                             .help = "text: how many steps the gradient is followed back"},
                             {.name = "unit",
                              .kind = CLI_TEXT,
                              .value = &call.unit,
@@ -171,12 +196,14 @@ int cli_inspect(int argc, char **argv) {
     const cli_verb verb = {
         .name = "inspect",
         .summary = "inside a model: gates, memory, gradients, units",
-        .usage = "[options] MODEL TEXT|CSV",
+        .usage = "[options] MODEL TEXT|CSV|SEQUENCES",
         .examples = "carousel inspect m.safetensors book.txt\n"
                     "carousel inspect m.safetensors book.txt --report r.html\n"
                     "carousel inspect m.safetensors book.txt --plot fall.png --chart gradients\n"
                     "carousel inspect m.safetensors book.txt --unit 2.c.17\n"
-                    "carousel inspect forecast.safetensors data.csv --report r.html\n",
+                    "carousel inspect forecast.safetensors data.csv --report r.html\n"
+                    "carousel inspect classifier.safetensors labelled.csv --report r.html\n"
+                    "carousel inspect tagger.safetensors sentences.conll --json\n",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least_operands = 2,
@@ -184,8 +211,10 @@ int cli_inspect(int argc, char **argv) {
         .notes = "A half-life is ln 2 / -mean(ln a): a is what a step multiplies a state\n"
                  "with on its belt (carousel cell draw shows it); what is added does not\n"
                  "count. So many steps until half of what a unit holds is left.\n"
-                 "Gradients are those of the loss of one token alone. A gate is frozen in all\n"
-                 "units at once, without training anew.\n"};
+                 "Gradients are those of the loss of one token (forecast, class) alone; a net\n"
+                 "with `bi` layers reads from both ends and has none. A gate is frozen in all\n"
+                 "units at once, without training anew. Of classifiers and taggers up to 64\n"
+                 "sequences are read, evenly over the file, and as they were in training.\n"};
     cli_arguments arguments;
     int code = cli_parse(&verb, argc, argv, &arguments);
     if (code != CLI_GO_ON)
@@ -193,12 +222,12 @@ int cli_inspect(int argc, char **argv) {
     car_error error = {0};
     car_lm lm = {0};
     car_status status = call.plot ? cli_check_picture(call.plot, &error) : CAR_OK;
-    bool series = status == CAR_OK && cli_inspect_is_forecast(arguments.operands[0]);
-    if (series)
-        status = inspect_series(&call, arguments.operands, &error);
+    car_reads reads = status == CAR_OK ? what_it_reads(arguments.operands[0]) : CAR_READS_TEXT;
+    if (status == CAR_OK && reads != CAR_READS_TEXT)
+        status = inspect_other(&call, arguments.operands, reads, &error);
     else if (status == CAR_OK)
         status = car_lm_load(arguments.operands[0], NULL, &lm, &error);
-    if (status == CAR_OK && !series)
+    if (status == CAR_OK && reads == CAR_READS_TEXT)
         status = inspect_text(&call, arguments.operands, &lm, &error);
     car_lm_free(&lm);
     code = status == CAR_OK ? 0 : cli_fail(&error);

@@ -8,41 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOWS = 16, UPDATES = 8, FREEZE_STEPS = 64, COLORED_TOKENS = 1200, RECORD_DEPTH = 16 };
+enum { WINDOWS = 16, UPDATES = 8, FREEZE_STEPS = 64, COLORED_TOKENS = 1200 };
 static const double FOLLOWS = 0.3; /* a correlation below is not worth a coloured text */
 
 static car_status no_memory(car_error *error) {
     return car_fail(error, CAR_MEMORY, "no memory to look into the model");
-}
-
-/* ---- The training record --------------------------------------------------------------------------------- */
-
-static double number_of(const car_json *object, const char *name, double otherwise) {
-    const car_json *member = car_json_member(object, name);
-    return member && member->kind == CAR_JSON_NUMBER ? member->number : otherwise;
-}
-
-static const char *text_of(const car_json *object, const char *name) {
-    const car_json *member = car_json_member(object, name);
-    return member && member->kind == CAR_JSON_STRING && member->length > 0 ? member->text : NULL;
-}
-
-/* A record that is missing or cannot be read is no error: it only says less. */
-static inspect_record read_record(const car_model *model, car_arena *arena) {
-    const char *json = car_model_metadata(model, "lm.record");
-    const car_json *root = NULL;
-    if (!json || car_json_parse(json, strlen(json), "lm.record", RECORD_DEPTH, 10000, arena, &root,
-                                NULL) != CAR_OK)
-        return (inspect_record){.seed = 1};
-    const car_json *options = car_json_member(root, "options");
-    return (inspect_record){.known = options != NULL,
-                            .seed = (int64_t)fmin(fmax(number_of(options, "seed", 1), 0), 9e15),
-                            .batch = (int64_t)fmin(fmax(number_of(options, "batch", 0), 0), 65536),
-                            .unroll =
-                                (int64_t)fmin(fmax(number_of(options, "unroll", 0), 0), 65536),
-                            .clip = fmax(number_of(options, "clip", 0), 0),
-                            .init = text_of(options, "init"),
-                            .bias_init = text_of(options, "bias-init")};
 }
 
 /* ---- Before training ------------------------------------------------------------------------------------- */
@@ -266,7 +236,7 @@ car_status cli_inspect_look(const inspect_call *call, const car_lm *lm, const ca
                             size_t count, car_arena *arena, inspect_sight *sight,
                             car_error *error) {
     const car_model *model = lm->model;
-    *sight = (inspect_sight){.record = read_record(model, arena)};
+    *sight = (inspect_sight){.record = cli_inspect_record(model, "lm.record", arena)};
     CAR_TRY(car_model_survey(model, tokens->ids, count, arena, &sight->survey, error));
     CAR_TRY(survey_fresh(model, &sight->record, tokens->ids, count, arena, &sight->fresh, error));
     CAR_TRY(look_back(call, model, tokens->ids, count, arena, &sight->flow, error));

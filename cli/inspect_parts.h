@@ -1,10 +1,15 @@
 /*
- * inspect_parts.h: what the files of `carousel inspect` share: inspect.c reads the call, inspect_look.c looks into the
- * model, inspect_show.c writes what was seen (inspect_series.c looks where it reads numbers).
+ * inspect_parts.h: what the files of `carousel inspect` share.
+ *
+ *   inspect.c         reads the call             inspect_record.c   what the model says of its training
+ *   inspect_look.c    looks into a language model that reads a text
+ *   inspect_series.c  a forecasting model, windows of a series; inspect_sequences.c  a classifier or tagger, sequences
+ *   inspect_batch.c   what these two see alike   inspect_show.c     writes what was seen
  */
 #ifndef CAR_INSPECT_PARTS_H
 #define CAR_INSPECT_PARTS_H
 
+#include "classify.h"
 #include "cli.h"
 #include "forecast.h"
 #include "inspect.h"
@@ -22,10 +27,12 @@ typedef struct inspect_record {
     int64_t seed, batch, unroll;
     double clip;
     const char *init, *bias_init;
+    const car_json *options; /* NULL: not known */
 } inspect_record;
 
 typedef struct inspect_sight {
-    bool values; /* read windows of numbers, not a text: no clipping, no followers */
+    car_reads reads;      /* but for a text: no clipping, no followers */
+    bool from_both_ends;  /* `bi` layers: no flow */
     inspect_record record;
     car_survey survey, fresh; /* fresh: the same net with its first weights */
     car_flow flow;
@@ -40,12 +47,24 @@ typedef struct inspect_sight {
 car_status cli_inspect_look(const inspect_call *call, const car_lm *lm, const car_tokens *tokens,
                             size_t count, car_arena *arena, inspect_sight *sight,
                             car_error *error) CAR_CHECK_RESULT;
-/* inspect_series.c: is this a model of `forecast train`? What such a model does over windows of a CSV file; the sight
- * speaks of the forecast, which is to be freed after it. */
-bool cli_inspect_is_forecast(const char *path);
+/* The record under this key; it lives in the arena. A text among its options; NULL: there is none. */
+inspect_record cli_inspect_record(const car_model *model, const char *key, car_arena *arena);
+const char *cli_inspect_word(const car_json *options, const char *name);
+
+/* Sequences side by side, to be judged; windows of one length with the target behind each, to go back through. */
+typedef struct inspect_batches {
+    car_batch whole, window;
+    int lanes, window_lanes; /* window_lanes 0: none */
+} inspect_batches;
+car_status cli_inspect_batches(const car_model *model, inspect_batches *given, car_arena *arena,
+                               inspect_sight *sight, car_error *error) CAR_CHECK_RESULT;
+/* What such a model does over a file; the sight speaks of the model, which is to be freed after it. */
 car_status cli_inspect_series(const char *model, const char *path, car_arena *arena,
                               car_forecast *forecast, inspect_sight *sight,
                               car_error *error) CAR_CHECK_RESULT;
+car_status cli_inspect_sequences(const char *model, const char *path, car_arena *arena,
+                                 car_classifier *classifier, inspect_sight *sight,
+                                 car_error *error) CAR_CHECK_RESULT;
 void cli_inspect_text(const inspect_sight *sight, car_text *text);
 void cli_inspect_json(const inspect_sight *sight, car_text *text);
 

@@ -7,16 +7,6 @@
 
 enum { WINDOWS = 32 };
 
-bool cli_inspect_is_forecast(const char *path) {
-    car_model *model;
-    car_error ignored;
-    if (car_model_load(path, NULL, &model, &ignored) != CAR_OK)
-        return false; /* what is wrong with it is said by the one who reads it */
-    bool series = car_model_metadata(model, "forecast.settings") != NULL;
-    car_model_free(model);
-    return series;
-}
-
 /* Windows of the first series, evenly over it, side by side; each with what follows it as target. */
 static car_status fill_windows(const car_forecast *forecast, const car_series_set *set,
                                car_arena *arena, car_batch *batch, int *lanes, car_error *error) {
@@ -54,39 +44,15 @@ static car_status fill_windows(const car_forecast *forecast, const car_series_se
     return CAR_OK;
 }
 
-static car_status give_batch(void *context, int64_t epoch, int64_t index, car_batch *batch,
-                             car_error *error) {
-    (void)epoch;
-    (void)index;
-    (void)error;
-    *batch = *(const car_batch *)context;
-    return CAR_OK;
-}
-
-static car_status survey_fresh(const car_model *model, const car_batch *batch, int lanes,
-                               car_arena *arena, inspect_sight *sight, car_error *error) {
-    car_model *fresh;
-    const car_model_options options = {.input_size = car_model_input_size(model),
-                                       .output_size = car_model_output_size(model),
-                                       .seed = (uint64_t)sight->record.seed,
-                                       .precision = car_model_precision(model)};
-    CAR_TRY(car_model_create(model->net, &options, NULL, &fresh, error));
-    car_status status = car_model_survey_batch(fresh, batch, lanes, arena, &sight->fresh, error);
-    car_model_free(fresh);
-    return status;
-}
-
 static car_status look(const car_forecast *forecast, const car_series_set *set, car_arena *arena,
                        inspect_sight *sight, car_error *error) {
     const car_model *model = forecast->models[0];
     car_batch batch = {0};
     int lanes = 0;
     CAR_TRY(fill_windows(forecast, set, arena, &batch, &lanes, error));
-    const car_fit_source source = {.context = &batch, .updates_per_epoch = 1, .batch = give_batch};
-    CAR_TRY(car_model_survey_batch(model, &batch, lanes, arena, &sight->survey, error));
-    CAR_TRY(survey_fresh(model, &batch, lanes, arena, sight, error));
-    CAR_TRY(car_model_flow(model, &batch, lanes, arena, &sight->flow, error));
-    return car_model_freeze(model, &source, lanes, batch.steps, arena, &sight->freezing, error);
+    inspect_batches given = {
+        .whole = batch, .lanes = lanes, .window = batch, .window_lanes = lanes};
+    return cli_inspect_batches(model, &given, arena, sight, error);
 }
 
 car_status cli_inspect_series(const char *model, const char *path, car_arena *arena,
@@ -94,7 +60,8 @@ car_status cli_inspect_series(const char *model, const char *path, car_arena *ar
     car_forecast_options options;
     car_series_set set = {0};
     CAR_TRY(car_forecast_load(model, forecast, arena, &options, error));
-    *sight = (inspect_sight){.values = true, .record = {.known = true, .seed = options.seed}};
+    *sight =
+        (inspect_sight){.reads = CAR_READS_SERIES, .record = {.known = true, .seed = options.seed}};
     car_status status = car_forecast_read(&options, path, &set, NULL, error);
     if (status == CAR_OK)
         status = car_forecast_check_series(forecast, &set, error);

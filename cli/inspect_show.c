@@ -42,12 +42,13 @@ static void add_memory(car_text *text, const car_memory_survey *memory) {
 }
 
 static void add_survey(car_text *text, const car_survey *survey, const car_survey *fresh,
-                       bool values) {
+                       car_reads reads) {
     for (int k = 0; k < survey->layer_count; k++) {
         const car_layer_survey *layer = &survey->layers[k];
-        car_text_format(text, "%slayer %d: %s, %d units, %lld %s\n", k ? "\n" : "",
-                        layer->layer + 1, layer->cell->name, layer->units, (long long)survey->steps,
-                        values ? "steps" : "tokens");
+        car_text_format(text, "%slayer %d%s: %s, %d units, %lld %s\n", k ? "\n" : "",
+                        layer->layer + 1, layer->backwards ? " from the end" : "",
+                        layer->cell->name, layer->units, (long long)survey->steps,
+                        reads == CAR_READS_TEXT ? "tokens" : "steps");
         if (layer->gate_count)
             car_text_format(text, "  gate          mean  below 0.1  above 0.9  histogram\n");
         for (int g = 0; g < layer->gate_count; g++)
@@ -112,13 +113,14 @@ static void add_clipping(car_text *text, const car_clipping *clipping) {
         car_text_format(text, "; no threshold is recorded\n");
 }
 
-static void add_freezing(car_text *text, const car_freezing *freezing, bool values) {
+static void add_freezing(car_text *text, const car_freezing *freezing, car_reads reads) {
+    static const char *const units[] = {" nats a token", "", " nats a class"};
     if (freezing->count == 0)
         return;
     car_text_format(text,
                     "\nfrozen gates: loss %.4f%s as it is; added when a gate is held\n"
                     "  layer  gate            at 0 (shut)  at 1 (open)\n",
-                    freezing->loss, values ? "" : " nats a token");
+                    freezing->loss, units[reads]);
     for (int i = 0; i < freezing->count; i++) {
         const car_freeze *gate = &freezing->gates[i];
         car_text_format(text, "  %5d  %-12.40s %+13.4f %+12.4f\n", gate->layer + 1, gate->gate,
@@ -179,16 +181,20 @@ static void add_colored(car_text *text, const car_colored *colored) {
 
 void cli_inspect_text(const inspect_sight *sight, car_text *text) {
     car_arena *arena = car_arena_create(NULL);
-    add_survey(text, &sight->survey, &sight->fresh, sight->values);
+    add_survey(text, &sight->survey, &sight->fresh, sight->reads);
     car_text_format(
         text, sight->record.known
                   ? "(before: the first weights, made again from the seed in the training record)\n"
                   : "(before: first weights of seed 1; the model has no training record)\n");
     if (arena)
         add_flow(text, &sight->flow, arena);
+    if (sight->from_both_ends)
+        car_text_format(text,
+                        "\nno gradients through time: the net reads from both ends (`bi`), so "
+                        "a loss stands\nno number of steps behind an input\n");
     add_clipping(text, &sight->clipping);
-    add_freezing(text, &sight->freezing, sight->values);
-    if (!sight->values)
+    add_freezing(text, &sight->freezing, sight->reads);
+    if (sight->reads == CAR_READS_TEXT)
         add_followers(text, sight->followers);
     for (int i = 0; i < sight->colored_count && car_terminal_color(STDOUT_FILENO); i++)
         add_colored(text, &sight->colored[i]);
@@ -237,8 +243,11 @@ static void add_survey_json(car_text *text, const car_survey *survey) {
     car_text_format(text, "\"layers\": [");
     for (int k = 0; k < survey->layer_count; k++) {
         const car_layer_survey *layer = &survey->layers[k];
-        car_text_format(text, "%s{\"layer\": %d, \"cell\": \"%s\", \"units\": %d, \"gates\": [",
-                        k ? ",\n" : "", layer->layer + 1, layer->cell->name, layer->units);
+        car_text_format(
+            text,
+            "%s{\"layer\": %d, \"from_the_end\": %s, \"cell\": \"%s\", \"units\": %d, \"gates\": [",
+            k ? ",\n" : "", layer->layer + 1, layer->backwards ? "true" : "false",
+            layer->cell->name, layer->units);
         for (int g = 0; g < layer->gate_count; g++) {
             car_text_format(text, g ? ",\n" : "");
             add_gate_json(text, &layer->gates[g], layer->units);
@@ -316,7 +325,7 @@ void cli_inspect_json(const inspect_sight *sight, car_text *text) {
     add_flow_json(text, &sight->flow);
     add_clipping_json(text, &sight->clipping);
     add_freezing_json(text, &sight->freezing);
-    if (!sight->values)
+    if (sight->reads == CAR_READS_TEXT)
         add_followers_json(text, sight->followers);
     car_text_format(text, "}\n");
 }

@@ -380,6 +380,37 @@ static void test_survey_of_cells(void **state) {
     survey_net("embed 7 | rnn 5 | softmax", 0, 0);
 }
 
+/* Sequences side by side count as they do one by one, and both halves of a `bi` layer count. */
+static void test_survey_of_batches(void **state) {
+    (void)state;
+    const int32_t lanes[] = {1, 5, 2, 6, 3, 7, 4, 0}; /* [4][2]: 1 2 3 4; 5 6 */
+    const int32_t first[] = {1, 2, 3, 4}, second[] = {5, 6};
+    const int lengths[] = {4, 2};
+    const car_batch batch = {.steps = 4, .input = lanes, .lengths = lengths};
+    car_model *model = make_model("embed 7 | lstm 5 | softmax");
+    car_arena *arena = car_arena_create(NULL);
+    car_survey both, one, other;
+    assert_int_equal(car_model_survey_batch(model, &batch, 2, arena, &both, NULL), CAR_OK);
+    assert_int_equal(car_model_survey(model, first, 4, arena, &one, NULL), CAR_OK);
+    assert_int_equal(car_model_survey(model, second, 2, arena, &other, NULL), CAR_OK);
+    assert_int_equal(both.steps, 6);
+    for (int g = 0; g < 3; g++)
+        assert_true(fabs(6 * both.layers[0].gates[g].mean - 4 * one.layers[0].gates[g].mean -
+                         2 * other.layers[0].gates[g].mean) < 1e-6);
+    car_model_free(model);
+
+    model = make_model("embed 7 | lstm 5 bi | lstm 3 | softmax last");
+    assert_int_equal(car_model_survey_batch(model, &batch, 2, arena, &both, NULL), CAR_OK);
+    assert_int_equal(both.layer_count, 3);
+    assert_true(!both.layers[0].backwards && both.layers[1].backwards && !both.layers[2].backwards);
+    assert_true(both.layers[0].layer == both.layers[1].layer);
+    assert_true(both.layers[0].gates[0].mean != both.layers[1].gates[0].mean);
+    for (int k = 0; k < 3; k++)
+        check_layer(&both.layers[k], 1);
+    car_model_free(model);
+    car_arena_free(arena);
+}
+
 /* A gate that is g at every step has the half-life ln 2 / -ln g, and a belt without a factor none. */
 static void test_half_life(void **state) {
     (void)state;
@@ -668,14 +699,23 @@ static void test_followers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wires_of_the_zoo), cmocka_unit_test(test_wires_of_awkward_cells),
-        cmocka_unit_test(test_labels),           cmocka_unit_test(test_belts),
-        cmocka_unit_test(test_picture),          cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_readings),         cmocka_unit_test(test_readings_refused),
-        cmocka_unit_test(test_survey_of_cells),  cmocka_unit_test(test_half_life),
-        cmocka_unit_test(test_survey_page),      cmocka_unit_test(test_flow),
-        cmocka_unit_test(test_flow_of_lanes),    cmocka_unit_test(test_flow_refused),
-        cmocka_unit_test(test_freeze),           cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_wires_of_the_zoo),
+        cmocka_unit_test(test_wires_of_awkward_cells),
+        cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_belts),
+        cmocka_unit_test(test_picture),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_readings),
+        cmocka_unit_test(test_readings_refused),
+        cmocka_unit_test(test_survey_of_cells),
+        cmocka_unit_test(test_survey_of_batches),
+        cmocka_unit_test(test_half_life),
+        cmocka_unit_test(test_survey_page),
+        cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_flow_of_lanes),
+        cmocka_unit_test(test_flow_refused),
+        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_followers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

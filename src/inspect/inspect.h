@@ -47,14 +47,14 @@ car_status car_cell_picture(const struct car_cell *cell, const car_picture_optio
 typedef struct car_probe car_probe;
 car_status car_probe_open(const car_model *model, car_arena *arena, car_probe **probe,
                           car_error *error) CAR_CHECK_RESULT;
-/* For nets that read values too (car_probe_read). */
-car_status car_probe_open_any(const car_model *model, car_arena *arena, car_probe **probe,
-                              car_error *error) CAR_CHECK_RESULT;
 void car_probe_close(car_probe *probe); /* NULL is legal */
 car_status car_probe_step(car_probe *probe, int32_t id, car_error *error) CAR_CHECK_RESULT;
-/* The same for any net: an id, or the values of one step. */
-car_status car_probe_read(car_probe *probe, const void *input, car_error *error) CAR_CHECK_RESULT;
-void car_probe_restart(car_probe *probe); /* a new sequence begins */
+/* For any net, `bi` layers too: reads sequences of up to `steps` steps at once (input [steps], or [steps][inputs]), each
+ * from the initial state. Values are then those of the step and direction (1: backwards) that car_probe_look names. */
+car_status car_probe_open_whole(const car_model *model, int steps, car_arena *arena, car_probe **probe,
+                                car_error *error) CAR_CHECK_RESULT;
+car_status car_probe_read_whole(car_probe *probe, const void *input, int steps, car_error *error) CAR_CHECK_RESULT;
+void car_probe_look(car_probe *probe, int step, int direction);
 /* The number of a value by its equation's name ("f", "c'"), -1: there is none; its value in a unit after the step. */
 int car_probe_find(const car_probe *probe, int layer, const char *name);
 double car_probe_value(const car_probe *probe, int layer, int tap, int unit);
@@ -83,13 +83,14 @@ typedef struct car_memory_survey {
 } car_memory_survey;
 typedef struct car_layer_survey {
     int layer, units; /* layer from 0 */
+    bool backwards;   /* the half of a `bi` layer that reads from the end */
     const struct car_cell *cell;
     int gate_count, memory_count;
     car_gate_survey *gates;
     car_memory_survey *memories;
 } car_layer_survey;
 typedef struct car_survey {
-    int layer_count; /* layers that are cells */
+    int layer_count; /* layers that are cells; both halves of a `bi` layer */
     car_layer_survey *layers;
     int64_t steps;
 } car_survey;
@@ -97,7 +98,8 @@ typedef struct car_survey {
  * its belt does more than multiply by values with names (or 1 - such a value) and add. Errors as car_probe_open. */
 car_status car_model_survey(const car_model *model, const int32_t *ids, size_t count, car_arena *arena,
                             car_survey *survey, car_error *error) CAR_CHECK_RESULT;
-/* The same over the sequences of a batch, each of batch->steps steps from the initial state; survey->steps counts all. */
+/* The same over the sequences of a batch, each from the initial state and, where batch->lengths are, so long; of nets with
+ * `bi` layers too. survey->steps counts all steps. */
 car_status car_model_survey_batch(const car_model *model, const car_batch *batch, int lanes, car_arena *arena,
                                   car_survey *survey, car_error *error) CAR_CHECK_RESULT;
 
@@ -197,8 +199,11 @@ typedef struct car_colored {
 void car_color_levels(const float *values, size_t count, int *levels);
 
 /* What there is to show besides a survey; NULL: not looked at. All borrowed. */
+typedef enum car_reads { CAR_READS_TEXT, CAR_READS_SERIES, CAR_READS_SEQUENCES } car_reads;
 typedef struct car_looks {
-    bool chinese, values; /* values: reads numbers, not a text */
+    bool chinese;
+    car_reads reads;
+    bool from_both_ends;  /* `bi` layers: says why there is no flow */
     const car_flow *flow;
     const car_clipping *clipping;
     const car_freezing *freezing;

@@ -13,8 +13,8 @@ enum { CURVES_SHOWN = 6, LABEL_LENGTH = 80, BARS_SHOWN = 24 };
 typedef struct car_look_phrases {
     const char *flow, *flow_title, *flow_note, *flow_x, *flow_y, *flow_text, *state, *input;
     const char *clipping, *clipping_on, *clipping_off;
-    const char *flow_values, *freezing_values, *freezing, *freezing_title, *freezing_note,
-        *freezing_y, *held[2], *gate, *freezing_text;
+    const char *flow_values, *flow_sequences, *flow_none, *freezing_values, *freezing_sequences,
+        *freezing, *freezing_title, *freezing_note, *freezing_y, *held[2], *gate, *freezing_text;
     const char *units, *units_text, *unit_heads[6], *none, *patterns[CAR_PATTERN_COUNT], *colored,
         *unit;
     const char *gates_title, *gates_note, *gates_y, *ends[2];
@@ -34,6 +34,16 @@ static const car_look_phrases english = {
     .flow_values = "The loss behind a window, gone back through %d steps, in %d windows of the "
                    "series. At each "
                    "step: how strongly the loss depends on every state.",
+    .flow_sequences = "The loss of the last class of a sequence (judged after its last step alone, "
+                      "even where the "
+                      "net takes a mean over time), gone back through %d steps, in %d sequences. "
+                      "At each step: how "
+                      "strongly the loss depends on every state.",
+    .flow_none = "This net reads from both ends (`bi`): a loss stands no number of steps behind an "
+                 "input, so no gradients through time are shown.",
+    .freezing_sequences =
+        "The loss over %lld classes is %.4f nats a class. Each gate in turn is held at 0, then at "
+        "1, in all units and at every step; nothing else is changed and nothing is trained anew.",
     .freezing_values =
         "The loss over %lld targets is %.4f. Each gate in turn is held at 0, then at 1, in all "
         "units and at every step; nothing else is changed and nothing is trained anew.",
@@ -89,6 +99,13 @@ static const car_look_phrases chinese = {
                  "损失对每个状态、对当时读入的内容有多敏感。",
     .flow_values = "窗口之后的损失，沿 %d 步往回传，在序列的 %d "
                    "个窗口里各做一次。每一步上：损失对每个状态有多敏感。",
+    .flow_sequences =
+        "取一个序列最后一个类别的损失（只按最后一步判断，即使网络对时间取平均），沿 %d "
+        "步往回传，在 %d 个序列里各做一次。每一步上：损失对每个状态有多敏感。",
+    .flow_none = "这个网络从两端读（`bi`）：损失与输入之间没有确定的步数，因此不显示沿时间的梯度。",
+    .freezing_sequences =
+        "在 %lld 个类别上的损失是每个类别 %.4f "
+        "奈特。依次把每个门在所有单元、所有步上固定为 0、再固定为 1；其余不变，也不重新训练。",
     .freezing_values = "在 %lld 个目标上的损失是 %.4f。依次把每个门在所有单元、所有步上固定为 "
                        "0、再固定为 1；其余不变，也不重新训练。",
     .state = "%s，第 %d 层",
@@ -237,11 +254,15 @@ static void add_scene(const car_looks *looks, car_page *page, const car_allocato
 static void write_flow(const car_looks *looks, car_page *page, const car_allocator *allocator) {
     const car_look_phrases *phrases = phrases_of(looks->chinese);
     const car_clipping *clipping = looks->clipping;
+    const char *const texts[] = {phrases->flow_text, phrases->flow_values, phrases->flow_sequences};
     car_page_section(page, phrases->flow);
-    car_page_paragraph(
-        page, car_page_text(page, looks->values ? phrases->flow_values : phrases->flow_text,
-                            looks->flow->distance, looks->flow->lanes));
-    add_scene(looks, page, allocator, true);
+    if (looks->from_both_ends) {
+        car_page_paragraph(page, phrases->flow_none);
+    } else {
+        car_page_paragraph(page, car_page_text(page, texts[looks->reads], looks->flow->distance,
+                                               looks->flow->lanes));
+        add_scene(looks, page, allocator, true);
+    }
     if (!clipping || clipping->updates == 0)
         return;
     car_page_section(page, phrases->clipping);
@@ -258,10 +279,12 @@ static void write_freezing(const car_looks *looks, car_page *page, const car_all
     const car_look_phrases *phrases = phrases_of(looks->chinese);
     if (looks->freezing->count == 0)
         return;
+    const char *const texts[] = {phrases->freezing_text, phrases->freezing_values,
+                                 phrases->freezing_sequences};
     car_page_section(page, phrases->freezing);
-    car_page_paragraph(
-        page, car_page_text(page, looks->values ? phrases->freezing_values : phrases->freezing_text,
-                            (long long)looks->freezing->targets, looks->freezing->loss));
+    car_page_paragraph(page,
+                       car_page_text(page, texts[looks->reads], (long long)looks->freezing->targets,
+                                     looks->freezing->loss));
     add_scene(looks, page, allocator, false);
 }
 

@@ -4,8 +4,8 @@
  * In: a model whose net starts with embed, token ids. Out: every named value of every cell, after each id; for one
  * layer and the last id their means, sizes and shares near 0 and 1 over the units.
  *
- * The layers get plans that store every named value ("taps"); the weights are the model's own. One lane, one step at
- * a time, so a text of any length takes the memory of one step.
+ * The layers get plans that store every named value ("taps"); the weights are the model's own. One lane: one step at
+ * a time, so a text of any length takes the memory of one step, or a whole sequence at once, as `bi` layers need it.
  */
 #include "inspect.h"
 #include <math.h>
@@ -24,6 +24,7 @@ struct car_probe {
     void *memory;
     car_stack *stack;
     uint64_t time;
+    int step, direction; /* where values are looked at, in what was read last */
 };
 
 void car_probe_close(car_probe *probe) {
@@ -63,7 +64,7 @@ static car_status tap_layer(car_probe *probe, int number, car_model_layer *copy,
     return CAR_OK;
 }
 
-static car_status tap_layers(car_probe *probe, car_arena *arena, car_error *error) {
+static car_status tap_layers(car_probe *probe, int steps, car_arena *arena, car_error *error) {
     const car_model *model = probe->model;
     size_t count = (size_t)model->net->layer_count;
     car_model_layer *copies = car_arena_allocate(arena, count, sizeof *copies);
@@ -76,7 +77,7 @@ static car_status tap_layers(car_probe *probe, car_arena *arena, car_error *erro
             CAR_TRY(tap_layer(probe, (int)i, &copies[i], arena, error));
     }
     probe->tapped.layers = copies;
-    car_stack_shape shape = {.batch = 1, .steps = 1, .threads = 1};
+    car_stack_shape shape = {.batch = 1, .steps = steps, .threads = 1};
     size_t size = car_stack_size(&probe->tapped, &shape);
     probe->memory = size ? car_allocate(model->allocator, size, 1) : NULL;
     if (!probe->memory)
@@ -93,22 +94,21 @@ car_status car_probe_open(const car_model *model, car_arena *arena, car_probe **
     if (net->layer_count == 0 || net->layers[0].kind != CAR_LAYER_EMBED)
         return car_fail(error, CAR_USAGE,
                         "%s: a net that reads no text; its first layer is no embed", net->text);
-    return car_probe_open_any(model, arena, probe, error);
-}
-
-car_status car_probe_open_any(const car_model *model, car_arena *arena, car_probe **probe,
-                              car_error *error) {
-    const struct car_net *net = model->net;
-    *probe = NULL;
     if (net->bidirectional)
         return car_fail(error, CAR_USAGE,
                         "%s: a `bi` layer reads from both ends; one step has no value of its own",
                         net->text);
+    return car_probe_open_whole(model, 1, arena, probe, error);
+}
+
+car_status car_probe_open_whole(const car_model *model, int steps, car_arena *arena,
+                                car_probe **probe, car_error *error) {
+    *probe = NULL;
     car_probe *made = car_arena_allocate(arena, 1, sizeof *made);
     if (!made)
         return car_fail(error, CAR_MEMORY, "no memory to look into the model");
     *made = (car_probe){.model = model, .tapped = *model};
-    car_status status = tap_layers(made, arena, error);
+    car_status status = tap_layers(made, steps, arena, error);
     if (status == CAR_OK)
         *probe = made;
     else
@@ -116,19 +116,20 @@ car_status car_probe_open_any(const car_model *model, car_arena *arena, car_prob
     return status;
 }
 
-car_status car_probe_read(car_probe *probe, const void *input, car_error *error) {
+car_status car_probe_step(car_probe *probe, int32_t id, car_error *error) {
     if (probe->time > 0)
         car_stack_carry(probe->stack);
-    return car_stack_forward(probe->stack, 1, NULL, input, NULL, probe->time++, error);
+    return car_stack_forward(probe->stack, 1, NULL, &id, NULL, probe->time++, error);
 }
 
-car_status car_probe_step(car_probe *probe, int32_t id, car_error *error) {
-    return car_probe_read(probe, &id, error);
-}
-
-void car_probe_restart(car_probe *probe) {
+car_status car_probe_read_whole(car_probe *probe, const void *input, int steps, car_error *error) {
     car_stack_reset(probe->stack, -1);
-    probe->time = 0;
+    return car_stack_forward(probe->stack, steps, NULL, input, NULL, 0, error);
+}
+
+void car_probe_look(car_probe *probe, int step, int direction) {
+    probe->step = step;
+    probe->direction = direction;
 }
 
 int car_probe_find(const car_probe *probe, int layer, const char *name) {
@@ -139,7 +140,8 @@ int car_probe_find(const car_probe *probe, int layer, const char *name) {
 }
 
 double car_probe_value(const car_probe *probe, int layer, int tap, int unit) {
-    car_vector_slot slot = car_layer_tap(car_stack_layer(probe->stack, layer, 0), tap, 0);
+    const car_layer *read = car_stack_layer(probe->stack, layer, probe->direction);
+    car_vector_slot slot = car_layer_tap(read, tap, probe->step);
     return slot.block_stride == 0
                ? slot.base[0]
                : slot.base[unit / CAR_BLOCK * slot.block_stride + unit % CAR_BLOCK];

@@ -1,7 +1,7 @@
 /*
  * survey.c: gates and memory of a model, counted over a text.
  *
- * In: a model, token ids. Out: for every layer's gates the share of values near 0 and near 1, a histogram, means of
+ * In: a model, token ids or a batch of sequences. Out: for every layer's gates the share of values near 0 and near 1, a histogram, means of
  * every unit; for every state on a belt how long each unit keeps it. One belt step multiplies the state by the product
  * a of the factors on it; after k steps prod(a) is left, so the half-life is ln 2 / -mean(ln a), the mean over steps.
  */
@@ -20,7 +20,7 @@ typedef struct car_factor_list {
 } car_factor_list;
 
 typedef struct car_surveyor {
-    const car_probe *probe;
+    car_probe *probe;
     car_layer_survey *layer;
     int *gate_taps;           /* [gates] */
     int *node_taps;           /* [nodes] tap, -1: none */
@@ -159,12 +159,14 @@ static bool open_gates(car_surveyor *surveyor, car_arena *arena) {
     return true;
 }
 
-static bool open_layer(car_surveyor *surveyor, const car_probe *probe, const car_model *model,
-                       int number, car_layer_survey *layer, car_arena *arena) {
+static bool open_layer(car_surveyor *surveyor, car_probe *probe, const car_model *model, int number,
+                       bool backwards, car_layer_survey *layer, car_arena *arena) {
     const struct car_cell *cell = model->net->layers[number].cell;
     *surveyor = (car_surveyor){.probe = probe, .layer = layer};
-    *layer = (car_layer_survey){
-        .layer = number, .units = model->layers[number].size.units, .cell = cell};
+    *layer = (car_layer_survey){.layer = number,
+                                .units = model->layers[number].size.units,
+                                .backwards = backwards,
+                                .cell = cell};
     surveyor->node_taps =
         car_arena_allocate(arena, (size_t)cell->graph.count, sizeof *surveyor->node_taps);
     if (!surveyor->node_taps)
@@ -252,53 +254,88 @@ static bool finish_layer(const car_surveyor *surveyor, int64_t steps, car_arena 
 /* What is read: ids one after the other, or the sequences of a batch. */
 typedef struct car_survey_source {
     const int32_t *ids;
-    size_t count; /* of ids, or of steps of all lanes */
+    size_t count; /* of ids */
     const car_batch *batch;
     size_t lanes;
 } car_survey_source;
 
-static car_status read_next(car_probe *probe, const car_model *model,
-                            const car_survey_source *source, size_t index, car_error *error) {
-    if (!source->batch)
-        return car_probe_step(probe, source->ids[index], error);
-    size_t steps = (size_t)source->batch->steps;
-    size_t row = index % steps * source->lanes + index / steps;
-    if (index % steps == 0)
-        car_probe_restart(probe);
-    if (model->net->layers[0].kind == CAR_LAYER_EMBED)
-        return car_probe_read(probe, (const int32_t *)source->batch->input + row, error);
-    const float *values = source->batch->input;
-    return car_probe_read(probe, values + row * (size_t)model->input_size, error);
+static void count_all(const car_surveyor *surveyors, int step, car_survey *survey) {
+    for (int k = 0; k < survey->layer_count; k++) {
+        car_probe_look(surveyors[k].probe, step, surveyors[k].layer->backwards);
+        count_step(&surveyors[k]);
+    }
+    survey->steps++;
+}
+
+static car_status read_ids(car_probe *probe, const car_survey_source *source,
+                           const car_surveyor *surveyors, car_survey *survey, car_error *error) {
+    for (size_t i = 0; i < source->count; i++) {
+        CAR_TRY(car_probe_step(probe, source->ids[i], error));
+        count_all(surveyors, 0, survey);
+    }
+    return CAR_OK;
+}
+
+/* Ids are as large as values, and are copied as they are. */
+static car_status read_lanes(car_probe *probe, const car_model *model,
+                             const car_survey_source *source, const car_surveyor *surveyors,
+                             car_arena *arena, car_survey *survey, car_error *error) {
+    const car_batch *batch = source->batch;
+    bool ids = model->net->layers[0].kind == CAR_LAYER_EMBED;
+    size_t width = ids ? 1 : (size_t)model->input_size;
+    const float *input = batch->input;
+    float *sequence = car_arena_allocate(arena, (size_t)batch->steps * width, sizeof *sequence);
+    if (!sequence)
+        return car_fail(error, CAR_MEMORY, "no memory to look into the model");
+    for (size_t lane = 0; lane < source->lanes; lane++) {
+        int steps = batch->lengths ? batch->lengths[lane] : batch->steps;
+        for (size_t step = 0; step < (size_t)steps; step++)
+            memcpy(sequence + step * width, input + (step * source->lanes + lane) * width,
+                   width * sizeof *sequence);
+        CAR_TRY(car_probe_read_whole(probe, sequence, steps, error));
+        for (int step = 0; step < steps; step++)
+            count_all(surveyors, step, survey);
+    }
+    return CAR_OK;
+}
+
+static bool open_layers(car_surveyor *surveyors, car_probe *probe, const car_model *model,
+                        car_survey *survey, car_arena *arena) {
+    bool memory = true;
+    for (int i = 0; i < model->net->layer_count; i++)
+        for (int d = 0; model->net->layers[i].kind == CAR_LAYER_CELL &&
+                        d < model->layers[i].directions && memory;
+             d++) {
+            int next = survey->layer_count++;
+            memory =
+                open_layer(&surveyors[next], probe, model, i, d == 1, &survey->layers[next], arena);
+        }
+    return memory;
 }
 
 static car_status run_survey(car_probe *probe, const car_model *model,
                              const car_survey_source *source, car_arena *arena, car_survey *survey,
                              car_error *error) {
-    size_t layers = (size_t)model->net->layer_count;
+    size_t layers = 2 * (size_t)model->net->layer_count;
     car_surveyor *surveyors = car_arena_allocate(arena, layers, sizeof *surveyors);
     survey->layers = car_arena_allocate(arena, layers, sizeof *survey->layers);
-    bool memory = surveyors && survey->layers;
-    for (int i = 0; i < model->net->layer_count && memory; i++)
-        if (model->net->layers[i].kind == CAR_LAYER_CELL) {
-            int next = survey->layer_count++;
-            memory = open_layer(&surveyors[next], probe, model, i, &survey->layers[next], arena);
-        }
-    for (size_t i = 0; i < source->count && memory; i++) {
-        CAR_TRY(read_next(probe, model, source, i, error));
-        for (int k = 0; k < survey->layer_count; k++)
-            count_step(&surveyors[k]);
-        survey->steps++;
-    }
-    for (int k = 0; k < survey->layer_count && memory; k++)
-        memory = finish_layer(&surveyors[k], survey->steps, arena);
-    return memory ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory to look into the model");
+    if (!surveyors || !survey->layers || !open_layers(surveyors, probe, model, survey, arena))
+        return car_fail(error, CAR_MEMORY, "no memory to look into the model");
+    if (source->batch)
+        CAR_TRY(read_lanes(probe, model, source, surveyors, arena, survey, error));
+    else
+        CAR_TRY(read_ids(probe, source, surveyors, survey, error));
+    for (int k = 0; k < survey->layer_count; k++)
+        if (!finish_layer(&surveyors[k], survey->steps, arena))
+            return car_fail(error, CAR_MEMORY, "no memory to look into the model");
+    return CAR_OK;
 }
 
 static car_status survey_source(const car_model *model, const car_survey_source *source,
                                 car_arena *arena, car_survey *survey, car_error *error) {
     car_probe *probe;
     *survey = (car_survey){.steps = 0};
-    CAR_TRY(source->batch ? car_probe_open_any(model, arena, &probe, error)
+    CAR_TRY(source->batch ? car_probe_open_whole(model, source->batch->steps, arena, &probe, error)
                           : car_probe_open(model, arena, &probe, error));
     car_status status = run_survey(probe, model, source, arena, survey, error);
     car_probe_close(probe);
@@ -313,7 +350,6 @@ car_status car_model_survey(const car_model *model, const int32_t *ids, size_t c
 
 car_status car_model_survey_batch(const car_model *model, const car_batch *batch, int lanes,
                                   car_arena *arena, car_survey *survey, car_error *error) {
-    const car_survey_source source = {
-        .count = (size_t)batch->steps * (size_t)lanes, .batch = batch, .lanes = (size_t)lanes};
+    const car_survey_source source = {.batch = batch, .lanes = (size_t)lanes};
     return survey_source(model, &source, arena, survey, error);
 }

@@ -13,7 +13,8 @@ enum { HALF_LIFE_BINS = 30, LAYERS_SHOWN = 16 };
 
 /* Every sentence of the page. */
 typedef struct car_phrases {
-    const char *title, *subtitle, *how, *layer, *drawing, *gate_heads[5], *gates, *before, *after;
+    const char *title, *subtitle, *how, *layer, *backwards, *drawing, *gate_heads[5], *gates,
+        *before, *after;
     const char *histogram, *histogram_note, *value, *share, *memory, *memory_heads[6], *memory_note;
     const char *half_life, *units, *no_memory, *unit_chart, *unit_note, *unit_axis, *never, *more;
 } car_phrases;
@@ -26,6 +27,7 @@ static const car_phrases english = {
            "decides; in between it mixes. Fresh is the same net with first weights, before any "
            "training.",
     .layer = "Layer %d: %.60s, %d units",
+    .backwards = "Layer %d, from the end: %.60s, %d units",
     .drawing = "One step of this layer; the bar of a gate is its mean over all steps and units.",
     .gate_heads = {"gate", "mean", "below 0.1", "above 0.9", "below or above, fresh"},
     .gates = "Gates",
@@ -58,6 +60,7 @@ static const car_phrases chinese = {
            "时它在做决定，居中时它在混合。"
            "“训练前”是同一个网络、刚初始化的权重。",
     .layer = "第 %d 层：%.60s，%d 个单元",
+    .backwards = "第 %d 层（从末尾读起）：%.60s，%d 个单元",
     .drawing = "这一层的一步；门上的横条是它在所有步和单元上的平均值。",
     .gate_heads = {"门", "平均", "小于 0.1", "大于 0.9", "训练前两端合计"},
     .gates = "门",
@@ -271,8 +274,9 @@ static void write_drawing(car_survey_writer *writer, const car_layer_survey *lay
 static void write_layer(car_survey_writer *writer, const car_layer_survey *layer,
                         const car_layer_survey *fresh) {
     const car_phrases *phrases = writer->phrases;
-    car_page_section(writer->page, phrase(writer, phrases->layer, layer->layer + 1,
-                                          layer->cell->name, layer->units));
+    car_page_section(writer->page,
+                     phrase(writer, layer->backwards ? phrases->backwards : phrases->layer,
+                            layer->layer + 1, layer->cell->name, layer->units));
     write_drawing(writer, layer);
     if (layer->gate_count > 0)
         write_gate_table(writer, layer, fresh);

@@ -1,5 +1,6 @@
 """`carousel cell draw` and `inspect`: well-formed pictures, those in docs/ up to date, pages, and what goes wrong."""
 import json
+import math
 import os
 import pathlib
 import re
@@ -232,6 +233,48 @@ def test_inspect_a_forecast():
     refused(3, "need", "inspect", "f.safetensors", "short.csv")
     refused(5, "nowhere", "inspect", "f.safetensors", "nowhere.csv")
     refused(2, "--unit colours a text", "inspect", "f.safetensors", "air.csv", "--unit", "1.h.1")
+
+
+def labelled(count):
+    """Waves of two speeds, of unlike lengths, as CSV with a step a row."""
+    rows = [f"{i},{t},{math.sin(t * (1 + i % 2) / 2):.3f},{'ab'[i % 2]}" for i in range(count) for t in range(9 + i % 3)]
+    return "id,step,x,class\n" + "\n".join(rows) + "\n"
+
+
+def test_inspect_a_classifier():
+    """Sequences with a class: the same sights but for those of a text; nets that read from both ends have no gradients."""
+    write("waves.csv", labelled(24))
+    write("bare.csv", "id,step,x\n0,0,1\n0,1,2\n")
+    for name, options in (("f", ("--direction", "forward", "--head", "last")), ("b", ())):
+        ok("classify", "train", "waves.csv", "-o", f"{name}.safetensors", "--hidden", "8", "--updates", "5", *options)
+    shown = ok("inspect", "f.safetensors", "waves.csv", "--report", "r.html", "--plot", "p.svg").out
+    matches(r"^layer 1: lstm, 8 units, 240 steps$", shown, "all steps of all sequences")
+    matches(r"^frozen gates: loss \d\.\d+ nats a class as it is", shown, "the loss")
+    matches(r"h of layer 1 +\S+ at k = 1, \S+ at k = 10$", shown, "back through the median length")
+    expect("clipping" not in shown and "follow the text" not in shown, "a text where there is none")
+    pictures = re.findall(r"<svg.*?</svg>", pathlib.Path("r.html").read_text(encoding="utf-8"), re.DOTALL)
+    expect(len(pictures) == 1 + 1 + 3 * 2 + 2, f"{len(pictures)} pictures")
+    for language, word in (("en", "reads from both ends"), ("zh", "从两端读")):
+        shown = ok("inspect", "b.safetensors", "waves.csv", "--report", "r.html", "--lang", language).out
+        expect(word in pathlib.Path("r.html").read_text(encoding="utf-8"), "why there is no gradient")
+    matches(r"^layer 1 from the end: lstm, 8 units, 240 steps$", shown, "the other half")
+    found = json.loads(ok("inspect", "b.safetensors", "waves.csv", "--json").out)
+    expect([layer["from_the_end"] for layer in found["layers"]] == [False, True], "two halves")
+    expect(found["gradients"] == [] and len(found["importance"]["gates"]) == 3, f"{found['importance']}")
+    expect(found["importance"]["targets"] == 24, "a target a sequence")
+    refused(2, "both ends", "inspect", "b.safetensors", "waves.csv", "--plot", "p.svg")
+    ok("inspect", "b.safetensors", "waves.csv", "--plot", "p.svg", "--chart", "gates")
+    refused(3, "bare.csv", "inspect", "f.safetensors", "bare.csv")
+    refused(2, "--unit colours a text", "inspect", "f.safetensors", "waves.csv", "--unit", "1.h.1")
+
+
+def test_inspect_a_tagger():
+    """Sentences: the loss counts words that have a tag."""
+    write("tags.conll", "The D\ncat N\nruns V\n\nA D\ndog N\n\n" * 10)
+    ok("tag", "train", "tags.conll", "-o", "t.safetensors", "--hidden", "6", "--updates", "5", "--direction", "forward")
+    found = json.loads(ok("inspect", "t.safetensors", "tags.conll", "--json").out)
+    expect(found["importance"]["targets"] == 50 and len(found["gradients"]) == 3, f"{found['importance']}")
+    expect([curve["of"] for curve in found["gradients"]] == ["input", "h", "c"], "the embedding too")
 
 
 def test_first_weights_are_made_again():
