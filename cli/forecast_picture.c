@@ -138,14 +138,15 @@ void cli_curve_scene(const cli_curve *curve, car_scene *scene) {
 
 /* ---- the report --------------------------------------------------------------------------------------- */
 
-enum { COLUMNS = 7, SHOWN = 6 };
+enum { COLUMNS = 9, SHOWN = 6 };
 
 static void add_table(const car_backtest *result, car_page *page) {
-    static const char *const heads[COLUMNS] = {"method", "MASE",   "95 % interval", "sMAPE",
-                                               "RMSE",   "MAE/sd", "MSE/var"};
-    static const bool numeric[COLUMNS] = {false, true, true, true, true, true, true};
+    const char *held = car_page_text(page, "%.0f %% interval held", 100 * result->interval);
+    const char *const heads[COLUMNS] = {"method", "MASE",    "95 % interval", "sMAPE", "RMSE",
+                                        "MAE/sd", "MSE/var", "CRPS",          held};
+    static const bool numeric[COLUMNS] = {false, true, true, true, true, true, true, true, true};
     const char *cells[CAR_METHODS * COLUMNS];
-    for (int m = 0; m < CAR_METHODS; m++) {
+    for (int m = 0; m < result->methods; m++) {
         const car_method_score *score = &result->scores[m];
         const char **row = cells + (size_t)m * COLUMNS;
         row[0] = score->name;
@@ -155,8 +156,10 @@ static void add_table(const car_backtest *result, car_page *page) {
         row[4] = car_page_text(page, "%.5g", score->rmse);
         row[5] = car_page_text(page, "%.4f", score->scaled_mae);
         row[6] = car_page_text(page, "%.4f", score->scaled_mse);
+        row[7] = isfinite(score->crps) ? car_page_text(page, "%.5g", score->crps) : "";
+        row[8] = isfinite(score->crps) ? car_page_text(page, "%.1f %%", 100 * score->coverage) : "";
     }
-    car_page_table(page, heads, COLUMNS, cells, CAR_METHODS, numeric);
+    car_page_table(page, heads, COLUMNS, cells, result->methods, numeric);
 }
 
 static void add_verdict(const car_backtest *result, car_page *page) {

@@ -127,11 +127,21 @@ static void add_first_step(const car_backtest *result, car_text *text) {
                         100 * result->move_share);
 }
 
+/* CRPS, and what the interval held; a baseline's is made of its errors in the past. */
+static void add_intervals(const car_backtest *result, car_text *text) {
+    car_text_format(text, "%-14s %10s   %.0f %% interval held\n", "", "CRPS",
+                    100 * result->interval);
+    for (int m = 0; m < result->methods; m++) {
+        const car_method_score *score = &result->scores[m];
+        if (isfinite(score->crps))
+            car_text_format(text, "%-14s %10.5g   %5.1f %% (%.1f to %.1f)\n", score->name,
+                            score->crps, 100 * score->coverage, 100 * score->coverage_low,
+                            100 * score->coverage_high);
+    }
+}
+
 void cli_forecast_details(const car_backtest *result, car_text *text) {
-    const car_method_score *model = &result->scores[0];
-    car_text_format(text, "model: CRPS %.5g; the %.0f %% interval held %.1f %% (%.1f to %.1f)\n",
-                    model->crps, 100 * result->interval, 100 * model->coverage,
-                    100 * model->coverage_low, 100 * model->coverage_high);
+    add_intervals(result, text);
     add_first_step(result, text);
     car_text_format(text,
                     "%d origins, %d series, season %d; leak test: %d forecasts moved when the "
@@ -142,7 +152,7 @@ void cli_forecast_details(const car_backtest *result, car_text *text) {
 void cli_forecast_backtest_text(const car_backtest *result, car_text *text) {
     car_text_format(text, "%-14s %8s %17s %8s %11s %11s %8s %8s\n", "", "MASE", "95 % interval",
                     "sMAPE", "MAE", "RMSE", "MAE/sd", "MSE/var");
-    for (int m = 0; m < CAR_METHODS; m++) {
+    for (int m = 0; m < result->methods; m++) {
         const car_method_score *score = &result->scores[m];
         car_text_format(text, "%-14s %8.3f  %7.3f %7.3f  %8.3f %11.5g %11.5g %8.4f %8.4f\n",
                         score->name, score->mase, score->mase_low, score->mase_high, score->smape,
@@ -160,7 +170,7 @@ static void add_numbers(car_text *text, const char *const *names, const double *
     }
 }
 
-static void add_method(const car_method_score *score, bool model, car_text *text) {
+static void add_method(const car_method_score *score, car_text *text) {
     static const char *const names[] = {"mase", "mase_low", "mase_high",    "smape",
                                         "mae",  "rmse",     "scaled_mae",   "scaled_mse",
                                         "crps", "coverage", "coverage_low", "coverage_high"};
@@ -169,16 +179,16 @@ static void add_method(const car_method_score *score, bool model, car_text *text
                              score->scaled_mae, score->scaled_mse,   score->crps,
                              score->coverage,   score->coverage_low, score->coverage_high};
     car_text_format(text, "{\"name\": \"%s\"", score->name);
-    add_numbers(text, names, values, model ? 12 : 8);
+    add_numbers(text, names, values, 12);
     car_text_format(text, "}");
 }
 
 void cli_forecast_backtest_json(const car_backtest *result, car_text *text) {
     static const char *const skills[] = {"better", "none", "worse", "unknown"};
     car_text_format(text, "{\"methods\": [");
-    for (int m = 0; m < CAR_METHODS; m++) {
+    for (int m = 0; m < result->methods; m++) {
         car_text_format(text, "%s", m ? ", " : "");
-        add_method(&result->scores[m], m == 0, text);
+        add_method(&result->scores[m], text);
     }
     static const char *const rest[] = {"change", "change_low", "change_high", "interval",
                                        "lag0",   "lag1",       "move_share"};

@@ -239,6 +239,43 @@ static void test_baselines(void **state) {
     foretell(CAR_BASELINE_NAIVE2, 1, (double[]){4, 4}, 2);
 }
 
+/* On a straight line the errors of a naive forecast k steps ahead are all k steps of it. */
+static void test_baseline_quantiles(void **state) {
+    (void)state;
+    enum { LINE = 100, AHEAD = 3, LEVELS = 3 };
+    const double levels[LEVELS] = {0.1, 0.5, 0.9};
+    double line[LINE + AHEAD], curve[LINE], spread[AHEAD * LEVELS];
+    car_error error;
+    for (int t = 0; t < LINE + AHEAD; t++)
+        line[t] = t < LINE ? 2 * t : NAN; /* what comes later is not looked at */
+    for (int t = 0; t < LINE; t++)
+        curve[t] = exp(0.01 * t);
+    for (int logs = 0; logs < 2; logs++) {
+        assert_int_equal(car_baseline_spread(CAR_BASELINE_NAIVE, logs ? curve : line, LINE, 7,
+                                             AHEAD, logs, levels, LEVELS, spread, &error),
+                         CAR_OK);
+        for (int i = 0; i < AHEAD * LEVELS; i++)
+            assert_float_equal(spread[i], (i % 3 - 1) * (i / 3 + 1) * (logs ? 0.01 : 2.0), 1e-9);
+    }
+    assert_int_equal(car_baseline_spread(CAR_BASELINE_SEASONAL, line, LINE, 7, AHEAD, false, levels,
+                                         LEVELS, spread, &error),
+                     CAR_OK);
+    assert_float_equal(spread[8], 14, 1e-12);
+    /* ten values: three origins of the second half, too few; twelve: four, whose steps lend each other their errors */
+    for (size_t count = 10; count <= 12; count += 2) {
+        assert_int_equal(car_baseline_spread(CAR_BASELINE_NAIVE, line, count, 1, AHEAD, false,
+                                             levels, LEVELS, spread, &error),
+                         CAR_OK);
+        assert_true(count == 10 ? isnan(spread[2]) : spread[2] == 6 && spread[8] == 6);
+    }
+    const double errors[] = {-3, 1, 4, -1, 5, -9, 2, 6, -5, 3}; /* sizes 1 1 2 3 3 4 5 5 6 9 */
+    double sorted[10];
+    memcpy(sorted, errors, sizeof errors);
+    car_conformal_spread(sorted, 10, 1, levels, LEVELS, spread);
+    assert_float_equal(spread[2], 6, 0); /* the ninth: 0.8 of 10 + 1, rounded up */
+    assert_float_equal(spread[0], -6, 0);
+}
+
 static void test_scores(void **state) {
     (void)state;
     const double actual[] = {10, 0, 20}, forecast[] = {8, 0, 25};
@@ -335,11 +372,17 @@ static void test_m4_hourly(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_csv_fields),  cmocka_unit_test(test_csv_refused),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_repaired),
-        cmocka_unit_test(test_many_series), cmocka_unit_test(test_stamps),
-        cmocka_unit_test(test_frequencies), cmocka_unit_test(test_baselines),
-        cmocka_unit_test(test_scores),      cmocka_unit_test(test_bootstrap),
+        cmocka_unit_test(test_csv_fields),
+        cmocka_unit_test(test_csv_refused),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_repaired),
+        cmocka_unit_test(test_many_series),
+        cmocka_unit_test(test_stamps),
+        cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_baselines),
+        cmocka_unit_test(test_baseline_quantiles),
+        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_bootstrap),
         cmocka_unit_test(test_m4_hourly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

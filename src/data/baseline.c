@@ -2,6 +2,7 @@
  * baseline.c: forecasts that cost nothing, which a model has to beat.
  *
  * In:  history y[0 .. count-1] and nothing behind it. Out: out[0 .. horizon-1].
+ * A baseline's quantiles come from its own errors at earlier origins.
  * Naive2 is the M4 competition's: if the autocorrelation at the season is significant at 90 %, the classical
  * multiplicative seasonal indices are divided out, the last value repeated, the indices multiplied back.
  */
@@ -104,4 +105,46 @@ car_status car_baseline_forecast(car_baseline baseline, const double *y, size_t 
                                                                       : last;
     }
     return CAR_OK;
+}
+
+/* ---- quantiles ---------------------------------------------------------------------------------------- */
+
+/* errors[horizon][origins] at origins that lie evenly from `first` to `last`. */
+static car_status past_errors(car_baseline baseline, const double *y, size_t first, size_t last,
+                              size_t origins, int season, int horizon, bool logs, double *out,
+                              double *errors, car_error *error) {
+    for (size_t i = 0; i < origins; i++) {
+        size_t origin = first + i * (last - first) / (origins - 1);
+        CAR_TRY(car_baseline_forecast(baseline, y, origin, season, horizon, out, error));
+        for (size_t k = 0; k < (size_t)horizon; k++) {
+            double truth = y[origin + k];
+            errors[k * origins + i] = !logs                     ? truth - out[k]
+                                      : truth > 0 && out[k] > 0 ? log(truth / out[k])
+                                                                : INFINITY;
+        }
+    }
+    return CAR_OK;
+}
+
+car_status car_baseline_spread(car_baseline baseline, const double *y, size_t count, int season,
+                               int horizon, bool logs, const double *levels, int level_count,
+                               double *spread, car_error *error) {
+    enum { LEAST_ORIGINS = 4, MOST_ORIGINS = 100 };
+    size_t steps = (size_t)horizon, first = count / 2 > 2 ? count / 2 : 2;
+    size_t origins = count >= first + steps ? count - first - steps + 1 : 0;
+    if (origins < LEAST_ORIGINS) {
+        for (size_t i = 0; i < steps * (size_t)level_count; i++)
+            spread[i] = NAN;
+        return CAR_OK;
+    }
+    origins = origins < MOST_ORIGINS ? origins : MOST_ORIGINS;
+    double *errors = car_allocate(NULL, steps, (origins + 1) * sizeof *errors);
+    if (!errors)
+        return car_fail(error, CAR_MEMORY, "no memory for %zu errors of a baseline", origins);
+    car_status status = past_errors(baseline, y, first, count - steps, origins, season, horizon,
+                                    logs, errors + steps * origins, errors, error);
+    if (status == CAR_OK)
+        car_conformal_spread(errors, origins, horizon, levels, level_count, spread);
+    car_release(NULL, errors);
+    return status;
 }

@@ -51,6 +51,28 @@ double car_crps(double actual, const double *quantiles, const double *levels, in
     return 2 * sum / count;
 }
 
+void car_conformal_spread(double *errors, size_t count, int horizon, const double *levels,
+                          int level_count, double *spread) {
+    enum { ENOUGH_ERRORS = 20 };
+    size_t steps = (size_t)horizon, stride = count;
+    if (count < ENOUGH_ERRORS) {
+        count *= steps;
+        stride = 0;
+    }
+    for (size_t k = 0; k < steps; k++) {
+        double *row = errors + k * stride;
+        for (size_t i = 0; i < count; i++)
+            row[i] = fabs(row[i]);
+        qsort(row, count, sizeof *row, car_order_doubles);
+        for (int q = 0; q < level_count; q++) {
+            double side = 2 * levels[q] - 1;
+            size_t rank = (size_t)ceil(fabs(side) * (double)(count + 1) - 1e-9);
+            double size = rank < 1 ? 0 : row[(rank < count ? rank : count) - 1];
+            *spread++ = side < 0 ? -size : size;
+        }
+    }
+}
+
 void car_wilson(int64_t hits, int64_t count, double *low, double *high) {
     const double z = 1.959963984540054;
     double n = (double)count, share = count > 0 ? (double)hits / n : 0;

@@ -166,14 +166,18 @@ typedef enum car_baseline {
     CAR_BASELINE_SEASONAL, /* y[n+h-m*ceil(h/m)] */
     CAR_BASELINE_DRIFT,    /* y[n] + h*(y[n]-y[1])/(n-1) */
     CAR_BASELINE_MEAN,
-    CAR_BASELINE_COUNT,
-    CAR_BASELINE_NAIVE2 =
-        CAR_BASELINE_COUNT /* naive on data without its season, as the M4 competition has it */
+    CAR_BASELINE_NAIVE2, /* naive on data without its season, as the M4 competition has it */
+    CAR_BASELINE_COUNT
 } car_baseline;
 const char *car_baseline_name(car_baseline baseline);
 /* From history y[count >= 1] to out[horizon]. */
 car_status car_baseline_forecast(car_baseline baseline, const double *y, size_t count, int season,
                                  int horizon, double *out, car_error *error) CAR_CHECK_RESULT;
+/* What is to be added to the baseline's forecast for its quantiles: car_conformal_spread of its errors at 100 origins at most
+ * in the second half of y. `logs`: of logarithms. NaN where there are fewer than four. spread[horizon][levels]. */
+car_status car_baseline_spread(car_baseline baseline, const double *y, size_t count, int season,
+                               int horizon, bool logs, const double *levels, int level_count,
+                               double *spread, car_error *error) CAR_CHECK_RESULT;
 
 /* ---- score.c ------------------------------------------------------------------------------------------ */
 
@@ -187,6 +191,11 @@ double car_mase_scale(const double *train, size_t count, int season);
 double car_pinball(double actual, double forecast, double level);
 /* Twice the mean pinball over the levels: the CRPS as these quantiles show it. */
 double car_crps(double actual, const double *quantiles, const double *levels, int count);
+/* Split conformal intervals (Lei et al. 2018) from errors[horizon][count], which are put in order: for each step the least
+ * size that the share |2q-1| of its errors stay within, with one error more counted as beyond. Symmetric, since few errors
+ * cannot tell a bias from chance; fewer than 20 a step are put together with those of the other steps. */
+void car_conformal_spread(double *errors, size_t count, int horizon, const double *levels,
+                          int level_count, double *spread);
 /* For qsort: ascending. */
 int car_order_doubles(const void *a, const void *b);
 /* 95 % interval of a share (Wilson 1927). */

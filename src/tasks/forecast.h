@@ -215,12 +215,13 @@ car_status car_forecast_read(const car_forecast_options *options, const char *pa
 
 /* ---- forecast_backtest.c ------------------------------------------------------------------------------ */
 
-enum { CAR_METHODS = 1 + CAR_BASELINE_COUNT }; /* the model, then the baselines */
+/* The model, then the baselines; the last of them, Naive2, only where there is a season. */
+enum { CAR_METHODS = 1 + CAR_BASELINE_COUNT };
 typedef struct car_method_score {
     const char *name;
     double mase, mase_low, mase_high, smape, mae, rmse; /* NaN: cannot be said */
     double scaled_mae, scaled_mse; /* in standard deviations of what was learned from */
-    double crps, coverage, coverage_low, coverage_high; /* of the model alone */
+    double crps, coverage, coverage_low, coverage_high;
 } car_method_score;
 
 typedef struct car_backtest_options {
@@ -241,6 +242,7 @@ typedef struct car_series_score {
     double model, baseline; /* mean scaled errors: of the model, of the best baseline of all */
 } car_series_score;
 typedef struct car_backtest {
+    int methods; /* CAR_METHODS or one less */
     car_method_score scores[CAR_METHODS];
     int best; /* the baseline with the least MASE (RMSE where there is none), after the fact */
     double change, low, high; /* of the model's mean scaled error against it, as a share, with 95 % interval */

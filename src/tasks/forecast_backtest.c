@@ -5,7 +5,7 @@
  *
  *   |<------ training, validation ------>|<- H ->|<- H ->| ... the last `windows` horizons, `stride` apart
  *
- * All methods see the same history. MASE divides by the seasonal naive's error before the first origin. The baseline
+ * All methods see the same history. A baseline's quantiles come from its errors before the first origin. MASE divides by the seasonal naive's error before the first origin. The baseline
  * that is compared with is the best one after the fact, which favours it. Leak test: every forecast is made a second time
  * with all values and unknown covariates from its origin on changed, and must not move by a bit.
  */
@@ -38,13 +38,15 @@ typedef struct backtest_run {
     car_one_series changed[MOST_CASES];
     int window_of[MOST_CASES], series_of[MOST_CASES];
     double *memory,
-        *room;     /* of the cases; of the changed copies [block][longest][1 + covariates] */
-    double *out;   /* [horizon] of a baseline */
-    double *error; /* [CAR_METHODS][windows][series] MAE / scale, NaN without a scale */
-    double *unit;  /* [series] standard deviation of what was learned from */
-    int64_t inside, cells;
+        *room;      /* of the cases; of the changed copies [block][longest][1 + covariates] */
+    double *out;    /* [horizon] of a baseline */
+    double *beside; /* [levels] its quantiles at a step */
+    double *spread; /* [series][baselines][horizon][levels] */
+    double *error;  /* [CAR_METHODS][windows][series] MAE / scale, NaN without a scale */
+    double *unit;   /* [series] standard deviation of what was learned from */
+    int64_t inside[CAR_METHODS], cells;
     double sums[CAR_METHODS][5]; /* sMAPE, MAE, squared error, the last two in units */
-    double crps, moves, foretold;
+    double crps[CAR_METHODS], moves, foretold;
     pair_sums lag0, lag1;
 } backtest_run;
 
@@ -93,15 +95,31 @@ static void add_scores(backtest_run *run, int method, int window, int series, co
     *error_at(run, method, window, series) = scale > 0 ? mae / scale : NAN;
 }
 
-static void add_interval_scores(backtest_run *run, const car_forecast_case *one) {
+static void add_interval_score(backtest_run *run, int method, double truth,
+                               const double *quantiles) {
+    const car_forecast_settings *settings = &forecast_of(run)->settings;
+    int levels = settings->level_count;
+    run->crps[method] += car_crps(truth, quantiles, settings->levels, levels);
+    run->inside[method] += truth >= quantiles[0] && truth <= quantiles[levels - 1];
+}
+
+/* Of the model and of the baselines whose points are in run->out [baselines][horizon]. */
+static void add_interval_scores(backtest_run *run, const car_forecast_case *one, int series) {
     const double *truth = one->series->values + one->origin;
     const car_forecast_settings *settings = &forecast_of(run)->settings;
-    size_t levels = (size_t)settings->level_count;
-    for (int k = 0; k < run->horizon; k++) {
-        const double *quantiles = one->quantiles + (size_t)k * levels;
-        run->crps += car_crps(truth[k], quantiles, settings->levels, (int)levels);
-        run->inside += truth[k] >= quantiles[0] && truth[k] <= quantiles[levels - 1];
+    size_t levels = (size_t)settings->level_count, horizon = (size_t)run->horizon;
+    const double *spread = run->spread + (size_t)series * CAR_BASELINE_COUNT * horizon * levels;
+    for (size_t k = 0; k < horizon; k++) {
+        add_interval_score(run, 0, truth[k], one->quantiles + k * levels);
         run->cells++;
+        for (size_t b = 0; b < CAR_BASELINE_COUNT; b++) {
+            double point = run->out[b * horizon + k];
+            for (size_t q = 0; q < levels; q++) {
+                double off = spread[(b * horizon + k) * levels + q];
+                run->beside[q] = settings->log ? point * exp(off) : point + off;
+            }
+            add_interval_score(run, 1 + (int)b, truth[k], run->beside);
+        }
     }
 }
 
@@ -164,15 +182,16 @@ static car_status judge_block(backtest_run *run, int count, car_error *error) {
         run->result->leaks += memcmp(one->point, again->point, bytes) != 0 ||
                               memcmp(one->quantiles, again->quantiles, bytes * levels) != 0;
         add_scores(run, 0, run->window_of[i], series, one->point, scale);
-        add_interval_scores(run, one);
         if (run->window_of[i] == run->windows - 1)
             keep_last(run, one, series);
         add_first_step(run, one, series);
         for (int b = 0; b < CAR_BASELINE_COUNT; b++) {
+            double *out = run->out + (size_t)b * (size_t)run->horizon;
             CAR_TRY(car_baseline_forecast((car_baseline)b, values, one->origin, season,
-                                          run->horizon, run->out, error));
-            add_scores(run, 1 + b, run->window_of[i], series, run->out, scale);
+                                          run->horizon, out, error));
+            add_scores(run, 1 + b, run->window_of[i], series, out, scale);
         }
+        add_interval_scores(run, one, series);
     }
     return CAR_OK;
 }
@@ -225,6 +244,24 @@ static car_status place_cases(backtest_run *run, car_error *error) {
     return run->result->last ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory for the forecasts");
 }
 
+/* The baselines' quantiles, from what lies before the first origin. */
+static car_status measure_baselines(backtest_run *run, car_error *error) {
+    const car_forecast_settings *settings = &forecast_of(run)->settings;
+    size_t levels = (size_t)settings->level_count, each = (size_t)run->horizon * levels;
+    run->spread = car_allocate(NULL, (size_t)run->set->count * CAR_BASELINE_COUNT,
+                               each * sizeof *run->spread);
+    run->beside = car_allocate(NULL, levels, sizeof *run->beside);
+    if (!run->spread || !run->beside)
+        return car_fail(error, CAR_MEMORY, "no memory for the baselines' quantiles");
+    double *spread = run->spread;
+    for (int i = 0; i < run->set->count; i++)
+        for (int b = 0; b < CAR_BASELINE_COUNT; b++, spread += each)
+            CAR_TRY(car_baseline_spread(
+                (car_baseline)b, run->set->series[i].values, origin_of(run, i, 0), settings->season,
+                run->horizon, settings->log, settings->levels, (int)levels, spread, error));
+    return CAR_OK;
+}
+
 static car_status judge_all(backtest_run *run, car_error *error) {
     int filled = 0;
     for (int w = 0; w < run->windows; w++) {
@@ -233,6 +270,7 @@ static car_status judge_all(backtest_run *run, car_error *error) {
         if (w == 0) {
             measure_units(run);
             CAR_TRY(place_cases(run, error));
+            CAR_TRY(measure_baselines(run, error));
         }
         for (int i = 0; i < run->set->count; i++) {
             run->cases[filled].series = &run->set->series[i];
@@ -298,7 +336,7 @@ static void decide(backtest_run *run, double *model, double *other, int block) {
     enum { LEAST_UNITS = 8 };
     car_backtest *result = run->result;
     result->best = 1;
-    for (int m = 2; m < CAR_METHODS; m++)
+    for (int m = 2; m < result->methods; m++)
         if (result->scores[m].mase < result->scores[result->best].mase)
             result->best = m;
     result->units = gather(run, 0, model);
@@ -326,22 +364,24 @@ static void sum_up(backtest_run *run, double *values, double *other) {
     double n = (double)run->windows * run->set->count;
     int overlap = (run->horizon + (int)run->stride - 1) / (int)run->stride;
     int block = run->set->count > run->windows ? 1 : overlap;
+    double cells = (double)run->cells;
+    result->methods = settings->season > 1 ? CAR_METHODS : CAR_METHODS - 1;
     for (int m = 0; m < CAR_METHODS; m++) {
         car_method_score *score = &result->scores[m];
-        *score = (car_method_score){.name = m ? car_baseline_name((car_baseline)(m - 1)) : "model",
-                                    .smape = run->sums[m][0] / n,
-                                    .mae = run->sums[m][1] / n,
-                                    .rmse = sqrt(run->sums[m][2] / n),
-                                    .scaled_mae = run->sums[m][3] / n,
-                                    .scaled_mse = run->sums[m][4] / n,
-                                    .crps = m ? NAN : run->crps / (double)run->cells,
-                                    .coverage = m ? NAN : (double)run->inside / (double)run->cells};
+        *score = (car_method_score){
+            .name = m ? car_baseline_name((car_baseline)(m - 1)) : "model",
+            .smape = run->sums[m][0] / n,
+            .mae = run->sums[m][1] / n,
+            .rmse = sqrt(run->sums[m][2] / n),
+            .scaled_mae = run->sums[m][3] / n,
+            .scaled_mse = run->sums[m][4] / n,
+            .crps = run->crps[m] / cells,
+            .coverage = isfinite(run->crps[m]) ? (double)run->inside[m] / cells : NAN};
         int units = gather(run, m, values);
         score->mase = mean_of(values, units);
         car_bootstrap_mean(values, units, block, 1, &score->mase_low, &score->mase_high);
+        car_wilson(run->inside[m], run->cells, &score->coverage_low, &score->coverage_high);
     }
-    car_wilson(run->inside, run->cells, &result->scores[0].coverage_low,
-               &result->scores[0].coverage_high);
     decide(run, values, other, block);
     result->origins = run->windows;
     result->series = run->set->count;
@@ -389,13 +429,13 @@ static car_status go(backtest_run *run, car_error *error) {
     run->lengths = car_allocate(NULL, series, sizeof *run->lengths);
     run->memory = car_allocate(NULL, (size_t)run->block * 2, each * sizeof(double));
     run->room = car_allocate(NULL, (size_t)run->block, run->longest * (1 + width) * sizeof(double));
-    run->out = car_allocate(NULL, horizon + series, sizeof *run->out);
+    run->out = car_allocate(NULL, CAR_BASELINE_COUNT * horizon + series, sizeof *run->out);
     run->error = car_allocate(NULL, CAR_METHODS * cells + 2 * units, sizeof *run->error);
     run->result->worst = car_allocate(NULL, series, sizeof *run->result->worst);
     if (!run->lengths || !run->memory || !run->room || !run->out || !run->error ||
         !run->result->worst)
         return car_fail(error, CAR_MEMORY, "no memory for %zu windows", cells);
-    run->unit = run->out + horizon;
+    run->unit = run->out + CAR_BASELINE_COUNT * horizon;
     CAR_TRY(judge_all(run, error));
     double *values = run->error + CAR_METHODS * cells;
     sum_up(run, values, values + units);
@@ -432,7 +472,8 @@ car_status car_forecast_backtest(const car_forecast_options *options,
     run->stride = (size_t)(how->stride ? how->stride : horizon);
     car_status status = go(run, error);
     car_forecast_free(&run->forecast);
-    void *const blocks[] = {run->lengths, run->memory, run->room, run->out, run->error, run};
+    void *const blocks[] = {run->lengths, run->memory, run->room,  run->out,
+                            run->beside,  run->spread, run->error, run};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         car_release(NULL, blocks[i]);
     if (status != CAR_OK)

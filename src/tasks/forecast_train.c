@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* So many windows say enough about an error; they are spread evenly over all there are. */
-enum { MOST_VALIDATION = 2048, ENOUGH_ERRORS = 20 };
+enum { MOST_VALIDATION = 2048 };
 
 typedef struct forecast_window {
     int series;
@@ -233,30 +233,6 @@ static car_status measure_errors(forecast_run *run, car_stack *stack, float *out
     return CAR_OK;
 }
 
-/* Split conformal intervals (Lei et al. 2018): the least size that the share |2q-1| of the errors of a step stay within,
- * with one error more counted as beyond. Symmetric, since few windows cannot tell a bias from chance; so few that a step
- * alone says nothing lend each other their errors. */
-static void sort_errors(const forecast_run *run, double *errors, double *spread) {
-    size_t count = run->valid_count, levels = (size_t)run->settings.level_count;
-    size_t horizon = (size_t)run->settings.horizon, stride = count;
-    if (count < ENOUGH_ERRORS) {
-        count *= horizon;
-        stride = 0;
-    }
-    for (size_t k = 0; k < horizon; k++) {
-        double *row = errors + k * stride;
-        for (size_t i = 0; i < count; i++)
-            row[i] = fabs(row[i]);
-        qsort(row, count, sizeof *row, car_order_doubles);
-        for (size_t q = 0; q < levels; q++) {
-            double side = 2 * run->settings.levels[q] - 1;
-            size_t rank = (size_t)ceil(fabs(side) * (double)(count + 1) - 1e-9);
-            double size = rank < 1 ? 0 : row[(rank < count ? rank : count) - 1];
-            spread[k * levels + q] = side < 0 ? -size : size;
-        }
-    }
-}
-
 /* *out is to be released, also after a failure. */
 static car_status measure_spread(forecast_run *run, const car_model *model, double **out,
                                  car_error *error) {
@@ -272,7 +248,8 @@ static car_status measure_spread(forecast_run *run, const car_model *model, doub
     if (memory && output && errors && spread) {
         status = measure_errors(run, car_stack_place(model, &shape, memory), output, errors, error);
         if (status == CAR_OK)
-            sort_errors(run, errors, spread);
+            car_conformal_spread(errors, run->valid_count, run->settings.horizon,
+                                 run->settings.levels, run->settings.level_count, spread);
     } else {
         (void)car_fail(error, CAR_MEMORY, "no memory for the intervals");
     }

@@ -39,6 +39,18 @@ def test_signal_is_found():
     expect(result["skill"] == "better", result)
     expect(result["leaks"] == 0 and len(result["methods"]) == 5, result)
     expect(result["methods"][0]["rmse"] < 0.5 * result["methods"][1]["rmse"], result)
+    for method in result["methods"][1:4]:  # a baseline's interval holds about what it is to hold, and costs more
+        expect(0.6 < method["coverage"] < 0.95 and method["crps"] > result["methods"][0]["crps"], method)
+
+
+def test_naive2_stands_beside_where_there_is_a_season():
+    write("t.csv", "ds,y\n" + "".join(f"{1990 + i // 12}-{i % 12 + 1:02},{(100 + i) * (1 + 0.5 * math.sin(i * math.pi / 6))}\n"
+                                      for i in range(144)))
+    result = backtest("--horizon", 12, "--windows", 2, "--updates", 5)
+    expect([method["name"] for method in result["methods"]] == ["model", "naive", "seasonal naive", "drift", "mean", "Naive2"], result)
+    expect(result["best_baseline"] == "Naive2", result)
+    text = ok("forecast", "backtest", "t.csv", "--horizon", 12, "--windows", 2, "--updates", 5).out
+    expect(text.count("Naive2 ") >= 2 and "80 % interval held" in text, text)
 
 
 def test_random_walk_is_not_beaten():
