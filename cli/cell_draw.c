@@ -40,27 +40,35 @@ static int choose_layer(const draw_call *call, const struct car_net *net) {
     return layer;
 }
 
-static void write_note(const draw_call *call, const car_lm *lm, const car_tokens *tokens,
-                       size_t step, int layer, char *note, size_t size) {
+/* A token as it is written into the picture; what has no picture of its own is named. */
+static const char *show_token(const car_lm *lm, int32_t id, bool in_chinese, car_arena *arena) {
     size_t length;
-    const char *symbol = car_vocabulary_symbol(lm->vocabulary, tokens->ids[step - 1], &length);
-    bool plain = length > 0 && length < 40 && (unsigned char)symbol[0] >= ' ';
-    const char *mark = plain ? "\"" : "", *other = plain ? "" : "a symbol";
-    int shown = plain ? (int)length : 0, units = lm->model->layers[layer].size.units;
-    if (strcmp(call->language, "zh") == 0)
-        snprintf(
-            note, size,
-            "数字：%.200s 第 %d 层（%d 个单元）读入 %s%.*s%s 之后（第 %zu 个词元，共 %zu 个）；"
-            "门上的横条是它的平均值，从 0（关）到 1（开）；|…| 是大小的平均值。",
-            call->model, layer + 1, units, plain ? mark : "一个符号", shown, symbol, mark, step,
-            tokens->count);
+    char shown[64];
+    const char *symbol = car_vocabulary_symbol(lm->vocabulary, id, &length);
+    if (id == lm->vocabulary->line_end)
+        snprintf(shown, sizeof shown, "%s", in_chinese ? "换行" : "a line end");
+    else if (length > 0 && length < 40 && (unsigned char)symbol[0] >= ' ')
+        snprintf(shown, sizeof shown, "\"%.*s\"", (int)length, symbol);
     else
-        snprintf(
-            note, size,
-            "The numbers: layer %d of %.200s (%d units) when it reads %s%.*s%s, token %zu of %zu; "
-            "the bar of a gate is its mean, from 0 (shut) to 1 (open); |…| is the mean size.",
-            layer + 1, call->model, units, plain ? mark : other, shown, symbol, mark, step,
-            tokens->count);
+        snprintf(shown, sizeof shown, "%s", in_chinese ? "一个符号" : "a symbol");
+    return car_arena_copy(arena, shown, strlen(shown));
+}
+
+static void write_note(const draw_call *call, const car_lm *lm, const car_tokens *tokens,
+                       size_t step, int layer, const char *token, char *note, size_t size) {
+    int units = lm->model->layers[layer].size.units;
+    if (strcmp(call->language, "zh") == 0)
+        snprintf(note, size,
+                 "数字：%.200s 第 %d 层（%d 个单元）%s读入 %s 之后（第 %zu 个词元，共 %zu 个）；"
+                 "门上的横条是它的平均值，从 0（关）到 1（开）；|…| 是大小的平均值。",
+                 call->model, layer + 1, units, call->unroll > 1 ? "直到" : "", token, step,
+                 tokens->count);
+    else
+        snprintf(note, size,
+                 "The numbers: layer %d of %.200s (%d units) %s it reads %s, token %zu of %zu; "
+                 "the bar of a gate is its mean, from 0 (shut) to 1 (open); |…| is the mean size.",
+                 layer + 1, call->model, units, call->unroll > 1 ? "step by step until" : "when",
+                 token, step, tokens->count);
 }
 
 /* As in `lm sample`, a line end stands before the text. */
@@ -82,21 +90,43 @@ static car_status read_text(const draw_call *call, const car_lm *lm, car_arena *
     return CAR_OK;
 }
 
+/* What the steps that are drawn read: the last `unroll` of the ids. */
+static car_status name_inputs(const draw_call *call, const car_lm *lm, const int32_t *ids,
+                              size_t count, car_arena *arena, const char *const **inputs,
+                              car_error *error) {
+    size_t steps = (size_t)call->unroll;
+    if (steps > count)
+        return car_fail(error, CAR_USAGE,
+                        "--unroll %zu: the text gives %zu steps, the line end before it included; "
+                        "take a longer --text or a later --step",
+                        steps, count);
+    const char **names = car_arena_allocate(arena, steps, sizeof *names);
+    bool there = names != NULL;
+    for (size_t i = 0; there && i < steps; i++) {
+        names[i] = show_token(lm, ids[count - steps + i], !strcmp(call->language, "zh"), arena);
+        there = names[i] != NULL;
+    }
+    *inputs = names;
+    return there ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory to look into the model");
+}
+
 static car_status draw_reading(const draw_call *call, const car_lm *lm, car_arena *arena,
                                car_error *error) {
     car_tokens tokens = {0};
     int32_t *ids = NULL;
     size_t step = 0;
     char note[512];
-    int layer = choose_layer(call, lm->model->net);
-    bool in_chinese = !strcmp(call->language, "zh");
-    car_picture_options options = {.unroll = 1, .note = note, .chinese = in_chinese};
+    int layer = choose_layer(call, lm->model->net), steps = (int)call->unroll;
+    car_picture_options options = {
+        .unroll = steps, .note = note, .chinese = !strcmp(call->language, "zh")};
     car_status status = read_text(call, lm, arena, &tokens, &ids, &step, error);
     if (status == CAR_OK)
-        status = car_model_read_step(lm->model, layer, ids, step + 1, arena, &options.readings,
-                                     &options.reading_count, error);
+        status = name_inputs(call, lm, ids, step + 1, arena, &options.inputs, error);
+    if (status == CAR_OK)
+        status = car_model_read_steps(lm->model, layer, ids, step + 1, steps, arena,
+                                      &options.readings, &options.reading_count, error);
     if (status == CAR_OK) {
-        write_note(call, lm, &tokens, step, layer, note, sizeof note);
+        write_note(call, lm, &tokens, step, layer, options.inputs[steps - 1], note, sizeof note);
         status = write_picture(call, lm->model->net->layers[layer].cell, &options, error);
     }
     car_tokens_free(&tokens);
@@ -134,8 +164,6 @@ static car_status check_call(const draw_call *call, int operands, car_error *err
         return car_fail(error, CAR_USAGE, "cell draw: name a cell, or a model with --model");
     if (call->model && !call->text)
         return car_fail(error, CAR_USAGE, "--model needs --text: what it is to read");
-    if (call->model && call->unroll > 1)
-        return car_fail(error, CAR_USAGE, "--model shows one step; leave --unroll out");
     if (!call->model && (call->text || call->step || call->layer))
         return car_fail(error, CAR_USAGE, "--text, --step and --layer need --model");
     return CAR_OK;
@@ -209,10 +237,12 @@ int cli_cell_draw(int argc, char **argv) {
         .name = "cell draw",
         .summary = "the unit as a picture",
         .usage = "[options] NAME|FILE -o PICTURE",
-        .examples = "carousel cell draw lstm -o lstm.svg\n"
-                    "carousel cell draw my.cell -o my.png --theme dark\n"
-                    "carousel cell draw gru --unroll 3 -o chain.svg\n"
-                    "carousel cell draw --model m.safetensors --text \"The cat\" -o now.svg\n",
+        .examples =
+            "carousel cell draw lstm -o lstm.svg\n"
+            "carousel cell draw my.cell -o my.png --theme dark\n"
+            "carousel cell draw gru --unroll 3 -o chain.svg\n"
+            "carousel cell draw --model m.safetensors --text \"The cat\" -o now.svg\n"
+            "carousel cell draw --model m.safetensors --text \"The cat\" --unroll 3 -o then.svg\n",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least_operands = 0,

@@ -212,11 +212,20 @@ static void test_picture(void **state) {
     car_cell *cell = compile(car_zoo_text("lstm"), "lstm");
     const car_reading readings[] = {{.name = "f", .mean = 0.93, .size = 0.93, .open = 0.5},
                                     {.name = "c'", .mean = -0.25, .size = 1.75}};
+    const car_reading steps[] = {{.name = "f", .mean = 0.11},
+                                 {.name = "c'", .size = 2.11},
+                                 {.name = "f", .mean = 0.22},
+                                 {.name = "c'", .size = 2.22}};
+    const char *const inputs[] = {"<a>", "b"};
     const car_picture_options plain = {.unroll = 1}, chain = {.unroll = 3},
-                              read = {.reading_count = 2, .readings = readings, .note = "<note>"};
-    const car_picture_options *cases[] = {&plain, &plain, &chain, &read};
-    char *pictures[4];
-    for (int i = 0; i < 4; i++) {
+                              read = {.reading_count = 2, .readings = readings, .note = "<note>"},
+                              both = {.unroll = 2,
+                                      .reading_count = 2,
+                                      .readings = steps,
+                                      .inputs = inputs};
+    const car_picture_options *cases[] = {&plain, &plain, &chain, &read, &both};
+    char *pictures[5];
+    for (int i = 0; i < 5; i++) {
         car_scene scene;
         car_text text;
         car_text_start(&text, NULL);
@@ -235,7 +244,10 @@ static void test_picture(void **state) {
     assert_non_null(strstr(pictures[3], "50 % above 0.9"));
     assert_non_null(strstr(pictures[3], "|1.75|"));
     assert_non_null(strstr(pictures[3], "&lt;note&gt;"));
-    for (int i = 0; i < 4; i++)
+    static const char *const numbers[] = {"0.11", "|2.11|", "&lt;a&gt;", "0.22", "|2.22|"};
+    for (int i = 0; i < 5; i++)
+        assert_non_null(strstr(pictures[4], numbers[i]));
+    for (int i = 0; i < 5; i++)
         free(pictures[i]);
     car_cell_free(cell);
 }
@@ -292,7 +304,9 @@ static void test_readings(void **state) {
     car_session_get_state(session, 0, values);
     for (int layer = 1; layer <= 2; layer++) {
         assert_int_equal(
-            car_model_read_step(model, layer, ids, STEPS, arena, &readings, &count, NULL), CAR_OK);
+            car_model_read_steps(model, layer, ids, STEPS, 2, arena, &readings, &count, NULL),
+            CAR_OK);
+        readings += count; /* of the last step */
         for (int r = 0; r < count; r++) {
             int place = !strcmp(readings[r].name, "h'")   ? 0
                         : !strcmp(readings[r].name, "c'") ? 1
@@ -321,7 +335,7 @@ static void assert_refused(const char *net, int layer, int32_t id, car_status ex
     car_arena *arena = car_arena_create(NULL);
     const car_reading *readings;
     int count;
-    assert_int_equal(car_model_read_step(model, layer, &id, 1, arena, &readings, &count, NULL),
+    assert_int_equal(car_model_read_steps(model, layer, &id, 1, 1, arena, &readings, &count, NULL),
                      expected);
     assert_int_equal(count, 0);
     car_arena_free(arena);

@@ -27,8 +27,9 @@ typedef struct car_reading {
 
 typedef struct car_picture_options {
     int unroll;                /* steps side by side; 0: 1; at most CAR_UNROLL_LIMIT */
-    int reading_count;         /* numbers to be written on the parts; 0: none */
-    const car_reading *readings;
+    int reading_count;         /* numbers to be written on the parts of a step; 0: none */
+    const car_reading *readings; /* [unroll][reading_count] */
+    const char *const *inputs;   /* [unroll] what each step reads, in words; may be NULL */
     const char *note;          /* said beneath the picture, beside what the cell itself says; may be NULL */
     bool chinese;              /* the language of all other words */
 } car_picture_options;
@@ -59,11 +60,12 @@ void car_probe_look(car_probe *probe, int step, int direction);
 int car_probe_find(const car_probe *probe, int layer, const char *name);
 double car_probe_value(const car_probe *probe, int layer, int tap, int unit);
 
-/* Runs a model over ids (at least one) and reads the equations of a layer (from 0) at the last of them. The readings
- * live in the arena; their names belong to the model. CAR_USAGE: no embed, a `bi` layer, a layer that is no cell. */
-car_status car_model_read_step(const car_model *model, int layer, const int32_t *ids, size_t count,
-                               car_arena *arena, const car_reading **readings, int *reading_count,
-                               car_error *error) CAR_CHECK_RESULT;
+/* Runs a model over ids (at least `steps`) and reads the equations of a layer (from 0) at the last `steps` of them:
+ * readings [steps][reading_count]. They live in the arena; their names belong to the model. CAR_USAGE: no embed, a `bi`
+ * layer, a layer that is no cell. */
+car_status car_model_read_steps(const car_model *model, int layer, const int32_t *ids, size_t count,
+                                int steps, car_arena *arena, const car_reading **readings,
+                                int *reading_count, car_error *error) CAR_CHECK_RESULT;
 
 /* ---- survey.c ------------------------------------------------------------------------------------------- */
 

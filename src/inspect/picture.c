@@ -202,9 +202,12 @@ static void say_value(const car_figure *figure, int number, int depth, car_text 
 /* ---- Parts -------------------------------------------------------------------------------------------- */
 
 static const car_reading *reading_of(const car_painter *painter, const char *name) {
-    for (int i = 0; name && painter->options && i < painter->options->reading_count; i++)
-        if (strcmp(painter->options->readings[i].name, name) == 0)
-            return &painter->options->readings[i];
+    int count = painter->options ? painter->options->reading_count : 0;
+    for (int i = 0; name && i < count; i++) {
+        const car_reading *reading = &painter->options->readings[painter->copy * count + i];
+        if (strcmp(reading->name, name) == 0)
+            return reading;
+    }
     return NULL;
 }
 
@@ -305,6 +308,17 @@ static void name_at_time(const car_painter *painter, const char *name, char *tex
         snprintf(text, size, "%.40s(t%s%d)", name, shift < 0 ? "−" : "+", abs(shift));
 }
 
+static void paint_state_name(car_painter *painter, car_point middle, bool before,
+                             const char *name) {
+    car_scene_text(painter->scene, middle.x + (before ? -7 : 9), middle.y + 5,
+                   (car_font){.size = 15,
+                              .ink = CAR_INK_TEXT,
+                              .anchor = before ? CAR_ANCHOR_END : CAR_ANCHOR_START,
+                              .bold = true,
+                              .italic = true},
+                   name);
+}
+
 static void paint_end(car_painter *painter, const car_part *part, car_point middle) {
     char text[64];
     const struct car_cell *cell = painter->figure->cell;
@@ -331,28 +345,27 @@ static void paint_end(car_painter *painter, const car_part *part, car_point midd
                                       : ink_of_net(painter->figure, part->feeds[0].part),
                         .thickness = 2});
         paint_text(painter, middle.x, y + 5, 14, true, text);
+        if (input && painter->options && painter->options->inputs)
+            car_scene_text(painter->scene, middle.x + half + 6, y + 5,
+                           (car_font){.size = 12, .ink = CAR_INK_TEXT},
+                           painter->options->inputs[painter->copy]);
         return;
     }
     bool before = part->kind == CAR_PART_STATE,
          outer = before ? painter->copy == 0 : painter->copy + 1 == painter->copies;
-    if (!outer)
-        return;
     snprintf(text, sizeof text, before ? "%.40s" : "%.40s'", cell->state_names[part->state]);
-    car_scene_text(painter->scene, middle.x + (before ? -7 : 9), middle.y + 5,
-                   (car_font){.size = 15,
-                              .ink = CAR_INK_TEXT,
-                              .anchor = before ? CAR_ANCHOR_END : CAR_ANCHOR_START,
-                              .bold = true,
-                              .italic = true},
-                   text);
+    if (outer)
+        paint_state_name(painter, middle, before, text);
     const car_reading *reading = before ? NULL : reading_of(painter, text);
     if (reading) {
         snprintf(text, sizeof text, "|%.2f|", reading->size);
-        car_scene_text(painter->scene, middle.x + 9, middle.y + 20,
-                       (car_font){.size = 11, .ink = CAR_INK_MUTED}, text);
+        car_scene_text(painter->scene, middle.x + (outer ? 9 : -PITCH), middle.y + 20,
+                       (car_font){.size = 11,
+                                  .ink = CAR_INK_MUTED,
+                                  .anchor = outer ? CAR_ANCHOR_START : CAR_ANCHOR_MIDDLE},
+                       text);
     }
 }
-
 static void paint_part(car_painter *painter, const car_part *part) {
     int w, h;
     car_point middle = at(painter, part->x, part->y);
@@ -556,9 +569,9 @@ static double lines_height(const char *text, double width, double size) {
     return lines * size * 1.35;
 }
 
-/* Beside the unit, for the names of the states. */
-static double side_room(const struct car_cell *cell) {
-    double most = 30;
+/* Beside the unit, for the names of the states and, with readings, for their sizes. */
+static double side_room(const struct car_cell *cell, bool readings) {
+    double most = readings ? car_font_width("|00.00|", 11, false) : 30;
     for (int s = 0; s < cell->state_count; s++)
         most = fmax(most, car_font_width(cell->state_names[s], 15, true) + 6);
     return most + 22;
@@ -567,7 +580,8 @@ static double side_room(const struct car_cell *cell) {
 static void paint_all(car_painter *painter, const char *words, const car_allocator *allocator) {
     const car_figure *figure = painter->figure;
     const struct car_cell *cell = figure->cell;
-    double step = (figure->width - 2.0) * PITCH, side = side_room(cell),
+    double step = (figure->width - 2.0) * PITCH,
+           side = side_room(cell, painter->options && painter->options->reading_count > 0),
            inner = 2 * side + step * painter->copies;
     double width = fmax(inner, 560), room = width - 2 * MARGIN;
     char title[160], summary[400];

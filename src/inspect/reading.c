@@ -162,9 +162,21 @@ static car_reading read_tap(const car_probe *probe, int layer, int tap) {
     return reading;
 }
 
-car_status car_model_read_step(const car_model *model, int layer, const int32_t *ids, size_t count,
-                               car_arena *arena, const car_reading **readings, int *reading_count,
-                               car_error *error) {
+/* Reads the ids; the readings of the last `steps` of them follow each other. */
+static car_status read_steps(car_probe *probe, int layer, const int32_t *ids, size_t count,
+                             int steps, car_reading *readings, car_error *error) {
+    int taps = probe->layers[layer].count;
+    for (size_t i = 0; i < count; i++) {
+        CAR_TRY(car_probe_step(probe, ids[i], error));
+        for (int tap = 0; i + (size_t)steps >= count && tap < taps; tap++)
+            *readings++ = read_tap(probe, layer, tap);
+    }
+    return CAR_OK;
+}
+
+car_status car_model_read_steps(const car_model *model, int layer, const int32_t *ids, size_t count,
+                                int steps, car_arena *arena, const car_reading **readings,
+                                int *reading_count, car_error *error) {
     const struct car_net *net = model->net;
     car_probe *probe;
     *readings = NULL;
@@ -174,17 +186,12 @@ car_status car_model_read_step(const car_model *model, int layer, const int32_t 
     CAR_TRY(car_probe_open(model, arena, &probe, error));
     if (!probe)
         return car_fail(error, CAR_MEMORY, "no memory to look into the model");
-    car_status status = CAR_OK;
-    for (size_t i = 0; i < count && status == CAR_OK; i++)
-        status = car_probe_step(probe, ids[i], error);
-    int taps = probe->layers[layer].count;
-    car_reading *made = car_arena_allocate(arena, (size_t)taps + 1, sizeof *made);
-    if (status == CAR_OK && !made)
-        status = car_fail(error, CAR_MEMORY, "no memory to look into the model");
-    for (int tap = 0; status == CAR_OK && made && tap < taps; tap++)
-        made[tap] = read_tap(probe, layer, tap);
+    size_t taps = (size_t)probe->layers[layer].count;
+    car_reading *made = car_arena_allocate(arena, taps * (size_t)steps + 1, sizeof *made);
+    car_status status = made ? read_steps(probe, layer, ids, count, steps, made, error)
+                             : car_fail(error, CAR_MEMORY, "no memory to look into the model");
     *readings = made;
-    *reading_count = status == CAR_OK ? taps : 0;
+    *reading_count = status == CAR_OK ? (int)taps : 0;
     car_probe_close(probe);
     return status;
 }

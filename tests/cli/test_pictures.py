@@ -101,7 +101,6 @@ def test_refused():
     refused(2, "name a cell, or a model", "cell", "draw", "lstm", "--model", "m", "-o", "a.svg")
     refused(2, "--model needs --text", "cell", "draw", "--model", "m", "-o", "a.svg")
     refused(2, "need --model", "cell", "draw", "lstm", "--text", "a", "-o", "a.svg")
-    refused(2, "leave --unroll out", "cell", "draw", "--model", "m", "--text", "a", "--unroll", "2", "-o", "a.svg")
     refused(2, "whole number from 1 to 8", "cell", "draw", "lstm", "--unroll", "9", "-o", "a.svg")
     refused(2, "one of light, dark|light", "cell", "draw", "lstm", "--theme", "blue", "-o", "a.svg")
     refused(2, "did you mean lstm", "cell", "draw", "lsmt", "-o", "a.svg")
@@ -141,6 +140,13 @@ def test_numbers_of_a_model():
     figures = [[word for word in found if re.fullmatch(r"[-|]?\d\.\d\d\|?", word)] for found in (early, same, first)]
     expect(figures[0] == figures[1], "step 2 of a text is not the end of its first two letters")
     expect(figures[0] != figures[2], "another step gives the same numbers")
+    chain = words(ok("cell", "draw", "--model", "m.safetensors", "--text", "The cat", "--unroll", "3", "-o", "-").out)
+    numbers = [word for word in chain if re.fullmatch(r"[-|]?\d\.\d\d\|?", word)]
+    expect(len(numbers) == 18, f"six numbers a step: {numbers}")
+    expect(numbers[12:] == figures[2], f"the last of three steps is not the only one of one: {numbers} {figures[2]}")
+    expect({'"c"', '"a"', '"t"', "x(t\u22121)", "x(t+1)"} <= set(chain), f"what each step reads: {chain}")
+    refused(2, "--unroll 3: the text gives 2 steps", "cell", "draw", "--model", "m.safetensors", "--text", "a", "--unroll", "3",
+            "-o", "a.svg")
     upper = words(ok("cell", "draw", "--model", "m.safetensors", "--text", "The cat", "--layer", "3", "-o", "-").out)
     expect("layer 3 of" in " ".join(upper), f"{upper}")
     refused(2, "layer 1 of .* is no cell", "cell", "draw", "--model", "m.safetensors", "--text", "a", "--layer", "1", "-o", "a.svg")
