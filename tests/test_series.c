@@ -90,6 +90,10 @@ static void test_refused(void **state) {
     refuse("ds,y\n1,2\n3,3\n2,4\n", plain, 4, 1, "back in time");
     refuse("ds,y\n1,2\n2,3\n4,4\n", plain, 4, 1, "1 stamp is missing");
     refuse("ds,y\n0,2\n2,3\n4,4\n5,3\n", plain, 5, 1, "between two steps");
+    /* days among months: two stamps of one month are no step apart */
+    refuse("unique_id,ds,y\na,2020-01-01,1\na,2020-02-01,1\na,2020-03-01,1\nb,2020-01-01,1\nb,2020-"
+           "01-02,1\n",
+           plain, 6, 1, "mixed frequencies");
     refuse("ds,y\n01/02/2020,2\n", plain, 2, 1, "no time stamp");
     refuse("ds,y\n2020-01,2\n2020-02-01,3\n", plain, 3, 1, "otherwise");
     refuse("ds,y\n1,2\n", named, 1, 1, "no column `z` (--value); the file has ds, y");

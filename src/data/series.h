@@ -74,7 +74,7 @@ typedef struct car_frequency {
  * multiple. -1: found; else the index of the first stamp that does not fit it. */
 int64_t car_frequency_find(car_stamp_kind kind, const int64_t *stamps, size_t count,
                            const car_allocator *allocator, car_frequency *frequency);
-/* How many steps `to` lies behind `from`; -1: between two steps. */
+/* How many steps `to` lies behind `from`, which is earlier; -1: between two steps. */
 int64_t car_frequency_steps(const car_frequency *frequency, int64_t from, int64_t to);
 int64_t car_frequency_add(const car_frequency *frequency, int64_t stamp, int64_t steps);
 /* "monthly", "hourly", "business-daily", "every 3 months", "every 1" ... */

@@ -280,7 +280,7 @@ int64_t car_frequency_find(car_stamp_kind kind, const int64_t *stamps, size_t co
 
 int64_t car_frequency_steps(const car_frequency *frequency, int64_t from, int64_t to) {
     int64_t distance = place_of(frequency, to) - place_of(frequency, from);
-    return distance < 0 || distance % frequency->step ? -1 : distance / frequency->step;
+    return distance < 1 || distance % frequency->step ? -1 : distance / frequency->step;
 }
 
 int64_t car_frequency_add(const car_frequency *frequency, int64_t stamp, int64_t steps) {

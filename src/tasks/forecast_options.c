@@ -231,8 +231,10 @@ static void add_levels(const car_forecast_options *options, car_text *text) {
     int count;
     if (strcmp(options->head, "quantile") != 0 || !read_levels(options->levels, levels, &count))
         return;
-    for (int i = 0; i < count; i++)
-        car_text_format(text, " %.17g", levels[i]);
+    for (int i = 0; i < count; i++) {
+        car_text_format(text, " ");
+        car_text_json_number(text, levels[i]);
+    }
 }
 
 car_status car_forecast_net(const car_forecast_options *options, car_net **net, car_error *error) {
