@@ -32,27 +32,16 @@ static int eval(int argc, char **argv) {
 
 /* ---- predict ------------------------------------------------------------------------------------------ */
 
-static void add_csv_text(car_text *text, const char *name) {
-    if (!strpbrk(name, ",\"\n\r")) {
-        car_text_format(text, "%s", name);
-        return;
-    }
-    car_text_format(text, "\"");
-    for (const char *at = name; *at; at++)
-        car_text_format(text, *at == '"' ? "\"\"" : "%c", *at);
-    car_text_format(text, "\"");
-}
-
 /* One answer as CSV: id[,step],class,probability[,probabilities]. */
 static void add_row(const cli_ask_call *call, const char *id, int step, const float *row,
                     car_text *text) {
     const car_classifier *first = &call->models[0];
     int said = car_likeliest(row, first->classes);
-    add_csv_text(text, id);
+    cli_add_field(text, id);
     if (first->each)
         car_text_format(text, ",%d", step);
     car_text_format(text, ",");
-    add_csv_text(text, first->class_names[said]);
+    cli_add_field(text, first->class_names[said]);
     car_text_format(text, ",%.6g", (double)row[said]);
     for (int c = 0; call->all && c < first->classes; c++)
         car_text_format(text, ",%.6g", (double)row[c]);
@@ -87,7 +76,7 @@ static void answers(const cli_ask_call *call, car_text *text) {
         car_text_format(text, "id,%sclass,probability", first->each ? "step," : "");
         for (int c = 0; call->all && c < first->classes; c++) {
             car_text_format(text, ",");
-            add_csv_text(text, first->class_names[c]);
+            cli_add_field(text, first->class_names[c]);
         }
         car_text_format(text, "\n");
     }

@@ -148,6 +148,11 @@ car_status cli_write_file(const char *path, const car_text *text, car_error *err
 /* Flushes stdout; false when nothing more can be written (disk full, reader gone): stop then, and
  * return. */
 bool cli_flush(void);
+/* A field of CSV, quoted where it has to be. */
+void cli_add_field(car_text *text, const char *field);
+/* Nine digits: all that a net's float32 outputs hold, and three times as fast to write as the shortest text that reads back
+ * exactly. null where it is not finite. */
+void cli_add_number(car_text *text, double number);
 /* The last word on the exit code: 5 when stdout could not be written; a reader that has left is no
  * error. */
 int cli_finish(int code);

@@ -23,17 +23,6 @@ void cli_forecast_note(const car_series_set *set, bool quiet) {
 
 /* ---- forecasts ---------------------------------------------------------------------------------------- */
 
-static void add_name(car_text *text, const char *name) {
-    if (!strpbrk(name, ",\"\n\r")) {
-        car_text_format(text, "%s", name);
-        return;
-    }
-    car_text_format(text, "\"");
-    for (const char *at = name; *at; at++)
-        car_text_format(text, *at == '"' ? "\"\"" : "%c", *at);
-    car_text_format(text, "\"");
-}
-
 void cli_forecast_rows_begin(const car_forecast_settings *settings, bool json, car_text *text) {
     if (json) {
         car_text_format(text, "{\"forecasts\": [");
@@ -56,17 +45,16 @@ static void add_row(const car_forecast_settings *settings, const car_forecast_ca
         car_text_json_string(text, series->id, strlen(series->id));
         car_text_format(text, ", \"ds\": \"%s\", \"forecast\": ", when);
     } else {
-        add_name(text, series->id);
+        cli_add_field(text, series->id);
         car_text_format(text, ",%s,", when);
     }
-    car_text_json_number(text, one->point[k]);
+    cli_add_number(text, one->point[k]);
     for (int q = 0; q < settings->level_count; q++) {
         if (json)
             car_text_format(text, ", \"q%g\": ", settings->levels[q]);
         else
             car_text_format(text, ",");
-        car_text_json_number(text,
-                             one->quantiles[(size_t)k * (size_t)settings->level_count + (size_t)q]);
+        cli_add_number(text, one->quantiles[(size_t)k * (size_t)settings->level_count + (size_t)q]);
     }
     car_text_format(text, json ? "}" : "\n");
 }

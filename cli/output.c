@@ -5,6 +5,7 @@
  * (head, less) is no error of ours: poll() tells it from a full disk.
  */
 #include "cli.h"
+#include <math.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,6 +44,21 @@ void cli_note(const char *format, ...) {
     vsnprintf(message, sizeof message, format, list);
     va_end(list);
     write_line("", message);
+}
+
+void cli_add_field(car_text *text, const char *field) {
+    if (!strpbrk(field, ",\"\n\r")) {
+        car_text_format(text, "%s", field);
+        return;
+    }
+    car_text_format(text, "\"");
+    for (const char *at = field; *at; at++)
+        car_text_format(text, *at == '"' ? "\"\"" : "%c", *at);
+    car_text_format(text, "\"");
+}
+
+void cli_add_number(car_text *text, double number) {
+    car_text_format(text, isfinite(number) ? "%.9g" : "null", number);
 }
 
 int cli_print(car_text *text) {

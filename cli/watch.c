@@ -102,17 +102,12 @@ static void add_answer(watch_call *call, const car_watch_stream *stream) {
     car_text_format(line, "}\n");
 }
 
-/* Nine digits, all that the net's float32 outputs hold; the shortest text that reads back exactly took half of a row's time. */
-static void add_number(car_text *line, double number) {
-    car_text_format(line, isfinite(number) ? "%.9g" : "null", number);
-}
-
 static void add_list(car_text *line, const char *name, const double *numbers, size_t count,
                      size_t stride) {
     car_text_format(line, ", \"%s\": [", name);
     for (size_t i = 0; i < count; i++) {
         car_text_format(line, "%s", i ? ", " : "");
-        add_number(line, numbers[i * stride]);
+        cli_add_number(line, numbers[i * stride]);
     }
     car_text_format(line, "]");
 }
@@ -133,11 +128,11 @@ static void add_forecast(watch_call *call, const car_watch_stream *stream, doubl
     car_text_format(line, "\"step\": %lld, \"value\": %.9g", (long long)stream->steps, value);
     if (answer->expected) {
         car_text_format(line, ", \"expected\": ");
-        add_number(line, answer->median);
+        cli_add_number(line, answer->median);
         car_text_format(line, ", \"residual\": ");
-        add_number(line, answer->residual);
+        cli_add_number(line, answer->residual);
         car_text_format(line, ", \"score\": ");
-        add_number(line, answer->score);
+        cli_add_number(line, answer->score);
         car_text_format(line, ", \"outside\": %s, \"anomaly\": %s",
                         answer->outside ? "true" : "false",
                         answer->score > call->threshold ? "true" : "false");
