@@ -11,10 +11,26 @@
 #include "base.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define ALIGNMENT        ((size_t)64)
 #define ARENA_ALIGNMENT  ((size_t)16)
 #define ARENA_CHUNK_SIZE ((size_t)8192)
+
+/* Large blocks are walked from end to end, by strides too: in pages of 4 KiB their addresses alone cost a tenth to a fifth
+ * of such a product (docs/speed.md). Only pages wholly inside, so that a block costs no more than its size; where the
+ * system has none or does not want to, nothing changes. */
+static void ask_for_huge_pages(char *block, size_t size) {
+#ifdef MADV_HUGEPAGE
+    const uintptr_t page = (uintptr_t)2 << 20;
+    const uintptr_t begin = ((uintptr_t)block + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)block + size) / page * page;
+    if (begin + page < end)
+        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)block, (void)size;
+#endif
+}
 
 /* calloc leaves fresh pages of the system untouched: what is not used yet costs nothing. Where its own block begins
  * stands before the one that is given out. */
@@ -27,6 +43,7 @@ static void *allocate_from_libc(void *context, size_t size, size_t alignment) {
         return NULL;
     char *block = whole + 2 * alignment - (uintptr_t)whole % alignment;
     memcpy(block - sizeof whole, &whole, sizeof whole);
+    ask_for_huge_pages(block, size);
     return block;
 }
 
