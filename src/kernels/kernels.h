@@ -89,6 +89,9 @@ typedef struct car_product {
     const float *initial;           /* may be NULL when no block refers to it */
     float *c;
     int64_t c_row_stride;
+    /* Panels from the last to the first, to the same bits: of weights that no cache holds whole, what the step before
+     * read last is still there. */
+    bool descending;
 } car_product;
 
 /* Pairs that `depth` values fill. */

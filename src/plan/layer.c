@@ -186,7 +186,7 @@ static void choose_split(car_layer *layer) {
                 (size_t)plan->groups[g].blocks * CAR_BLOCK * (size_t)plan->groups[g].depth * 4;
     bool lanes_suffice =
         layer->shape.batch >= 2 * layer->shape.threads && recurrent <= CACHED_WEIGHTS;
-    bool worth_it = layer->shape.batch > 1 || recurrent > CACHED_WEIGHTS / 2;
+    bool worth_it = layer->shape.batch > 1 || recurrent > CACHED_WEIGHTS / 6;
     layer->by_units = layer->shape.threads > 1 && recurrent > 0 && !lanes_suffice && worth_it &&
                       plan->all_mean_count == 0 && plan->blocks >= layer->shape.threads;
 }

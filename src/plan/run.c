@@ -76,6 +76,7 @@ static void run_group(const car_layer *layer, const car_group *group, int member
     car_product product = call->product;
     product.a = car_bound_at(&call->operand, time, 0);
     product.c += layer->rows->first[time] * product.c_row_stride;
+    product.descending = time & 1;
     const range columns = {blocks.begin * group->count, blocks.end * group->count};
     if (plan->precision == CAR_PRECISION_INT8)
         layer->kernels->product_int8(&product, group->bounded, scratch_of(layer, member),
@@ -103,6 +104,7 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
         .block = group->back_block,
         .c = car_bound_at(&target, time, parity),
         .c_row_stride = target.row_stride,
+        .descending = time & 1,
     };
     multiply(layer, &product, member, rows, blocks);
 }
