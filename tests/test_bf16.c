@@ -258,6 +258,8 @@ static void splits(const car_kernels *kernels, pairs_order order, stream *number
         float *pieces = pair_copy(&made, NULL, order, &cut),
               *alone = pair_copy(&made, NULL, order, &single);
         int row_cut = next_below(numbers, rows + 1), block_cut = next_below(numbers, blocks + 1);
+        cut.descending = run % 2 == 1;
+        single.descending = true;
         run_pairs(kernels, order, &made, &cut, 0, row_cut, 0, block_cut);
         run_pairs(kernels, order, &made, &cut, row_cut, rows, 0, block_cut);
         run_pairs(kernels, order, &made, &cut, 0, row_cut, block_cut, blocks);

@@ -88,7 +88,7 @@ static void product_bound(const car_kernels *kernels, stream *numbers) {
     free_product(&x);
 }
 
-/* Any cut of rows and panels, any number of rows in a call: the same bits. */
+/* Any cut of rows and panels, in either direction, any number of rows in a call: the same bits. */
 static void product_splits(const car_kernels *kernels, stream *numbers) {
     for (int run = 0; run < 40; run++) {
         int rows = 1 + next_below(numbers, 70), blocks = 1 + next_below(numbers, 14);
@@ -99,6 +99,8 @@ static void product_splits(const car_kernels *kernels, stream *numbers) {
         float *pieces = product_copy(&x, NULL, &cut), *alone = product_copy(&x, NULL, &single);
         int row_cut = next_below(numbers, rows + 1);
         int block_cut = next_below(numbers, blocks + 1);
+        cut.descending = run % 2 == 1;
+        single.descending = true;
         kernels->product(&cut, 0, row_cut, 0, block_cut);
         kernels->product(&cut, row_cut, rows, 0, block_cut);
         kernels->product(&cut, 0, row_cut, block_cut, blocks);
@@ -112,6 +114,19 @@ static void product_splits(const car_kernels *kernels, stream *numbers) {
         release(alone, x.c_count);
         free_product(&x);
     }
+}
+
+/* Panels from far, asked for in advance, in either direction. */
+static void product_descending(const car_kernels *kernels, stream *numbers) {
+    product_case x = make_product(numbers, 130, 10, 1, 1100, 3);
+    car_product up, down;
+    float *once = product_copy(&x, kernels, &up), *again = product_copy(&x, NULL, &down);
+    down.descending = true;
+    kernels->product(&down, 0, 130, 0, 10);
+    assert_same(again, once, x.c_count);
+    release(once, x.c_count);
+    release(again, x.c_count);
+    free_product(&x);
 }
 
 /* K cut in two calls, the second going on from c: the same bits as one call. */
@@ -145,6 +160,7 @@ static void test_product(void **state) {
 static void test_product_splits(void **state) {
     (void)state;
     each_level(product_splits);
+    each_level(product_descending);
     each_level(product_depth_split);
 }
 

@@ -15,6 +15,8 @@
 /* Recurrent weights up to this size stay in a core's second-level cache: then threads share the lanes and need no
  * barrier; above it each thread keeps its own part of the weights and they meet once a stage. */
 static const size_t CACHED_WEIGHTS = 768 << 10;
+/* One sequence alone: from this size on, half of a step's product saves more time than a barrier takes. */
+static const size_t SHARED_WEIGHTS = 128 << 10;
 /* Sums of the phase before the loop that are written before the loop reads them again. */
 static const size_t CHUNK_BYTES = 2 << 20;
 enum { CHUNK_ROWS = 128 };
@@ -186,7 +188,7 @@ static void choose_split(car_layer *layer) {
                 (size_t)plan->groups[g].blocks * CAR_BLOCK * (size_t)plan->groups[g].depth * 4;
     bool lanes_suffice =
         layer->shape.batch >= 2 * layer->shape.threads && recurrent <= CACHED_WEIGHTS;
-    bool worth_it = layer->shape.batch > 1 || recurrent > CACHED_WEIGHTS / 6;
+    bool worth_it = layer->shape.batch > 1 || recurrent > SHARED_WEIGHTS;
     layer->by_units = layer->shape.threads > 1 && recurrent > 0 && !lanes_suffice && worth_it &&
                       plan->all_mean_count == 0 && plan->blocks >= layer->shape.threads;
 }
