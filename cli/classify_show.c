@@ -47,9 +47,10 @@ static void result_json(const car_classify_result *result, car_text *text) {
     else
         car_text_format(text, "null");
     car_text_format(text,
-                    ", \"classes\": %d, \"parameters\": %lld, \"learned\": %d, \"judged\": %d, "
-                    "\"updates\": %lld, \"epochs\": %.6g, \"best_update\": %lld",
-                    facts->classes, (long long)facts->parameters, facts->learned, facts->judged,
+                    ", \"classes\": %d, \"parameters\": %lld, \"learned\": %d, \"folds\": %d, "
+                    "\"judged\": %d, \"updates\": %lld, \"epochs\": %.6g, \"best_update\": %lld",
+                    facts->classes, (long long)facts->parameters, facts->learned, result->folds,
+                    result->folds > 0 ? facts->learned : facts->judged,
                     (long long)result->fit.updates,
                     (double)result->fit.updates / (double)facts->updates_per_epoch,
                     (long long)result->fit.best_update);
@@ -89,14 +90,19 @@ void cli_classify_result(const car_classify_result *result, bool json, car_text 
                               "about how good they are\n");
         return;
     }
+    if (result->folds > 0)
+        car_text_format(text,
+                        "; learned from all, after the %d nets of the cross-validation\n%d-fold ",
+                        result->folds, result->folds);
+    else
+        car_text_format(text, "; kept after update %lld\n", (long long)result->fit.best_update);
     car_text_format(text,
-                    "; kept after update %lld\n"
-                    "validation: accuracy %.1f %% (%.1f to %.1f, %lld judged), macro-F1 %.3f; "
-                    "always the most frequent class: %.1f %%\n"
+                    "validation: accuracy %.1f %% (%.1f to %.1f, %lld judged), macro-F1 %.3f, loss "
+                    "%.4f; always the most frequent class: %.1f %%\n"
                     "calibration: temperature %.2f, expected calibration error %.3f before, %.3f "
                     "after (on the part it was fitted to)\n",
-                    (long long)result->fit.best_update, 100 * result->accuracy, 100 * result->low,
-                    100 * result->high, (long long)result->judged, result->macro_f1,
+                    100 * result->accuracy, 100 * result->low, 100 * result->high,
+                    (long long)result->judged, result->macro_f1, result->fit.best_validation,
                     100 * result->majority, result->temperature, result->error_before,
                     result->error_after);
 }

@@ -23,6 +23,11 @@ static car_status check_call(const cli_verb *verb, const train_call *call,
     CAR_TRY(cli_training_check(verb, &call->shared, arguments, call->operand, error));
     if (arguments->count > 1)
         return car_fail(error, CAR_USAGE, "%s: one file; join several before", verb->name);
+    if (load && call->options.folds > 0)
+        return car_fail(error, CAR_USAGE,
+                        "%s: --folds judges nets that have not seen what they are judged by; the "
+                        "model of --load may have: take one away",
+                        verb->name);
     if (call->options.net || load)
         CAR_TRY(cli_training_refuse(verb, net_parts, load ? "--load" : "--net", error));
     return load ? cli_training_refuse(verb, model_parts, "--load", error) : CAR_OK;

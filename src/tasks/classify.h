@@ -4,6 +4,7 @@
  *   classify_options.c  every setting of `classify train` and of `tag train`, in two tables
  *   classify_data.c     a file -> training and validation part; scaling from the training part alone
  *   classify_train.c    a net from the settings, the loop, resuming; the temperature and the record at its end
+ *   classify_folds.c    how good such nets are, by cross-validation
  *   classify_model.c    a trained classifier: its file, and what it makes of sequences
  *   tag_score.c         spans, unknown words, the usual tag
  *   classify_score.c    accuracy, macro-F1, confusion, calibration
@@ -39,7 +40,7 @@ typedef struct car_classify_options {
     const char *output, *precision, *level;
     int64_t least, channels, hidden, layers, embed, batch, warmup, updates, validate_every,
         patience, seed;
-    int64_t threads, shift, shift_channels;
+    int64_t threads, shift, shift_channels, folds;
     bool differences;
     double valid_fraction, dropout, rate, final, clip, decay, minutes, epochs, checkpoint_seconds;
     double noise, warp, forget;
@@ -161,6 +162,11 @@ car_status car_classify_read(const car_classify_options *options, const char *pa
                              const car_classifier *known, const car_allocator *allocator,
                              car_classify_data *data, car_error *error) CAR_CHECK_RESULT;
 void car_classify_data_free(car_classify_data *data); /* a zeroed one is legal */
+/* Fold `fold` of `folds`: judged is every so many-th sequence of each class, learned and scaled by all others.
+ * Borrows the sequences. */
+car_status car_classify_fold(const car_classify_options *options, const car_classify_data *data,
+                             int fold, int folds, car_classify_data *part, car_error *error) CAR_CHECK_RESULT;
+void car_classify_fold_free(car_classify_data *part); /* a zeroed one is legal */
 
 /* ---- augment.c ---------------------------------------------------------------------------------------- */
 
@@ -198,6 +204,7 @@ typedef struct car_classify_result {
     double seconds, loss;
     bool saved;
     char output[4000];
+    int folds; /* what follows is of a cross-validation with so many; 0: it is */
     /* On the validation part, of the model that was kept; 0 items: no validation. */
     int64_t judged;
     double accuracy, low, high, macro_f1, majority, temperature, error_before, error_after;
@@ -211,9 +218,22 @@ car_status car_classify_train(const car_classify_options *options, const car_cla
                               const car_model *load, const car_classify_watch *watch,
                               const car_allocator *allocator, car_classify_result *result,
                               car_error *error) CAR_CHECK_RESULT;
+/* The temperature for raw outputs [items][classes], which are overwritten (room for twice as many), and the judgement with and
+ * without it; the loss becomes result->fit.best_validation. */
+car_status car_classify_calibrate(const car_part *part, float *outputs, const car_classifier *shape,
+                                  const car_allocator *allocator, car_classify_result *result,
+                                  car_error *error) CAR_CHECK_RESULT;
 /* Goes on from a checkpoint; what may differ as in car_training_changes. CAR_DATA: the data has changed since. */
 car_status car_classify_resume(const char *checkpoint, const car_training_changes *changes,
                                const car_classify_watch *watch, const car_allocator *allocator,
                                car_classify_result *result, car_error *error) CAR_CHECK_RESULT;
+
+/* ---- classify_folds.c --------------------------------------------------------------------------------- */
+
+/* Judges options->folds nets by the sequences that each has not learned from. */
+car_status car_classify_cross(const car_classify_options *options, const car_classify_data *data,
+                              const car_classify_watch *watch,
+                              const car_allocator *allocator, car_classify_result *result,
+                              car_error *error) CAR_CHECK_RESULT;
 
 #endif

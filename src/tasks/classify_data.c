@@ -47,7 +47,7 @@ static car_status split(const car_classify_options *options, car_classify_data *
         drawn[i] = i;
         of_class[set->each ? 0 : set->labels[i]]++;
     }
-    double fraction = options->valid ? 0 : options->valid_fraction;
+    double fraction = options->valid || options->folds > 0 ? 0 : options->valid_fraction;
     int judged = 0, learned = 0;
     for (int c = 0; c < classes; c++)
         judged += left[c] = of_class[c] > 0 ? held_out(fraction, of_class[c]) : 0;
@@ -211,6 +211,56 @@ static car_status describe(const car_classify_options *options, const car_classi
     if (shape->symbols > 0)
         CAR_TRY(find_usual(&data->learned, shape, error));
     return measure(options, known, data, shape, error);
+}
+
+/* ---- folds --------------------------------------------------------------------------------------------- */
+
+/* part->order: the sequences to learn from, then those of the fold. The sequences of a class are dealt out in turn, where the
+ * class before has stopped. */
+static car_status deal(const car_classify_data *data, int fold, int folds, car_classify_data *part,
+                       car_error *error) {
+    const car_part *all = &data->learned;
+    const car_sequences *set = all->set;
+    int classes = set->each ? 1 : set->classes.count;
+    int *place = car_allocate(data->allocator, (size_t)classes + 1, sizeof *place);
+    part->order = car_allocate(data->allocator, (size_t)all->count, sizeof *part->order);
+    if (!place || !part->order) {
+        car_release(data->allocator, place);
+        return car_fail(error, CAR_MEMORY, "no memory for the folds of %d sequences", all->count);
+    }
+    for (int i = 0; i < all->count; i++)
+        place[set->each ? 1 : set->labels[all->index[i]] + 1]++;
+    for (int c = 0; c < classes; c++)
+        place[c + 1] += place[c];
+    int learn = 0, judge = all->count;
+    for (int i = 0; i < all->count; i++) {
+        int number = place[set->each ? 0 : set->labels[all->index[i]]]++;
+        if (number % folds == fold)
+            part->order[--judge] = all->index[i];
+        else
+            part->order[learn++] = all->index[i];
+    }
+    car_release(data->allocator, place);
+    part->learned = (car_part){set, learn, part->order};
+    part->judged = (car_part){set, all->count - judge, part->order + judge};
+    return CAR_OK;
+}
+
+car_status car_classify_fold(const car_classify_options *options, const car_classify_data *data,
+                             int fold, int folds, car_classify_data *part, car_error *error) {
+    *part = (car_classify_data){.allocator = data->allocator, .train = data->train};
+    car_status status = deal(data, fold, folds, part, error);
+    if (status == CAR_OK)
+        status = describe(options, NULL, part, error);
+    if (status != CAR_OK)
+        car_classify_fold_free(part);
+    return status;
+}
+
+void car_classify_fold_free(car_classify_data *part) {
+    car_arena_free(part->shape.arena);
+    car_release(part->allocator, part->order);
+    *part = (car_classify_data){0};
 }
 
 /* ---- files -------------------------------------------------------------------------------------------- */

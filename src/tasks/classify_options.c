@@ -22,6 +22,8 @@ static const car_setting classify_settings[] = {
     TEXT("valid", valid, NULL, "FILE", "sequences to validate on"),
     NUMBER("valid-fraction", valid_fraction, 0.2, 0, 0.9, NULL,
            "without --valid: the share of each class to validate on; 0: none"),
+    INT("folds", folds, 0, 0, 1000, "none", "N",
+        "few sequences: judge by N-fold cross-validation, then learn from all"),
     CHOICE("scaling", scaling, "channel", "channel|all|none",
            "mean 0 and deviation 1 of the training part: each channel, all as one (images), no"),
     FLAG("differences", differences,
@@ -133,6 +135,10 @@ car_status car_classify_options_check(const car_classify_options *options, car_e
     CAR_TRY(car_settings_check(options->task->settings, options->task->count, options, error));
     if (!options->output)
         return car_fail(error, CAR_USAGE, "say where the model goes: -o m.safetensors");
+    if (options->folds == 1)
+        return car_fail(error, CAR_USAGE, "--folds 1 leaves nothing to learn from; 2 at least");
+    if (options->folds > 0 && options->valid)
+        return car_fail(error, CAR_USAGE, "--folds judges by all sequences; take --valid away");
     if (options->differences && options->shift_channels > 0)
         return car_fail(error, CAR_USAGE,
                         "--shift-channels would move values among differences; take one away");

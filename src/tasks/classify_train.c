@@ -258,34 +258,24 @@ static car_fit_options fit_options(classify_run *run, const char *last_path) {
 
 /* ---- the kept model: temperature and record ----------------------------------------------------------- */
 
-/* Judges the kept model on the validation part and fits its temperature there. */
-static car_status calibrate(classify_run *run, car_classifier *classifier, car_error *error) {
-    const car_part *part = &run->data->judged;
-    car_classify_result *result = run->result;
-    size_t items = car_part_items(part), classes = (size_t)classifier->classes;
-    result->temperature = 1;
-    if (items == 0)
-        return CAR_OK;
-    float *outputs = car_allocate(run->allocator, items, 2 * classes * sizeof *outputs);
-    if (!outputs)
-        return car_fail(error, CAR_MEMORY, "no memory for the outputs of %zu items", items);
-    float *kept = outputs + items * classes;
+car_status car_classify_calibrate(const car_part *part, float *outputs, const car_classifier *shape,
+                                  const car_allocator *allocator, car_classify_result *result,
+                                  car_error *error) {
+    size_t items = car_part_items(part), count = items * (size_t)shape->classes;
+    float *kept = outputs + count;
     car_class_score before = {0}, after = {0};
+    memcpy(kept, outputs, count * sizeof *kept);
+    if (items >= CALIBRATION_LEAST)
+        result->temperature = car_class_temperature(part, outputs, shape->classes);
+    car_soften(outputs, items, shape->classes, 1);
+    car_soften(kept, items, shape->classes, result->temperature);
     car_status status =
-        car_classifier_run(classifier, part, (int)run->options->threads, outputs, error);
-    if (status == CAR_OK) {
-        memcpy(kept, outputs, items * classes * sizeof *kept);
-        if (items >= CALIBRATION_LEAST)
-            result->temperature = car_class_temperature(part, outputs, classifier->classes);
-        car_soften(outputs, items, classifier->classes, 1);
-        car_soften(kept, items, classifier->classes, result->temperature);
-        status = car_class_judge(part, outputs, classifier->classes, classifier->majority,
-                                 run->allocator, &before, error);
-    }
+        car_class_judge(part, outputs, shape->classes, shape->majority, allocator, &before, error);
     if (status == CAR_OK)
-        status = car_class_judge(part, kept, classifier->classes, classifier->majority,
-                                 run->allocator, &after, error);
+        status =
+            car_class_judge(part, kept, shape->classes, shape->majority, allocator, &after, error);
     if (status == CAR_OK) {
+        result->fit.best_validation = before.nats;
         result->judged = after.items;
         result->accuracy = after.accuracy;
         result->low = after.low;
@@ -297,6 +287,26 @@ static car_status calibrate(classify_run *run, car_classifier *classifier, car_e
     }
     car_class_score_free(&before);
     car_class_score_free(&after);
+    return status;
+}
+
+/* Judges the kept model on the validation part and fits its temperature there; a cross-validation has done so before. */
+static car_status calibrate(classify_run *run, const car_classifier *classifier, car_error *error) {
+    const car_part *part = &run->data->judged;
+    size_t items = car_part_items(part);
+    if (items == 0)
+        return CAR_OK;
+    float *outputs =
+        car_allocate(run->allocator, items, 2 * (size_t)classifier->classes * sizeof *outputs);
+    if (!outputs)
+        return car_fail(error, CAR_MEMORY, "no memory for the outputs of %zu items", items);
+    double best = run->result->fit.best_validation;
+    car_status status =
+        car_classifier_run(classifier, part, (int)run->options->threads, outputs, error);
+    if (status == CAR_OK)
+        status =
+            car_classify_calibrate(part, outputs, classifier, run->allocator, run->result, error);
+    run->result->fit.best_validation = best;
     car_release(run->allocator, outputs);
     return status;
 }
@@ -310,7 +320,8 @@ static void add_record(const classify_run *run, car_text *text) {
                     "\"learned\":%d,\"judged\":%d,\"updates\":%lld,\"updates_per_epoch\":%lld,"
                     "\"best_update\":%lld,\"best_validation_nats\":",
                     run->options->task->name, run->watch->version ? run->watch->version : "",
-                    level ? level : "", run->data->learned.count, run->data->judged.count,
+                    level ? level : "", run->data->learned.count,
+                    result->folds > 0 ? run->data->learned.count : run->data->judged.count,
                     (long long)result->fit.updates, (long long)result->facts.updates_per_epoch,
                     (long long)result->fit.best_update);
     car_text_json_number(text, result->fit.best_validation);
@@ -482,8 +493,12 @@ static car_status go(classify_run *run, car_error *error) {
         (void)car_model_compile_native(run->trainer->model, NULL);
     if (run->watch->started)
         run->watch->started(run->watch->context, &run->result->facts);
-    car_fit_options fit = fit_options(run, run->data->files ? last_path : NULL);
+    bool resumable = run->data->files && run->options->folds == 0;
+    car_fit_options fit = fit_options(run, resumable ? last_path : NULL);
+    double crossed = run->result->fit.best_validation;
     CAR_TRY(car_fit(run->trainer, &source, &fit, &run->result->fit, error));
+    if (run->result->folds > 0)
+        run->result->fit.best_validation = crossed;
     run->result->facts.net = run->result->facts.majority_name = NULL;
     run->result->saved = run->data->judged.count == 0 || isfinite(run->result->fit.best_validation);
     return run->result->saved ? finish_model(run, output, error) : CAR_OK;
@@ -507,11 +522,19 @@ car_status car_classify_train(const car_classify_options *options, const car_cla
                               const car_model *load, const car_classify_watch *watch,
                               const car_allocator *allocator, car_classify_result *result,
                               car_error *error) {
-    *result = (car_classify_result){0};
+    *result = (car_classify_result){.temperature = 1};
     CAR_TRY(car_classify_options_check(options, error));
+    if (options->folds > 0) {
+        CAR_TRY(car_classify_cross(options, data, watch, allocator, result, error));
+        result->folds = (int)options->folds;
+        if (result->fit.stopped_by_signal)
+            return CAR_OK;
+    }
     classify_run run = {
         .allocator = allocator, .options = options, .watch = watch, .data = data, .result = result};
+    double crossed = result->seconds;
     car_status status = start(&run, load, error);
+    result->seconds += crossed;
     free_buffers(&run);
     return status;
 }
@@ -640,7 +663,7 @@ static car_status resume(classify_run *run, const char *checkpoint,
 car_status car_classify_resume(const char *checkpoint, const car_training_changes *changes,
                                const car_classify_watch *watch, const car_allocator *allocator,
                                car_classify_result *result, car_error *error) {
-    *result = (car_classify_result){0};
+    *result = (car_classify_result){.temperature = 1};
     classify_run run = {.allocator = allocator, .watch = watch, .result = result};
     car_arena *arena = car_arena_create(allocator);
     car_status status = resume(&run, checkpoint, changes, arena, error);

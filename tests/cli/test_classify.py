@@ -77,6 +77,11 @@ def metadata(path):
     return json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
 
 
+def weights(path):
+    data = pathlib.Path(path).read_bytes()
+    return data[8 + struct.unpack("<Q", data[:8])[0]:]
+
+
 def only(*names):
     found = sorted(path.name for path in pathlib.Path(".").iterdir())
     expect(found == sorted(names), f"files: {found}, expected {sorted(names)}")
@@ -162,6 +167,31 @@ def test_a_class_a_step():
     expect(rows[0] == "id,step,class,probability" and len(rows) == 801, rows[:3])
 
 
+def test_folds():
+    """Each sequence is judged by a net that has not seen it: what has no reason is not foretold, however well it is learned."""
+    numbers = random.Random(5)
+    write("chance.csv", "a,b,c,d,e,f,g,h,label\n" + "".join(
+        ",".join(f"{numbers.gauss(0, 1):.3f}" for _ in range(8)) + f",{'xy'[numbers.random() < 0.5]}\n" for _ in range(60)))
+    net = ("--net", "patch 8 | dense 64 x2 | softmax last", "--epochs", "200", "--threads", "1")
+    run = ok("classify", "train", "chance.csv", "-o", "m.safetensors", *net, "--folds", "6")
+    matches(r"learned from all.*\n6-fold validation: accuracy .*60 judged.*\ncalibration: temperature", run.out, "train")
+    only("chance.csv", "m.safetensors")
+    result = json.loads(ok("classify", "train", "chance.csv", "-o", "m.safetensors", *net, "--folds", "6", "--json").out)
+    expect(result["folds"] == 6 and result["judged"] == 60 == result["learned"], result)
+    expect(result["accuracy"] < 0.7 and accuracy("m.safetensors", "chance.csv") > 0.95, result)
+    expect(result["temperature"] > 2, "a net that is sure of what has no reason")
+    expect(json.loads(metadata("m.safetensors")["classify.model"])["temperature"] == result["temperature"], result)
+    # the kept net is the one that learns from all
+    ok("classify", "train", "chance.csv", "-o", "all.safetensors", *net, "--valid-fraction", "0")
+    expect(weights("m.safetensors") == weights("all.safetensors"), "another net than that of all sequences")
+    write("train.csv", long_csv(examples(90, 1)))
+    result = json.loads(train(options=("--folds", "5", "--json")).out)
+    expect(result["accuracy"] > 0.9, result)
+    for words, options in (("--folds 1 leaves nothing", ["1"]), ("--folds 61 of 60", ["61"]), ("take --valid away", ["5", "--valid", "train.csv"]),
+                           ("take one away", ["5", "--load", "m.safetensors"])):
+        refused(2, words, "classify", "train", "chance.csv", "-o", "x.safetensors", "--folds", *options)
+
+
 def test_differences():
     """A net without a memory tells up from down by the change to the row before, and by nothing else."""
     numbers, lines = random.Random(3), ["id,a,label"]
@@ -236,7 +266,7 @@ def test_interrupted_run_goes_on():
 
 
 def test_nothing_is_lost():
-    write("train.csv", long_csv(examples(30, 1)))
+    write("train.csv", long_csv(examples(90, 1)))
     train()
     before = pathlib.Path("m.safetensors").read_bytes()
     write("bad.csv", long_csv(examples(30, 1)).replace("s9,3,", "s9,3,x"))
@@ -257,7 +287,7 @@ def test_config_and_usage():
     expect(config["epochs"] == 0 and config["cell"] == "lstm" and config["scaling"] == "channel", config)
     refused(2, "name a file of sequences", "classify", "train", "-o", "m.safetensors")
     refused(2, "say where the model goes", "classify", "train", "x.csv")
-    write("train.csv", long_csv(examples(30, 1)))
+    write("train.csv", long_csv(examples(90, 1)))
     bad = ("classify", "train", "train.csv", "-o", "m.safetensors")
     refused(2, "end it with `softmax`", *bad, "--net", "lstm 8 | linear last")
     refused(2, "take `embed` away", *bad, "--net", "embed 8 | lstm 8 | softmax last")
@@ -302,7 +332,7 @@ def test_bad_csv():
 
 
 def test_bad_data_for_a_model():
-    write("train.csv", long_csv(examples(30, 1)))
+    write("train.csv", long_csv(examples(90, 1)))
     train()
     write("t.csv", long_csv(examples(30, 2)).replace(",mixed", ",new"))
     refused(3, r"t\.csv:\d+:\d+: class `new` is unknown; there are `fast`, `mixed`, `slow`", "classify", "eval", "m.safetensors", "t.csv")
