@@ -10,6 +10,7 @@
  */
 #include "classify.h"
 #include <math.h>
+#include <string.h>
 
 enum { KNOTS = 4, DRAW_LENGTH = 0, DRAW_SHIFT, DRAW_CHANNELS, DRAW_KNOTS, DRAW_NOISE = 16 };
 
@@ -84,4 +85,11 @@ int car_augment(const car_augmentation *how, int64_t epoch, int index, const flo
         }
     }
     return length;
+}
+
+int car_fill_patch(float *values, int steps, int channels, int patch, size_t stride) {
+    const float *last = values + (size_t)(steps - 1) * stride;
+    for (; steps % patch != 0; steps++)
+        memcpy(values + (size_t)steps * stride, last, (size_t)channels * sizeof *values);
+    return steps;
 }

@@ -179,6 +179,8 @@ typedef struct car_augmentation {
  * returns its steps, at most `most`. A pure function of its arguments. */
 int car_augment(const car_augmentation *how, int64_t epoch, int index, const float *in, int steps,
                 int channels, int most, float *out, size_t stride);
+/* For a net with `patch`: repeats the last step until there is a multiple of it; returns how many steps there are then. */
+int car_fill_patch(float *values, int steps, int channels, int patch, size_t stride);
 
 /* ---- classify_train.c --------------------------------------------------------------------------------- */
 

@@ -281,6 +281,10 @@ static void fill_lanes(const batch_run *run, int first) {
                                      t > 0 ? from + (t - 1) * channels : NULL,
                                      run->values + row * inputs);
         }
+        if (run->values)
+            run->lengths[lane] =
+                car_fill_patch(run->values + (size_t)lane * inputs, run->lengths[lane], (int)inputs,
+                               run->classifier->model->net->patch, lanes * inputs);
     }
 }
 
@@ -299,7 +303,9 @@ static float *take_outputs(const batch_run *run, float *out) {
 static car_status make_run(batch_run *run, int threads, car_error *error) {
     const car_classifier *classifier = run->classifier;
     const car_allocator *allocator = classifier->allocator;
+    int patch = classifier->model->net->patch;
     run->longest = longest_of(run->part);
+    run->longest += (patch - run->longest % patch) % patch;
     run->lanes = run->part->count < LANES ? run->part->count : LANES;
     while (run->lanes > 1 && (size_t)run->lanes * (size_t)run->longest > ROWS_AT_ONCE)
         run->lanes /= 2;

@@ -20,14 +20,14 @@ typedef struct classify_run {
     const car_classify_data *data;
     car_trainer *trainer;
     car_augmentation augmentation;
-    int batch, longest;
-    int *order;      /* [learned] of the present epoch */
-    int64_t epoch;   /* that `order` is for; -1: none */
-    float *values;   /* [longest][batch][inputs]; text: NULL */
-    float *scaled;   /* [longest][inputs] of one sequence */
-    int32_t *ids;    /* [longest][batch] */
-    int32_t *target; /* [longest][batch], or [batch] */
-    int *lengths;    /* [batch] */
+    int batch, longest, patch; /* longest: a multiple of patch */
+    int *order;                /* [learned] of the present epoch */
+    int64_t epoch;             /* that `order` is for; -1: none */
+    float *values;             /* [longest][batch][inputs]; text: NULL */
+    float *scaled;             /* [longest][inputs] of one sequence */
+    int32_t *ids;              /* [longest][batch] */
+    int32_t *target;           /* [longest][batch], or [batch] */
+    int *lengths;              /* [batch] */
     car_classify_result *result;
 } classify_run;
 
@@ -84,9 +84,10 @@ static void fill_lane(classify_run *run, const car_sequences *set, int index, in
     for (size_t t = 0; t < steps; t++)
         car_classifier_scale(shape, from + t * channels, t > 0 ? from + (t - 1) * channels : NULL,
                              run->scaled + t * inputs);
-    run->lengths[lane] = car_augment(how, epoch, index, run->scaled, (int)steps, (int)inputs,
-                                     set->each ? (int)steps : run->longest,
-                                     run->values + (size_t)lane * inputs, batch * inputs);
+    float *values = run->values + (size_t)lane * inputs;
+    int filled = car_augment(how, epoch, index, run->scaled, (int)steps, (int)inputs,
+                             set->each ? (int)steps : run->longest, values, batch * inputs);
+    run->lengths[lane] = car_fill_patch(values, filled, (int)inputs, run->patch, batch * inputs);
 }
 
 /* Sequences first, first + 1 ... of a list of `count`; index NULL: their numbers. */
@@ -154,6 +155,9 @@ static car_status check_net(const struct car_net *net, bool text, car_error *err
         reason = "it reads values, not ids; take `embed` away";
     else if (!embed && text)
         reason = "it reads symbols of a text; start it with `embed N`";
+    else if (net->patch > 1 && net->pool == CAR_POOL_EACH)
+        reason = "every step gets a class, and `patch` makes one of several; end it with "
+                 "`softmax mean`";
     else if (text && net->pool != CAR_POOL_EACH)
         reason = "every word gets a tag; end it with `softmax each`";
     return reason ? car_fail(error, CAR_USAGE, "a classifier cannot have the net `%.200s`: %s",
@@ -426,11 +430,13 @@ static void gather_facts(classify_run *run, int64_t updates_per_epoch) {
 }
 
 /* Sizes that the data gives; they are the same whenever the data is. */
-static car_status measure(classify_run *run, car_error *error) {
+static car_status measure(classify_run *run, const car_model *model, car_error *error) {
     const car_classify_data *data = run->data;
     const car_classify_options *options = run->options;
     run->longest =
         data->train.longest > data->valid.longest ? data->train.longest : data->valid.longest;
+    run->patch = model->net->patch;
+    run->longest += (run->patch - run->longest % run->patch) % run->patch;
     run->batch = options->batch < data->learned.count ? (int)options->batch : data->learned.count;
     run->epoch = -1;
     run->augmentation = (car_augmentation){.noise = options->noise,
@@ -506,12 +512,13 @@ static car_status go(classify_run *run, car_error *error) {
 
 static car_status start(classify_run *run, const car_model *load, car_error *error) {
     car_model *made = NULL;
-    CAR_TRY(measure(run, error));
     car_status status = CAR_OK;
     if (!load)
         status = new_model(run, &made, error);
     else if (strcmp(run->options->precision, car_model_precision(load)) != 0)
         status = car_model_convert(load, run->options->precision, run->allocator, &made, error);
+    if (status == CAR_OK)
+        status = measure(run, made ? made : load, error);
     if (status == CAR_OK)
         status = new_trainer(run, made ? made : load, error);
     car_model_free(made);
@@ -630,7 +637,7 @@ static car_status go_on(classify_run *run, const char *checkpoint, const stored_
     if (status == CAR_OK)
         status = compare(stored, &data, error);
     if (status == CAR_OK)
-        status = measure(run, error);
+        status = measure(run, run->trainer->model, error);
     if (status == CAR_OK && !sizes_fit(run))
         status = damaged(checkpoint, error);
     if (status == CAR_OK)

@@ -192,6 +192,24 @@ def test_folds():
         refused(2, words, "classify", "train", "chance.csv", "-o", "x.safetensors", "--folds", *options)
 
 
+def test_patch_completes_what_is_short_of_a_step():
+    sequences = examples(30, 1)
+    write("train.csv", long_csv(sequences))
+    full = [(kind, rows + [rows[-1]] * (-len(rows) % 4)) for kind, rows in sequences]
+    write("full.csv", long_csv(full))
+    net = ("--net", "patch 4 | gru 8 bi | softmax mean", "--threads", "1", "--epochs", "3")
+    for name in ("train", "full"):
+        ok("classify", "train", f"{name}.csv", "-o", f"{name}.safetensors", *net, "--scaling", "none", "--warp", "0")
+    expect(weights("train.safetensors") == weights("full.safetensors"), "not as if the last row came again")
+    expect(ok("classify", "predict", "train.safetensors", "train.csv").out == ok("classify", "predict", "train.safetensors", "full.csv").out,
+           "predicts otherwise")
+    ok("classify", "train", "train.csv", "-o", "w.safetensors", *net, "--warp", "0.3", "--shift", "3", "--updates", "2")
+    ok("classify", "train", "--resume", "w.safetensors.last", "--updates", "3")
+    refused(2, "`patch` makes one of several.*softmax mean", "classify", "train", "train.csv", "-o", "x", "--net", "patch 4 | gru 8 | softmax each")
+    ok("classify", "train", "train.csv", "-o", "f.safetensors", "--net", "patch 4 | gru 8 | softmax mean", "--updates", "1")
+    refused(2, "patch", "watch", "f.safetensors", stdin="1,2\n")
+
+
 def test_differences():
     """A net without a memory tells up from down by the change to the row before, and by nothing else."""
     numbers, lines = random.Random(3), ["id,a,label"]
