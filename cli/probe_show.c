@@ -173,10 +173,14 @@ void cli_probe_table(const car_probe_study *study, bool utf8, bool color, int co
     int widths[COLUMNS] = {0}, arms = study->cell_count * study->distance_count;
     car_text_format(text, "%s: %s (%s)\nsolved: %s\n", task->name, task->summary, task->paper,
                     task->criterion);
-    car_text_format(text, "a run: at most %lld updates of %lld %s, %s at rate %g, clip %g\n\n",
+    car_text_format(text, "a run: at most %lld updates of %lld %s, %s at rate %g",
                     (long long)study->updates, (long long)study->settings.batch,
                     task->stream ? "streams x 100 symbols" : "sequences", study->settings.optimizer,
-                    study->settings.rate, study->settings.clip);
+                    study->settings.rate);
+    if (study->settings.halve_every > 0)
+        car_text_format(text, ", half of it after every %lld updates",
+                        (long long)study->settings.halve_every);
+    car_text_format(text, ", clip %g\n\n", study->settings.clip);
     measure(heads, widths);
     for (int i = 0; i < arms; i++) {
         row made = make_row(study, i, sign);

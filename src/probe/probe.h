@@ -189,6 +189,7 @@ typedef struct car_probe_settings {
     const char *optimizer, *init, *bias_init; /* NULL: adam; none; none */
     int64_t hidden, weights;                  /* weights > 0: hidden is chosen for each cell */
     int64_t batch, check_every, seed;         /* seed of the first run; the next ones count up */
+    int64_t halve_every; /* updates after which the rate is half of what it was, again and again; 0: it stays */
     double rate, clip, clip_value, momentum, beta1, beta2, epsilon, decay;
 } car_probe_settings;
 

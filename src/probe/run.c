@@ -300,6 +300,15 @@ static car_status test(training *run, bool *stopped, car_error *error) {
 
 /* ---- Training ----------------------------------------------------------------------------------------- */
 
+/* A smooth fall, a function of the updates made alone, so that a run can go on with more of them. */
+static float rate_now(const training *run) {
+    const car_probe_settings *settings = &run->study->settings;
+    if (settings->halve_every == 0)
+        return (float)settings->rate;
+    double halvings = (double)run->record->updates / (double)settings->halve_every;
+    return (float)(settings->rate * exp2(-halvings));
+}
+
 static car_status update(training *run, car_error *error) {
     car_probe_record *record = run->record;
     car_probe_batch *batch = run->batch;
@@ -319,8 +328,7 @@ static car_status update(training *run, car_error *error) {
                              .lengths = batch->lengths,
                              .target = target};
     car_step_result result;
-    CAR_TRY(
-        car_trainer_step(run->trainer, &given, (float)run->study->settings.rate, &result, error));
+    CAR_TRY(car_trainer_step(run->trainer, &given, rate_now(run), &result, error));
     record->updates++;
     record->tested = false;
     record->loss += (result.loss - record->loss) /

@@ -81,6 +81,23 @@ def test_a_longer_run_goes_on_to_the_same_bits():
     matches("lstm 6", ok("info", "cut/lstm-10-1.safetensors").out, "a run is a model file")
 
 
+def test_the_rate_halves():
+    """By updates alone: a run that is cut goes on to the same bits. A study from before there was such a rate goes on."""
+    common = ("adding", "--distance", "10", *SMALL)
+    study(*common, "--updates", "13", "--halve-every", "4", "-o", "halved")
+    cut = without_times(study(*common, "--updates", "30", "--halve-every", "4", "-o", "halved"))
+    expect(cut == without_times(study(*common, "--updates", "30", "--halve-every", "4")), "cut")
+    steady = without_times(study(*common, "--updates", "30", "-o", "steady"))
+    expect(cut["arms"] != steady["arms"], "the rate does nothing")
+    matches("at rate 0.005, half of it after every 4 updates, clip", ok("probe", *common, "--updates", "1", "--halve-every", "4").out,
+            "what was run")
+    refused(2, "made with another --halve-every", "probe", *common, "--updates", "30", "-o", "halved")
+    old = pathlib.Path("steady/study.json")
+    old.write_text(old.read_text(encoding="utf-8").replace('"halve-every": 0, ', ""), encoding="utf-8")
+    expect("halve-every" not in old.read_text(encoding="utf-8"), "still there")
+    expect(without_times(study(*common, "--updates", "30", "-o", "steady")) == steady, "an older study")
+
+
 def test_killed_and_interrupted_runs_go_on():
     command = ["probe", "adding", "--distance", "40", *SMALL, "--seeds", "1", "--updates", "3000",
                "--checkpoint-seconds", "0.05"]
