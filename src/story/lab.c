@@ -4,9 +4,10 @@
  * In: a request. Out: studies of the probe's agreement task (their folders within the request's), the number of seeds and
  * of updates; trained nets and sequences to look into.
  *
- * --minutes becomes numbers once: with the seconds of an update of every run, measured first, all runs of one seed get
- * UPDATES updates each; as many seeds as then fit, LEAST_SEEDS at least; with fewer, the updates shrink instead. Both numbers are kept
- * in the folder, so the same command goes on with the same ones.
+ * --minutes becomes numbers once. Every run gets UPDATES updates at most. With the seconds of an update of every run, measured
+ * first, it is known how many seeds fit for certain; if they are more than CAR_STORY_LEAST_SEEDS, so many are trained first, and
+ * what they took, since a run ends where it is solved, says how many more fit: seconds alone, no figure. With fewer the
+ * updates shrink instead. Both numbers are kept in the folder, so the same command goes on with the same ones.
  */
 #include "story.h"
 #include <math.h>
@@ -203,27 +204,18 @@ static car_status begin_studies(car_story *story, car_error *error) {
     return CAR_OK;
 }
 
-/* Minutes -> seeds and updates. The studies that are measured with are in no folder. */
-static car_status fix_budget(car_story *story, car_error *error) {
+/* The seconds that all runs of one seed take, updates as they are, when none is solved before its end. */
+static car_status measure_seed(car_story *story, double *seconds, car_error *error) {
     car_story_request *request = &story->request;
-    if (request->updates > 0 || read_budget(story))
-        return CAR_OK;
-    double seconds = 0;
-    int64_t wanted = request->seeds;
     const char *folder = request->folder;
-    request->updates = UPDATES;
     request->seeds = 1;
-    request->folder = NULL;
+    request->folder = NULL; /* what is measured with is not kept */
     CAR_TRY(begin_studies(story, error));
-    CAR_TRY(measure_cost(story, &seconds, error));
+    CAR_TRY(measure_cost(story, seconds, error));
     free_studies(story);
     request->folder = folder;
-    double all = 60 * request->minutes * TRAINING_SHARE * car_thread_count(request->threads);
-    double seeds = wanted > 0 ? (double)wanted : floor(all / (seconds * UPDATES));
-    request->seeds = (int64_t)fmin(fmax(seeds, CAR_STORY_LEAST_SEEDS), CAR_STORY_SEEDS);
-    double updates = all / (seconds * (double)request->seeds);
-    request->updates = (int64_t)fmax(wanted > 0 ? updates : fmin(updates, UPDATES), LEAST_UPDATES);
-    return write_budget(story, error);
+    *seconds *= (double)request->updates;
+    return CAR_OK;
 }
 
 /* ---- Running -------------------------------------------------------------------------------------------- */
@@ -239,6 +231,8 @@ static void tell(void *context, const car_probe_progress *progress) {
     const car_story_request *request = &watch->story->request;
     int64_t planned = progress->updates * progress->runs;
     double share = (double)(watch->done + planned - progress->updates_left) / (double)watch->all;
+    if (watch->story->sure_seeds > 0)
+        share *= CAR_STORY_LEAST_SEEDS / watch->story->sure_seeds;
     if (request->progress)
         request->progress(request->context, watch->doing, fmin(share, 1));
 }
@@ -260,6 +254,52 @@ static car_status run_studies(car_story *story, bool *stopped, car_error *error)
                         story->request.seeds * story->request.updates;
     }
     return CAR_OK;
+}
+
+/* ---- The budget in seeds and updates -------------------------------------------------------------------- */
+
+static int64_t seeds_in(double seconds, double of_a_seed) {
+    return (int64_t)fmin(fmax(floor(seconds / of_a_seed), CAR_STORY_LEAST_SEEDS), CAR_STORY_SEEDS);
+}
+
+/* Trains the least number of seeds and counts how many there can be. */
+static car_status count_seeds(car_story *story, double seconds, bool *stopped, car_error *error) {
+    double spent = 0;
+    story->request.seeds = CAR_STORY_LEAST_SEEDS;
+    CAR_TRY(begin_studies(story, error));
+    CAR_TRY(run_studies(story, stopped, error));
+    for (int s = 0; s < CAR_STUDY_COUNT; s++) {
+        const car_probe_study *study = story->studies[s];
+        for (int arm = 0; arm < study->cell_count * study->distance_count; arm++)
+            spent += car_probe_summarize(study, arm).cpu_seconds;
+    }
+    free_studies(story);
+    if (!*stopped)
+        story->request.seeds = seeds_in(seconds, spent);
+    return CAR_OK;
+}
+
+/* Minutes -> seeds and updates. */
+static car_status fix_budget(car_story *story, bool *stopped, car_error *error) {
+    car_story_request *request = &story->request;
+    if (request->updates > 0 || read_budget(story))
+        return CAR_OK;
+    double of_a_seed = 0, wanted = (double)request->seeds;
+    double all = 60 * request->minutes * TRAINING_SHARE * car_thread_count(request->threads);
+    request->updates = UPDATES;
+    CAR_TRY(measure_seed(story, &of_a_seed, error));
+    bool roomy = wanted == 0 && all > CAR_STORY_LEAST_SEEDS * of_a_seed;
+    if (roomy && request->folder) {
+        story->sure_seeds = all / of_a_seed;
+        CAR_TRY(count_seeds(story, all, stopped, error));
+        story->sure_seeds = 0;
+        return *stopped ? CAR_OK : write_budget(story, error);
+    }
+    request->seeds = wanted > 0 ? (int64_t)wanted : seeds_in(all, of_a_seed);
+    double share = all / (of_a_seed * (double)request->seeds);
+    double updates = UPDATES * (wanted > 0 ? share : fmin(share, 1));
+    request->updates = (int64_t)fmax(updates, LEAST_UPDATES);
+    return write_budget(story, error);
 }
 
 static void judge(car_story *story) {
@@ -290,7 +330,9 @@ static car_status make_samples(car_story *story, car_error *error) {
 }
 
 static car_status run(car_story *story, bool *stopped, car_error *error) {
-    CAR_TRY(fix_budget(story, error));
+    CAR_TRY(fix_budget(story, stopped, error));
+    if (*stopped)
+        return CAR_OK;
     CAR_TRY(make_samples(story, error));
     CAR_TRY(begin_studies(story, error));
     CAR_TRY(run_studies(story, stopped, error));

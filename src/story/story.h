@@ -143,6 +143,7 @@ typedef struct car_story {
     car_story_figure figures[CAR_RULE_COUNT];
     car_verdict verdicts[CAR_STORY_CLAIMS];
     bool no_memory;
+    double sure_seeds; /* while the least number of seeds is trained to count more: how many there will be for certain; else 0 */
 } car_story;
 
 /* Trains and measures everything; *stopped: the signal came, what is trained is stored. Release with car_story_free. */
