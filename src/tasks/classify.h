@@ -162,6 +162,8 @@ car_status car_classify_read(const car_classify_options *options, const char *pa
                              const car_classifier *known, const car_allocator *allocator,
                              car_classify_data *data, car_error *error) CAR_CHECK_RESULT;
 void car_classify_data_free(car_classify_data *data); /* a zeroed one is legal */
+/* Puts them in an order that depends on key and epoch alone. */
+void car_classify_shuffle(car_random_key key, int64_t epoch, int *order, int count);
 /* Fold `fold` of `folds`: judged is every so many-th sequence of each class, learned and scaled by all others.
  * Borrows the sequences. */
 car_status car_classify_fold(const car_classify_options *options, const car_classify_data *data,

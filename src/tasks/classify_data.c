@@ -12,12 +12,11 @@
 
 /* ---- the split ---------------------------------------------------------------------------------------- */
 
-/* A shuffle that depends on the seed alone (Fisher & Yates). */
-static void shuffle(uint64_t seed, int *order, int count) {
-    car_random_key key = {.seed = seed, .purpose = CAR_RANDOM_SHUFFLE, .layer = 1};
+/* Fisher & Yates. */
+void car_classify_shuffle(car_random_key key, int64_t epoch, int *order, int count) {
     for (int i = count - 1; i > 0; i--) {
         uint32_t words[4];
-        car_random_block(key, 0, (uint64_t)i, words);
+        car_random_block(key, (uint64_t)epoch, (uint64_t)i, words);
         int other = (int)((((uint64_t)words[0] << 32) | words[1]) % (uint64_t)(i + 1));
         int kept = order[i];
         order[i] = order[other];
@@ -51,7 +50,9 @@ static car_status split(const car_classify_options *options, car_classify_data *
     int judged = 0, learned = 0;
     for (int c = 0; c < classes; c++)
         judged += left[c] = of_class[c] > 0 ? held_out(fraction, of_class[c]) : 0;
-    shuffle((uint64_t)options->seed, drawn, count);
+    const car_random_key key = {
+        .seed = (uint64_t)options->seed, .purpose = CAR_RANDOM_SHUFFLE, .layer = 1};
+    car_classify_shuffle(key, 0, drawn, count);
     int learn = 0, judge = count - judged;
     for (int i = 0; i < count; i++) {
         int class = set->each ? 0 : set->labels[drawn[i]];

@@ -33,20 +33,13 @@ typedef struct classify_run {
 
 /* ---- what car_fit asks for ---------------------------------------------------------------------------- */
 
-/* The order of an epoch: a shuffle that depends on seed and epoch alone (Fisher & Yates). */
+/* The order of an epoch: a shuffle that depends on seed and epoch alone. */
 static void shuffle(classify_run *run, int64_t epoch) {
     car_random_key key = {.seed = (uint64_t)run->options->seed, .purpose = CAR_RANDOM_SHUFFLE};
     int count = run->data->learned.count;
     for (int i = 0; i < count; i++)
         run->order[i] = run->data->learned.index[i];
-    for (int i = count - 1; i > 0; i--) {
-        uint32_t words[4];
-        car_random_block(key, (uint64_t)epoch, (uint64_t)i, words);
-        int other = (int)((((uint64_t)words[0] << 32) | words[1]) % (uint64_t)(i + 1));
-        int kept = run->order[i];
-        run->order[i] = run->order[other];
-        run->order[other] = kept;
-    }
+    car_classify_shuffle(key, epoch, run->order, count);
     run->epoch = epoch;
 }
 
