@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MATRIX_CLASSES = 16, CONFUSIONS = 20 };
+enum { MATRIX_CLASSES = 16, CONFUSIONS = 20, FEW_JUDGED = 50 };
 
 /* ---- training ----------------------------------------------------------------------------------------- */
 
@@ -105,6 +105,8 @@ void cli_classify_result(const car_classify_result *result, bool json, car_text 
                     (long long)result->judged, result->macro_f1, result->fit.best_validation,
                     100 * result->majority, result->temperature, result->error_before,
                     result->error_after);
+    if (result->folds == 0 && result->judged < FEW_JUDGED && result->facts.channels > 0)
+        car_text_format(text, "so few say little: --folds 10 judges by all sequences\n");
 }
 
 /* ---- a judgement -------------------------------------------------------------------------------------- */

@@ -79,6 +79,8 @@ static void test_csv_refused(void **state) {
     refuse("ds,y\n1,2,3\n", plain, 2, 1, "3 fields where the header has 2");
     refuse("ds,y\n1,\xff\n", plain, 2, 3, "UTF-8");
     refuse("ds,y\n1,2\r3,4\n", plain, 2, 5, "carriage return");
+    refuse("ds;y\n1;2,5\n", plain, 1, 1, "separated by commas");
+    refuse("ds\ty\n1\t2\n", plain, 1, 1, "separated by commas");
 }
 
 static void test_refused(void **state) {
@@ -211,6 +213,7 @@ static void test_frequencies(void **state) {
     (void)state;
     frequency("1 2 3", "every 1 steps", "4");
     frequency("1949-11 1949-12", "monthly", "1950-01");
+    frequency("2020/02/28 2020/02/29", "daily", "2020-03-01");
     frequency("2020-01-31 2020-02-29 2020-03-31", "monthly", "2020-04-30");
     frequency("2020-01-15 2020-04-15 2020-07-15", "quarterly", "2020-10-15");
     frequency("2019-01-01 2020-01-01 2021-01-01", "yearly", "2022-01-01");

@@ -209,6 +209,20 @@ static void skip_byte_order_mark(car_csv *csv) {
     csv->column = 1;
 }
 
+car_status car_csv_header(car_csv *csv, const car_csv_field **fields, int *count,
+                          car_error *error) {
+    CAR_TRY(car_csv_row(csv, fields, count, error));
+    if (*count == 0)
+        return fail(csv, 1, 1, "the file is empty; it needs a header and rows", error);
+    if (*count == 1 && strpbrk((*fields)[0].text, ";\t"))
+        return fail(
+            csv, (*fields)[0].line, 1,
+            "fields are separated by commas here, not by tabs or `;` (and numbers have a decimal "
+            "point)",
+            error);
+    return CAR_OK;
+}
+
 car_status car_csv_row(car_csv *csv, const car_csv_field **fields, int *count, car_error *error) {
     csv->used = 0;
     csv->count = 0;

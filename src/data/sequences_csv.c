@@ -114,10 +114,7 @@ static car_status read_header(csv_reader *reader, car_error *error) {
     static const char *const labels[] = {"label", "class", NULL};
     const car_sequences_options *options = reader->options;
     const car_csv_field *fields;
-    CAR_TRY(car_csv_row(reader->csv, &fields, &reader->fields, error));
-    if (reader->fields == 0)
-        return car_fail(error, CAR_DATA, "%.200s: the file is empty; it needs a header and rows",
-                        reader->origin);
+    CAR_TRY(car_csv_header(reader->csv, &fields, &reader->fields, error));
     CAR_TRY(choose(reader, fields, options->id, ids, &reader->id, error));
     CAR_TRY(choose(reader, fields, options->label, labels, &reader->label, error));
     reader->row = options->layout && strcmp(options->layout, "auto") != 0

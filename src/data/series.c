@@ -203,9 +203,7 @@ static car_status find_covariates(series_reader *reader, const car_csv_field *fi
 static car_status read_header(series_reader *reader, car_error *error) {
     const car_csv_field *fields;
     int count;
-    CAR_TRY(car_csv_row(reader->csv, &fields, &count, error));
-    if (count == 0)
-        return fail(reader, 1, 1, error, "the file is empty; it needs a header and rows");
+    CAR_TRY(car_csv_header(reader->csv, &fields, &count, error));
     const car_series_options *options = reader->options;
     CAR_TRY(find_column(reader, fields, count, "id", options->id, "unique_id", &reader->id_column,
                         error));

@@ -43,6 +43,9 @@ car_status car_csv_open_text(const char *text, size_t length, const char *origin
  * field count above the limits. */
 car_status car_csv_row(car_csv *csv, const car_csv_field **fields, int *count,
                        car_error *error) CAR_CHECK_RESULT;
+/* The first row. CAR_DATA: there is none, or its fields are separated by something else. */
+car_status car_csv_header(car_csv *csv, const car_csv_field **fields, int *count,
+                          car_error *error) CAR_CHECK_RESULT;
 const char *car_csv_origin(const car_csv *csv);
 void car_csv_free(car_csv *csv); /* NULL is legal */
 

@@ -125,14 +125,16 @@ bool car_stamp_parse(const char *text, size_t length, car_stamp_kind *kind, int6
     const char *at = text, *end = text + length;
     int year, month, day;
     int64_t clock;
-    if (!take_number(&at, end, 4, &year) || !take(&at, end, '-') ||
-        !take_number(&at, end, 2, &month) || month < 1 || month > 12)
+    if (!take_number(&at, end, 4, &year))
+        return false;
+    char mark = at < end && *at == '/' ? '/' : '-';
+    if (!take(&at, end, mark) || !take_number(&at, end, 2, &month) || month < 1 || month > 12)
         return false;
     *kind = CAR_STAMP_MONTH;
     *value = (int64_t)year * 12 + month - 1;
     if (at == end)
         return true;
-    if (!take(&at, end, '-') || !take_number(&at, end, 2, &day) || day < 1 ||
+    if (!take(&at, end, mark) || !take_number(&at, end, 2, &day) || day < 1 ||
         day > days_in_month(year, month))
         return false;
     *kind = CAR_STAMP_DATE;

@@ -181,6 +181,7 @@ def test_folds():
     expect(result["accuracy"] < 0.7 and accuracy("m.safetensors", "chance.csv") > 0.95, result)
     expect(result["temperature"] > 2, "a net that is sure of what has no reason")
     expect(json.loads(metadata("m.safetensors")["classify.model"])["temperature"] == result["temperature"], result)
+    expect("--folds 10 judges by all" in ok("classify", "train", "chance.csv", "-o", "all.safetensors", *net).out, "12 judged, no hint")
     # the kept net is the one that learns from all
     ok("classify", "train", "chance.csv", "-o", "all.safetensors", *net, "--valid-fraction", "0")
     expect(weights("m.safetensors") == weights("all.safetensors"), "another net than that of all sequences")
