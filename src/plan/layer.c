@@ -17,8 +17,8 @@
 static const size_t CACHED_WEIGHTS = 768 << 10;
 /* One sequence alone: from this size on, half of a step's product saves more time than a barrier takes. */
 static const size_t SHARED_WEIGHTS = 128 << 10;
-/* Sums of the phase before the loop that are written before the loop reads them again. */
-static const size_t CHUNK_BYTES = 2 << 20;
+/* Sums of the phase before the loop that are written before the loop reads them again, from the second-level cache. */
+static const size_t CHUNK_BYTES = 512 << 10;
 enum { CHUNK_ROWS = 128 };
 
 /* Hands out arrays of a block in order; with memory NULL it only counts. */
