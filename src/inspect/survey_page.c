@@ -15,7 +15,8 @@ enum { HALF_LIFE_BINS = 30, LAYERS_SHOWN = 16 };
 typedef struct car_phrases {
     const char *title, *subtitle, *how, *layer, *backwards, *drawing, *gate_heads[5], *gates,
         *before, *after;
-    const char *histogram, *histogram_note, *value, *share, *memory, *memory_heads[6], *memory_note;
+    const char *histogram, *histogram_note, *value, *share, *memory, *memory_text, *memory_heads[6],
+        *memory_note;
     const char *half_life, *units, *no_memory, *unit_chart, *unit_note, *unit_axis, *never, *more;
 } car_phrases;
 
@@ -39,6 +40,9 @@ static const car_phrases english = {
     .value = "value of the gate (0 shut, 1 open)",
     .share = "share of values",
     .memory = "Memory of %.40s",
+    .memory_text =
+        "How long a state keeps what it holds: its half-life in steps, until half is left "
+        "if nothing is added.",
     .memory_heads = {"state", "a quarter of the units below", "median", "a quarter above",
                      "units beyond 100 steps", "median, fresh"},
     .memory_note = "Every bar counts units; farther right remembers longer.",
@@ -71,6 +75,7 @@ static const car_phrases chinese = {
     .value = "门的值（0 关，1 开）",
     .share = "所占比例",
     .memory = "%.40s 的记忆",
+    .memory_text = "状态能保持多久：半衰期（步），即不再加入任何内容时，只剩一半所需的步数。",
     .memory_heads = {"状态", "四分之一单元低于", "中位数", "四分之一单元高于", "超过 100 步的单元",
                      "训练前的中位数"},
     .memory_note = "每一条是单元的比例；越靠右记得越久。",
@@ -240,6 +245,7 @@ static void write_memories(car_survey_writer *writer, const car_layer_survey *la
         row[4] = percent(writer, memory->beyond_hundred);
         row[5] = steps_text(writer, fresh->memories[m].median);
     }
+    car_page_paragraph(writer->page, writer->phrases->memory_text);
     car_page_table(writer->page, writer->phrases->memory_heads, 6, texts, layer->memory_count,
                    numeric);
     for (int m = 0; m < layer->memory_count; m++)
