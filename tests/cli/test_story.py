@@ -8,7 +8,7 @@ import subprocess
 import time
 import xml.etree.ElementTree as tree
 
-from harness import CAROUSEL, expect, main, matches, ok, refused
+from harness import CAROUSEL, Skip, expect, main, matches, ok, refused
 
 SMALL = ("--seeds", "2", "--updates", "20")
 
@@ -108,6 +108,19 @@ def test_minutes_are_fixed_once():
     expect(kept["updates"] == first["updates"] and kept["seeds"] == first["seeds"] >= 5, f"{kept}")
     again = story("--minutes", "0.05", "--threads", "1", "-o", "kept")
     expect(again == first, "the same command went on with other numbers")
+
+
+def test_a_budget_is_used_and_kept():
+    """Nets that are solved early leave time for more seeds: most of the processor's minutes are used, no more of them."""
+    if os.environ.get("CAROUSEL_LONG_TESTS") != "1":
+        raise Skip("CAROUSEL_LONG_TESTS is not set")
+    before = os.times()
+    story("--minutes", "3", "--threads", "1", "-o", "kept")
+    after = os.times()
+    kept = json.loads(pathlib.Path("kept/story.json").read_text(encoding="utf-8"))
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    expect(kept["updates"] == 2000 and kept["seeds"] > 5, f"{kept}")
+    expect(0.5 * 180 < spent < 1.1 * 180, f"{spent:.0f} of 180 seconds")
 
 
 def test_refused():
