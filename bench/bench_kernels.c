@@ -1,10 +1,13 @@
 /*
- * bench_kernels: maths and a vector program on one core, at every level, for work on the kernels.
+ * bench_kernels: maths and a vector program on one core, at every level, for work on the kernels; and how long a cell's
+ * text takes to become a plan for training.
  *
- * In:  nothing, or the name of one level. Out: nanoseconds a float, or a unit, the best of many runs. Products,
- * layers and the machine's peak: `carousel bench`.
+ * In:  nothing, or the name of one level. Out: nanoseconds a float, or a unit; microseconds a cell; the best of many runs.
+ * Products, layers and the machine's peak: `carousel bench`.
  */
 #include "bench.h"
+#include "language.h"
+#include "plan.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,11 +84,41 @@ static void bench_level(const car_kernels *kernels) {
     bench_program(kernels, 20, 650);
 }
 
+/* Text -> graph, gradient graph -> plan for training, all programs by the interpreter. */
+static double compile_seconds(const char *text) {
+    const car_plan_options options = {.training = true};
+    double start = car_seconds();
+    struct car_cell *cell = NULL;
+    car_plan *plan = NULL;
+    car_error error = {0};
+    if (car_cell_compile(text, strlen(text), "bench", NULL, &cell, &error) ||
+        car_plan_create(cell, (car_shape){128, 1}, 128, &options, NULL, &plan, &error)) {
+        fprintf(stderr, "bench_kernels: %s\n", error.message);
+        exit(1);
+    }
+    double seconds = car_seconds() - start;
+    car_plan_free(plan);
+    car_cell_free(cell);
+    return seconds;
+}
+
+static void bench_compiling(void) {
+    for (int i = 0; car_zoo_name(i); i++) {
+        double best = 1e9;
+        for (int run = 0; run < 50; run++) {
+            double seconds = compile_seconds(car_zoo_text(car_zoo_name(i)));
+            best = seconds < best ? seconds : best;
+        }
+        printf("%-16s from text to plan %7.1f us\n", car_zoo_name(i), best * 1e6);
+    }
+}
+
 int main(int argc, char **argv) {
     for (int level = CAR_CPU_LEVELS - 1; level >= 0; level--) {
         const car_kernels *kernels = car_kernels_of((car_cpu_level)level);
         if (kernels && (argc < 2 || strcmp(argv[1], kernels->name) == 0))
             bench_level(kernels);
     }
+    bench_compiling();
     return 0;
 }
