@@ -96,6 +96,15 @@ static void run_member(car_team_task task, void *argument, car_team *team, int m
     restore_float_mode(before);
 }
 
+/* Those that the process may use. Under OMP_PROC_BIND a thread is bound to its place and sees no more of them than that. */
+static int processors(void) {
+    int count = 0;
+    if (omp_get_proc_bind() != omp_proc_bind_false)
+        for (int place = 0; place < omp_get_num_places(); place++)
+            count += omp_get_place_num_procs(place);
+    return count > 0 ? count : omp_get_num_procs();
+}
+
 void car_team_run(int threads, car_team_task task, void *argument) {
     car_team team;
     atomic_init(&team.members, 1);
@@ -108,7 +117,7 @@ void car_team_run(int threads, car_team_task task, void *argument) {
         return;
     }
     int wanted = threads < MOST_MEMBERS ? threads : MOST_MEMBERS;
-    if (wanted > omp_get_num_procs())
+    if (wanted > processors())
         team.spins = 0;
 #pragma omp parallel num_threads(wanted)
     {
@@ -153,7 +162,7 @@ void car_team_share(int count, int grain, int member, int members, int *begin, i
 }
 
 int car_thread_count(int requested) {
-    int count = requested > 0 ? requested : omp_get_num_procs();
+    int count = requested > 0 ? requested : processors();
     if (count < 1)
         return 1;
     return count < MOST_MEMBERS ? count : MOST_MEMBERS;

@@ -49,6 +49,12 @@ def test_streaming_has_percentiles():
     expect(len(result) == 1 and 0 < result[0]["p50_seconds"] <= result[0]["p99_seconds"], f"{result}")
 
 
+def test_bound_threads_use_all_processors():
+    threads = [json.loads(ok("bench", "--json", "--grid", "products", "--quick", "--batch", "1", "--hidden", "16", "--input", "16",
+                             env=env).out)["threads"] for env in ({}, {"OMP_PROC_BIND": "true"}, {"OMP_PLACES": "cores"})]
+    expect(threads[0] == threads[1] == threads[2], f"{threads}")
+
+
 def test_own_cell_and_elementwise_input():
     write("mine.cell", MINE)
     names = [(row["cell"], row["input"]) for row in
