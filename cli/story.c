@@ -82,11 +82,13 @@ static car_status write_report(const story_call *call, const car_story *story, c
     car_text html, command;
     car_text_start(&html, NULL);
     car_text_start(&command, NULL);
-    car_text_format(
-        &command,
-        "carousel story --seed %lld --seeds %lld --updates %lld --lang %s --report story.html",
-        (long long)story->request.seed, (long long)story->request.seeds,
-        (long long)story->request.updates, call->language);
+    car_text_format(&command,
+                    "carousel story --seed %lld --seeds %lld --cheap-seeds %lld --updates %lld "
+                    "--lang %s --report "
+                    "story.html",
+                    (long long)story->request.seed, (long long)story->request.seeds,
+                    (long long)story->request.cheap, (long long)story->request.updates,
+                    call->language);
     car_status status = command.failed ? car_fail(error, CAR_MEMORY, "no memory for the report")
                                        : car_story_page(story, !strcmp(call->language, "zh"),
                                                         command.data, &html, error);
@@ -167,6 +169,14 @@ int cli_story(int argc, char **argv) {
                              .argument = "N",
                              .help = "nets of every kind; fewer than 5 decide nothing",
                              .default_text = "as many as --minutes allow"},
+                            {.name = "cheap-seeds",
+                             .kind = CLI_INT,
+                             .value = &request->cheap,
+                             .minimum = 0,
+                             .maximum = CAR_STORY_SEEDS,
+                             .argument = "N",
+                             .help = "of those that cost little (claims 5, 8, 9, 10)",
+                             .default_text = "as --seeds; with --minutes more"},
                             {.name = "seed",
                              .kind = CLI_INT,
                              .value = &request->seed,

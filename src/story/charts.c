@@ -35,7 +35,7 @@ double car_median(double *values, int count) {
 
 void car_story_add_curve(car_story *story, car_story_chart *chart, car_words name, const double *x,
                          const double *samples, int count) {
-    int seeds = (int)story->request.seeds;
+    int seeds = (int)(chart && chart->cheap ? story->request.cheap : story->request.seeds);
     double *values = car_arena_allocate(story->arena, 4 * (size_t)count, sizeof *values);
     double *column = car_arena_allocate(story->arena, (size_t)seeds, sizeof *column);
     if (!values || !column || !chart || chart->count == CAR_INK_SERIES) {

@@ -4,10 +4,13 @@
  * In: a request. Out: studies of the probe's agreement task (their folders within the request's), the number of seeds and
  * of updates; trained nets and sequences to look into.
  *
+ * Most of the time goes into nets that never learn, at the far distances and with bad biases; what claims 5, 8, 9 and 10 compare
+ * costs little, and gets more seeds ("cheap").
+ *
  * --minutes becomes numbers once. Every run gets UPDATES updates at most. With the seconds of an update of every run, measured
  * first, it is known how many seeds fit for certain; if they are more than CAR_STORY_LEAST_SEEDS, so many are trained first, and
  * what they took, since a run ends where it is solved, says how many more fit: seconds alone, no figure. With fewer the
- * updates shrink instead. Both numbers are kept in the folder, so the same command goes on with the same ones.
+ * updates shrink instead. The numbers are kept in the folder, so the same command goes on with the same ones.
  */
 #include "story.h"
 #include <math.h>
@@ -15,6 +18,7 @@
 #include <string.h>
 
 enum { UPDATES = 2000, LEAST_UPDATES = 100, CHECK_EVERY = 10, PATH_LENGTH = 4096 };
+enum { CHEAP = 4 }; /* seeds of what costs little for one of the others */
 static const double TRAINING_SHARE =
     0.85; /* of the budget; the rest is for measuring and for checks that last longer */
 const int car_story_distances[CAR_STORY_DISTANCES] = {5, 10, 20, 40};
@@ -29,6 +33,7 @@ typedef struct study_plan {
     const char *folder, *cells[3], *bias_init, *line;
     int cell_count;
     bool everywhere; /* at all distances; else at CAR_STORY_MIDDLE */
+    bool cheap;
     car_words doing;
 } study_plan;
 
@@ -40,6 +45,7 @@ static const study_plan plans[CAR_STUDY_COUNT] = {
                          NULL,
                          3,
                          true,
+                         false,
                          {"training rnn, gru and lstm at every distance",
                           "在各个距离上训练 rnn、gru 和 lstm"}},
     [CAR_STUDY_KEEP] = {"keep",
@@ -48,6 +54,7 @@ static const study_plan plans[CAR_STUDY_COUNT] = {
                         NULL,
                         2,
                         true,
+                        false,
                         {"training gru and lstm with gates that start open to remember",
                          "训练一开始就倾向于记住的 gru 和 lstm"}},
     [CAR_STUDY_GATES] = {"gates",
@@ -56,6 +63,7 @@ static const study_plan plans[CAR_STUDY_COUNT] = {
                          NULL,
                          3,
                          false,
+                         true,
                          {"training lstms without one gate", "训练缺一个门的 lstm"}},
     [CAR_STUDY_PLAIN] = {"bias-none",
                          {"lstm"},
@@ -63,12 +71,14 @@ static const study_plan plans[CAR_STUDY_COUNT] = {
                          NULL,
                          1,
                          false,
+                         false,
                          {"training the lstm with every bias 0", "训练偏置全为 0 的 lstm"}},
     [CAR_STUDY_OUTPUT] = {"bias-output",
                           {"lstm"},
                           "bf=0,bo=1",
                           NULL,
                           1,
+                          false,
                           false,
                           {"training the lstm with the output gate's bias 1",
                            "训练输出门偏置为 1 的 lstm"}},
@@ -78,8 +88,21 @@ static const study_plan plans[CAR_STUDY_COUNT] = {
                         "init U = walk(1)\ninit W = walk(1)",
                         1,
                         false,
+                        true,
                         {"training the rnn from random-walk weights", "训练随机游走初值的 rnn"}},
+    [CAR_STUDY_MIDDLE] = {"middle",
+                          {"rnn", "lstm"},
+                          NULL,
+                          NULL,
+                          2,
+                          false,
+                          true,
+                          {"training more of rnn and lstm", "训练更多的 rnn 和 lstm"}},
 };
+
+static int64_t seeds_of(const car_story *story, int study) {
+    return plans[study].cheap ? story->request.cheap : story->request.seeds;
+}
 
 car_status car_story_cell(car_story *story, const char *name, const char *line, car_cell **cell,
                           car_error *error) {
@@ -113,7 +136,7 @@ static car_status begin_study(car_story *story, car_story_study index, car_error
                                            plan->everywhere ? car_story_distances : &middle,
                                        .cell_count = plan->cell_count,
                                        .distance_count = plan->everywhere ? CAR_STORY_DISTANCES : 1,
-                                       .seeds = (int)story->request.seeds,
+                                       .seeds = (int)seeds_of(story, (int)index),
                                        .settings = {.seed = story->request.seed,
                                                     .check_every = CHECK_EVERY,
                                                     .bias_init = plan->bias_init,
@@ -142,12 +165,14 @@ static bool read_budget(car_story *story) {
     const car_json *minutes = good ? car_json_member(root, "minutes") : NULL;
     const car_json *updates = good ? car_json_member(root, "updates") : NULL;
     const car_json *seeds = good ? car_json_member(root, "seeds") : NULL;
-    if (!minutes || !updates || !seeds || minutes->number != story->request.minutes ||
-        !updates->whole || !seeds->whole || updates->number < 1 || seeds->number < 1 ||
-        seeds->number > CAR_STORY_SEEDS)
+    const car_json *cheap = good ? car_json_member(root, "cheap_seeds") : NULL;
+    if (!minutes || !updates || !seeds || !cheap || minutes->number != story->request.minutes ||
+        !updates->whole || !seeds->whole || !cheap->whole || updates->number < 1 ||
+        seeds->number < 1 || cheap->number < seeds->number || cheap->number > CAR_STORY_SEEDS)
         return false;
     story->request.updates = (int64_t)updates->number;
     story->request.seeds = (int64_t)seeds->number;
+    story->request.cheap = (int64_t)cheap->number;
     return true;
 }
 
@@ -159,9 +184,10 @@ static car_status write_budget(const car_story *story, car_error *error) {
     car_text_start(&text, story->allocator);
     car_text_format(&text, "{\"minutes\": ");
     car_text_json_number(&text, story->request.minutes);
-    car_text_format(&text, ", \"updates\": %lld, \"seeds\": %lld, \"seed\": %lld}\n",
-                    (long long)story->request.updates, (long long)story->request.seeds,
-                    (long long)story->request.seed);
+    car_text_format(
+        &text, ", \"updates\": %lld, \"seeds\": %lld, \"cheap_seeds\": %lld, \"seed\": %lld}\n",
+        (long long)story->request.updates, (long long)story->request.seeds,
+        (long long)story->request.cheap, (long long)story->request.seed);
     car_status status = text.failed ? no_memory(error)
                                     : car_file_writer_open(path, story->allocator, &writer, error);
     if (status == CAR_OK) {
@@ -175,15 +201,23 @@ static car_status write_budget(const car_story *story, car_error *error) {
     return status;
 }
 
-/* Seconds of one update of every run of one seed. */
-static car_status measure_cost(car_story *story, double *seconds, car_error *error) {
-    *seconds = 0;
+/* Seconds of one seed: of the nets that cost little, and of the others. */
+typedef struct seed_cost {
+    double cheap, other;
+    double long_net; /* a net of claims 5 and 8, trained for all of its budget */
+} seed_cost;
+
+/* Of one update of every run. */
+static car_status measure_cost(const car_story *story, seed_cost *cost, car_error *error) {
+    *cost = (seed_cost){.cheap = 0};
     for (int s = 0; s < CAR_STUDY_COUNT; s++) {
         const car_probe_study *study = story->studies[s];
         for (int arm = 0; arm < study->cell_count * study->distance_count; arm++) {
             double one;
             CAR_TRY(car_probe_run_cost(study, arm, &one, error));
-            *seconds += one;
+            *(plans[s].cheap ? &cost->cheap : &cost->other) += one;
+            if (s == CAR_STUDY_MIDDLE)
+                cost->long_net = one; /* of its last arm, the lstm */
         }
     }
     return CAR_OK;
@@ -205,16 +239,18 @@ static car_status begin_studies(car_story *story, car_error *error) {
 }
 
 /* The seconds that all runs of one seed take, updates as they are, when none is solved before its end. */
-static car_status measure_seed(car_story *story, double *seconds, car_error *error) {
+static car_status measure_seed(car_story *story, seed_cost *cost, car_error *error) {
     car_story_request *request = &story->request;
     const char *folder = request->folder;
-    request->seeds = 1;
+    request->seeds = request->cheap = 1;
     request->folder = NULL; /* what is measured with is not kept */
     CAR_TRY(begin_studies(story, error));
-    CAR_TRY(measure_cost(story, seconds, error));
+    CAR_TRY(measure_cost(story, cost, error));
     free_studies(story);
     request->folder = folder;
-    *seconds *= (double)request->updates;
+    cost->cheap *= (double)request->updates;
+    cost->other *= (double)request->updates;
+    cost->long_net *= (double)request->updates;
     return CAR_OK;
 }
 
@@ -241,7 +277,7 @@ static car_status run_studies(car_story *story, bool *stopped, car_error *error)
     story_watch context = {.story = story};
     for (int s = 0; s < CAR_STUDY_COUNT; s++)
         context.all += story->studies[s]->cell_count * story->studies[s]->distance_count *
-                       story->request.seeds * story->request.updates;
+                       seeds_of(story, s) * story->request.updates;
     for (int s = 0; s < CAR_STUDY_COUNT && !*stopped; s++) {
         context.doing = plans[s].doing;
         const car_probe_watch watch = {.context = &context,
@@ -251,31 +287,34 @@ static car_status run_studies(car_story *story, bool *stopped, car_error *error)
                                        .checkpoint_seconds = 60};
         CAR_TRY(car_probe_study_run(story->studies[s], &watch, stopped, error));
         context.done += story->studies[s]->cell_count * story->studies[s]->distance_count *
-                        story->request.seeds * story->request.updates;
+                        seeds_of(story, s) * story->request.updates;
     }
     return CAR_OK;
 }
 
 /* ---- The budget in seeds and updates -------------------------------------------------------------------- */
 
-static int64_t seeds_in(double seconds, double of_a_seed) {
-    return (int64_t)fmin(fmax(floor(seconds / of_a_seed), CAR_STORY_LEAST_SEEDS), CAR_STORY_SEEDS);
+static int64_t within(double seeds) {
+    return (int64_t)fmin(fmax(floor(seeds), CAR_STORY_LEAST_SEEDS), CAR_STORY_SEEDS);
 }
 
 /* Trains the least number of seeds and counts how many there can be. */
-static car_status count_seeds(car_story *story, double seconds, bool *stopped, car_error *error) {
-    double spent = 0;
-    story->request.seeds = CAR_STORY_LEAST_SEEDS;
+static car_status count_seeds(car_story *story, double seconds, double long_net, bool *stopped,
+                              car_error *error) {
+    seed_cost spent = {.long_net = long_net};
+    story->request.seeds = story->request.cheap = CAR_STORY_LEAST_SEEDS;
     CAR_TRY(begin_studies(story, error));
     CAR_TRY(run_studies(story, stopped, error));
     for (int s = 0; s < CAR_STUDY_COUNT; s++) {
         const car_probe_study *study = story->studies[s];
         for (int arm = 0; arm < study->cell_count * study->distance_count; arm++)
-            spent += car_probe_summarize(study, arm).cpu_seconds;
+            *(plans[s].cheap ? &spent.cheap : &spent.other) +=
+                car_probe_summarize(study, arm).cpu_seconds;
     }
     free_studies(story);
-    if (!*stopped)
-        story->request.seeds = seeds_in(seconds, spent);
+    double seeds = seconds / (spent.other + CHEAP * (spent.cheap + spent.long_net));
+    story->request.seeds = within(seeds);
+    story->request.cheap = within(CHEAP * floor(seeds));
     return CAR_OK;
 }
 
@@ -284,18 +323,22 @@ static car_status fix_budget(car_story *story, bool *stopped, car_error *error) 
     car_story_request *request = &story->request;
     if (request->updates > 0 || read_budget(story))
         return CAR_OK;
-    double of_a_seed = 0, wanted = (double)request->seeds;
+    seed_cost cost;
+    double wanted = (double)request->seeds;
+    int64_t cheap = request->cheap;
     double all = 60 * request->minutes * TRAINING_SHARE * car_thread_count(request->threads);
     request->updates = UPDATES;
-    CAR_TRY(measure_seed(story, &of_a_seed, error));
-    bool roomy = wanted == 0 && all > CAR_STORY_LEAST_SEEDS * of_a_seed;
+    CAR_TRY(measure_seed(story, &cost, error));
+    double of_a_seed = cost.cheap + cost.other + cost.long_net;
+    bool roomy = wanted == 0 && cheap == 0 && all > CAR_STORY_LEAST_SEEDS * of_a_seed;
     if (roomy && request->folder) {
         story->sure_seeds = all / of_a_seed;
-        CAR_TRY(count_seeds(story, all, stopped, error));
+        CAR_TRY(count_seeds(story, all, cost.long_net, stopped, error));
         story->sure_seeds = 0;
         return *stopped ? CAR_OK : write_budget(story, error);
     }
-    request->seeds = wanted > 0 ? (int64_t)wanted : seeds_in(all, of_a_seed);
+    request->seeds = wanted > 0 ? (int64_t)wanted : within(all / of_a_seed);
+    request->cheap = cheap > request->seeds ? cheap : request->seeds;
     double share = all / (of_a_seed * (double)request->seeds);
     double updates = UPDATES * (wanted > 0 ? share : fmin(share, 1));
     request->updates = (int64_t)fmax(updates, LEAST_UPDATES);
@@ -310,7 +353,7 @@ static void judge(car_story *story) {
             const car_story_rule *rule = car_story_rule_at((car_rule_id)r);
             if (rule->claim != claim)
                 continue;
-            story->figures[r] = car_story_judge(rule, story->samples[r], (int)story->request.seeds);
+            story->figures[r] = car_story_judge(rule, story->samples[r], (int)story->request.cheap);
             outcomes[count++] = story->figures[r].outcome;
         }
         story->verdicts[claim] = car_story_verdict(outcomes, count);
@@ -320,10 +363,10 @@ static void judge(car_story *story) {
 static car_status make_samples(car_story *story, car_error *error) {
     for (int r = 0; r < CAR_RULE_COUNT; r++) {
         story->samples[r] =
-            car_arena_allocate(story->arena, (size_t)story->request.seeds, sizeof(double));
+            car_arena_allocate(story->arena, (size_t)story->request.cheap, sizeof(double));
         if (!story->samples[r])
             return no_memory(error);
-        for (int i = 0; i < story->request.seeds; i++)
+        for (int i = 0; i < story->request.cheap; i++)
             story->samples[r][i] = NAN;
     }
     return CAR_OK;
@@ -359,6 +402,8 @@ car_status car_story_run(const car_story_request *request, const car_allocator *
     *made = (car_story){.allocator = allocator, .arena = arena, .request = *request};
     if (made->request.updates > 0 && made->request.seeds == 0)
         made->request.seeds = CAR_STORY_LEAST_SEEDS;
+    if (made->request.updates > 0 && made->request.cheap < made->request.seeds)
+        made->request.cheap = made->request.seeds;
     car_status status = run(made, stopped, error);
     if (status == CAR_OK)
         *story = made;

@@ -103,6 +103,7 @@ typedef enum car_story_study {
     CAR_STUDY_PLAIN, /* lstm with every bias 0 */
     CAR_STUDY_OUTPUT, /* lstm with a bias of 1 on the output gate alone */
     CAR_STUDY_WALK,  /* rnn from random-walk weights */
+    CAR_STUDY_MIDDLE, /* rnn and lstm as in REACH, with as many seeds as GATES and WALK, which they stand beside */
     CAR_STUDY_COUNT
 } car_story_study;
 
@@ -113,6 +114,7 @@ typedef struct car_story_chart {
     car_chart_kind kind;
     car_words title, note, x, y;
     bool logarithmic_x, logarithmic_y;
+    bool cheap; /* samples of request.cheap seeds; else of request.seeds */
     double low, high; /* of y; both 0: from the values */
     int count, label_count;
     car_words names[CAR_INK_SERIES];
@@ -122,6 +124,7 @@ typedef struct car_story_chart {
 
 typedef struct car_story_request {
     int64_t seed, updates, seeds; /* updates 0: from minutes */
+    int64_t cheap; /* seeds of what costs little, no fewer than seeds; 0: as seeds, or from minutes */
     double minutes;
     int threads;
     const char *folder; /* where the studies stand; it exists */
@@ -138,7 +141,7 @@ typedef struct car_story {
     car_cell *cells[16];
     int cell_count;
     car_probe_study *studies[CAR_STUDY_COUNT];
-    double *samples[CAR_RULE_COUNT]; /* [seeds] NaN: none */
+    double *samples[CAR_RULE_COUNT]; /* [request.cheap] NaN: none */
     car_story_chart *first, *last;
     car_story_figure figures[CAR_RULE_COUNT];
     car_verdict verdicts[CAR_STORY_CLAIMS];
@@ -175,7 +178,7 @@ car_status car_story_untrained(car_story *story, car_error *error) CAR_CHECK_RES
 /* A chart of a claim, to be filled in; a static one when memory is out (story->no_memory). */
 car_story_chart *car_story_add_chart(car_story *story, int claim, car_chart_kind kind, car_words title,
                                      car_words note, car_words x, car_words y);
-/* A curve of the mean over samples [seeds][count], its band from the least to the largest; x NULL: 0, 1, 2 ... */
+/* A curve of the median over samples [seeds][count], its band from the least to the largest; x NULL: 0, 1, 2 ... */
 void car_story_add_curve(car_story *story, car_story_chart *chart, car_words name, const double *x,
                          const double *samples, int count);
 double car_median(double *values, int count); /* sorts them */

@@ -27,7 +27,7 @@ static void add_figure(const car_story *story, car_rule_id id, car_text *text) {
         ", \"seeds\": %d, \"rule\": \"%s\", \"threshold\": %g, \"met\": \"%s\", \"samples\": [",
         figure->seeds, rule->above ? "above" : "below", rule->threshold,
         outcome_names[figure->outcome]);
-    for (int i = 0; i < story->request.seeds; i++) {
+    for (int i = 0; i < story->request.cheap; i++) {
         car_text_format(text, i ? ", " : "");
         car_text_json_number(text, story->samples[id][i]);
     }
@@ -35,9 +35,11 @@ static void add_figure(const car_story *story, car_rule_id id, car_text *text) {
 }
 
 void car_story_to_json(const car_story *story, car_text *text) {
-    car_text_format(text, "{\"seed\": %lld, \"seeds\": %lld, \"updates\": %lld, \"claims\": [",
-                    (long long)story->request.seed, (long long)story->request.seeds,
-                    (long long)story->request.updates);
+    car_text_format(
+        text,
+        "{\"seed\": %lld, \"seeds\": %lld, \"cheap_seeds\": %lld, \"updates\": %lld, \"claims\": [",
+        (long long)story->request.seed, (long long)story->request.seeds,
+        (long long)story->request.cheap, (long long)story->request.updates);
     for (int claim = 0; claim < CAR_STORY_CLAIMS; claim++) {
         int count = 0;
         car_text_format(text, "%s\n{\"claim\": %d, \"title\": ", claim ? "," : "", claim + 1);

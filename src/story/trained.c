@@ -118,7 +118,9 @@ static void measure_gru(car_story *story) {
 static void draw_updates(car_story *story, int claim, const contender *list, int count,
                          car_words title, car_words note_words) {
     car_words *labels = car_arena_allocate(story->arena, (size_t)count, sizeof *labels);
-    double *samples = make_numbers(story, (size_t)(story->request.seeds * count));
+    bool cheap = list[0].study == CAR_STUDY_MIDDLE;
+    int64_t seeds = cheap ? story->request.cheap : story->request.seeds;
+    double *samples = make_numbers(story, (size_t)(seeds * count));
     car_story_chart *chart = car_story_add_chart(
         story, claim, CAR_CHART_BARS, title, note_words, (car_words){NULL, NULL},
         (car_words){"updates until solved (budget if never)",
@@ -129,9 +131,10 @@ static void draw_updates(car_story *story, int claim, const contender *list, int
     }
     for (int i = 0; i < count; i++) {
         labels[i] = list[i].name;
-        for (int seed = 0; seed < story->request.seeds; seed++)
+        for (int seed = 0; seed < seeds; seed++)
             samples[seed * count + i] = updates_of(story, list[i].study, list[i].cell, seed);
     }
+    chart->cheap = cheap;
     chart->labels = labels;
     chart->label_count = count;
     car_story_add_curve(
@@ -159,14 +162,14 @@ static void measure_biases(car_story *story) {
 
 static void measure_ablation(car_story *story) {
     static const contender list[] = {
-        {CAR_STUDY_REACH, "lstm", {"lstm", "lstm"}},
+        {CAR_STUDY_MIDDLE, "lstm", {"lstm", "lstm"}},
         {CAR_STUDY_GATES, "lstm-nof", {"without forget gate", "无遗忘门"}},
         {CAR_STUDY_GATES, "lstm-noi", {"without input gate", "无输入门"}},
         {CAR_STUDY_GATES, "lstm-noo", {"without output gate", "无输出门"}}};
     draw_updates(story, 7, list, 4, (car_words){"Training without one gate", "去掉一个门来训练"},
                  (car_words){"The gate whose absence makes the longest bar matters most here.",
                              "缺了哪个门条最长，哪个门在这里就最重要。"});
-    for (int seed = 0; seed < story->request.seeds; seed++) {
+    for (int seed = 0; seed < story->request.cheap; seed++) {
         double input = updates_of(story, CAR_STUDY_GATES, "lstm-noi", seed);
         note(story, CAR_RULE_FORGET_OVER_INPUT, seed,
              log_ratio(updates_of(story, CAR_STUDY_GATES, "lstm-nof", seed), input));
@@ -300,9 +303,9 @@ static void note_frozen(const seed_sight *sight, int seed, const car_freezing *f
         for (int k = 0; k < freezing->count; k++)
             if (strcmp(freezing->gates[k].gate, gates[g]) == 0)
                 for (int value = 0; value < 2; value++)
-                    added[(value * sight->story->request.seeds + seed) * GATES + g] =
+                    added[(value * sight->story->request.cheap + seed) * GATES + g] =
                         freezing->gates[k].loss[value] - freezing->loss;
-    const double *open = added + (sight->story->request.seeds + seed) * GATES;
+    const double *open = added + (sight->story->request.cheap + seed) * GATES;
     note(sight->story, CAR_RULE_FROZEN_FORGET, seed, open[0] - open[1]);
     note(sight->story, CAR_RULE_FROZEN_INPUT, seed, open[1] - open[2]);
 }
@@ -313,7 +316,7 @@ static void note_gates(const seed_sight *sight, int seed, const car_survey *surv
     static const car_rule_id rules[GATES] = {CAR_RULE_FORGET_EXTREME, CAR_RULE_INPUT_EXTREME,
                                              CAR_RULE_OUTPUT_EXTREME};
     const car_layer_survey *layer = &survey->layers[survey->layer_count - 1];
-    size_t seeds = (size_t)sight->story->request.seeds;
+    size_t seeds = (size_t)sight->story->request.cheap;
     for (size_t g = 0; g < GATES; g++)
         for (int k = 0; k < layer->gate_count; k++)
             if (strcmp(layer->gates[k].name, gates[g]) == 0) {
@@ -349,7 +352,7 @@ static car_status look_into_gates(const seed_sight *sight, const car_model *mode
 static car_status measure_gates(const seed_sight *sight, int seed, double *shares, double *added,
                                 car_error *error) {
     car_model *model;
-    CAR_TRY(car_story_long_net(sight->story, CAR_STUDY_REACH, "lstm", CAR_STORY_MIDDLE, seed,
+    CAR_TRY(car_story_long_net(sight->story, CAR_STUDY_MIDDLE, "lstm", CAR_STORY_MIDDLE, seed,
                                &model, error));
     car_status status = look_into_gates(sight, model, seed, shares, added, error);
     car_model_free(model);
@@ -359,7 +362,7 @@ static car_status measure_gates(const seed_sight *sight, int seed, double *share
 static void draw_gates(car_story *story, const double *shares) {
     static const car_words names[GATES] = {
         {"forget gate", "遗忘门"}, {"input gate", "输入门"}, {"output gate", "输出门"}};
-    size_t seeds = (size_t)story->request.seeds;
+    size_t seeds = (size_t)story->request.cheap;
     car_story_chart *chart = car_story_add_chart(
         story, 4, CAR_CHART_STEPS,
         (car_words){"Where the gates of the trained lstm stand", "训练后 lstm 的门停在哪里"},
@@ -369,6 +372,8 @@ static void draw_gates(car_story *story, const double *shares) {
                     "两端的质量说明门在做决定，中间的质量说明它在混合。各种子的中位数。"},
         (car_words){"value of the gate (0 shut, 1 open)", "门的值（0 关，1 开）"},
         (car_words){"share of all units and steps", "占所有单元和步的比例"});
+    if (chart)
+        chart->cheap = true;
     for (size_t g = 0; chart && g < GATES; g++)
         car_story_add_curve(story, chart, names[g], NULL, shares + g * seeds * CAR_SURVEY_BINS,
                             CAR_SURVEY_BINS);
@@ -390,26 +395,29 @@ static void draw_frozen(car_story *story, const double *added) {
         (car_words){"added loss (nats a sentence)", "增加的损失（每句，奈特）"});
     if (!chart)
         return;
+    chart->cheap = true;
     chart->labels = labels;
     chart->label_count = GATES;
     for (int value = 0; value < 2; value++)
         car_story_add_curve(story, chart, names[value], NULL,
-                            added + value * story->request.seeds * GATES, GATES);
+                            added + value * story->request.cheap * GATES, GATES);
 }
 
 /* ---- All of them ---------------------------------------------------------------------------------------- */
 
 static car_status look_into_nets(car_story *story, car_error *error) {
     int count = car_story_distances[FAR];
-    size_t seeds = (size_t)story->request.seeds;
-    double *belts[2][2], *shares = make_numbers(story, GATES * seeds * CAR_SURVEY_BINS);
-    double *added = make_numbers(story, 2 * seeds * GATES);
+    size_t seeds = (size_t)story->request.seeds, cheap = (size_t)story->request.cheap;
+    double *belts[2][2], *shares = make_numbers(story, GATES * cheap * CAR_SURVEY_BINS);
+    double *added = make_numbers(story, 2 * cheap * GATES);
     for (int i = 0; i < 4; i++)
         belts[i / 2][i % 2] = make_numbers(story, seeds * (size_t)count);
-    for (int seed = 0; seed < story->request.seeds && !story->no_memory; seed++) {
+    for (int seed = 0; seed < story->request.cheap && !story->no_memory; seed++) {
         const seed_sight sight = {story, car_arena_create(story->allocator)};
-        car_status status = sight.arena ? measure_belts(&sight, seed, belts, count, error)
-                                        : car_fail(error, CAR_MEMORY, "no memory for the story");
+        car_status status =
+            sight.arena ? CAR_OK : car_fail(error, CAR_MEMORY, "no memory for the story");
+        if (status == CAR_OK && seed < story->request.seeds)
+            status = measure_belts(&sight, seed, belts, count, error);
         if (status == CAR_OK)
             status = measure_gates(&sight, seed, shares, added, error);
         car_arena_free(sight.arena);
@@ -425,10 +433,11 @@ static car_status look_into_nets(car_story *story, car_error *error) {
 }
 
 static void measure_walk(car_story *story) {
-    for (int seed = 0; seed < story->request.seeds; seed++)
-        note(story, CAR_RULE_WALK_HELPS, seed,
-             car_story_record(story, CAR_STUDY_WALK, "rnn", CAR_STORY_MIDDLE, seed)->accuracy -
-                 car_story_record(story, CAR_STUDY_REACH, "rnn", CAR_STORY_MIDDLE, seed)->accuracy);
+    for (int seed = 0; seed < story->request.cheap; seed++)
+        note(
+            story, CAR_RULE_WALK_HELPS, seed,
+            car_story_record(story, CAR_STUDY_WALK, "rnn", CAR_STORY_MIDDLE, seed)->accuracy -
+                car_story_record(story, CAR_STUDY_MIDDLE, "rnn", CAR_STORY_MIDDLE, seed)->accuracy);
 }
 
 car_status car_story_trained(car_story *story, car_error *error) {

@@ -414,6 +414,7 @@ static void draw_walk(car_story *story, const double *factors) {
         (car_words){NULL, NULL}, (car_words){"log10 of the gradient's factor", "梯度倍数的 log10"});
     if (!chart)
         return;
+    chart->cheap = true;
     chart->labels = labels;
     chart->label_count = 2;
     car_story_add_curve(story, chart, (car_words){"first layer to last", "首层比末层"}, NULL,
@@ -423,11 +424,11 @@ static void draw_walk(car_story *story, const double *factors) {
 static car_status measure_depth(car_story *story, double *deep, double *repeated,
                                 car_error *error) {
     int best = 0;
-    double *factors = make_numbers(story, 2 * (size_t)story->request.seeds);
+    double *factors = make_numbers(story, 2 * (size_t)story->request.cheap);
     if (!factors)
         return CAR_OK;
     CAR_TRY(choose_walk(story, &best, error));
-    for (int seed = 0; seed < story->request.seeds; seed++) {
+    for (int seed = 0; seed < story->request.cheap; seed++) {
         double plain;
         uint64_t own = (uint64_t)(story->request.seed + seed);
         for (int walk = 0; walk < WALKS; walk++) {
@@ -462,6 +463,7 @@ static void draw_depth(car_story *story, const double *deep, const double *repea
         (car_words){"log10 of the gradient's factor, first to last", "梯度倍数的 log10（首比尾）"});
     if (!chart)
         return;
+    chart->cheap = true;
     car_story_add_curve(story, chart,
                         (car_words){"50 layers, each with its own weights", "50 层，各有权重"},
                         walks, deep, WALKS);
@@ -471,7 +473,7 @@ static void draw_depth(car_story *story, const double *deep, const double *repea
 }
 
 car_status car_story_untrained(car_story *story, car_error *error) {
-    size_t count = (size_t)story->request.seeds * WALKS;
+    size_t count = (size_t)story->request.cheap * WALKS;
     double *deep = make_numbers(story, count), *repeated = make_numbers(story, count);
     CAR_TRY(measure_scales(story, error));
     CAR_TRY(measure_clipping(story, error));

@@ -56,6 +56,15 @@ def test_inspect():
         shows("r.html", word)
 
 
+def test_inspect_a_classifier():
+    rows = [f"{i},{t},{(t * (1 + i % 2)) % 7},<{i % 2}>" for i in range(12) for t in range(9)]
+    write("<i>data.csv", "id,step,x,label\n" + "\n".join(rows) + "\n")
+    for direction, word in (("forward", "The loss of the last class"), ("both", "reads from both ends")):
+        ok("classify", "train", "<i>data.csv", "-o", "c.safetensors", "--hidden", "8", "--updates", "5", "--direction", direction)
+        ok("inspect", "c.safetensors", "<i>data.csv", "--report", "r.html")
+        shows("r.html", word)
+
+
 def test_probe():
     ok("probe", "agreement", "--cell", "lstm,rnn", "--distance", "5,10", "--seeds", "2", "--updates", "20", "--hidden", "4",
        "--report", "r.html")
