@@ -242,7 +242,7 @@ int cli_cell_draw(int argc, char **argv) {
             "carousel cell draw my.cell -o my.png --theme dark\n"
             "carousel cell draw gru --unroll 3 -o chain.svg\n"
             "carousel cell draw --model m.safetensors --text \"The cat\" -o now.svg\n"
-            "carousel cell draw --model m.safetensors --text \"The cat\" --unroll 3 -o then.svg\n",
+            "carousel cell draw --model m.safetensors --text \"cat\" --unroll 3 -o c.svg\n",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least_operands = 0,
