@@ -237,12 +237,11 @@ int cli_cell_draw(int argc, char **argv) {
         .name = "cell draw",
         .summary = "the unit as a picture",
         .usage = "[options] NAME|FILE -o PICTURE",
-        .examples =
-            "carousel cell draw lstm -o lstm.svg\n"
-            "carousel cell draw my.cell -o my.png --theme dark\n"
-            "carousel cell draw gru --unroll 3 -o chain.svg\n"
-            "carousel cell draw --model m.safetensors --text \"The cat\" -o now.svg\n"
-            "carousel cell draw --model m.safetensors --text \"cat\" --unroll 3 -o c.svg\n",
+        .examples = "carousel cell draw lstm -o lstm.svg\n"
+                    "carousel cell draw my.cell -o my.png --theme dark\n"
+                    "carousel cell draw gru --unroll 3 -o chain.svg\n"
+                    "carousel cell draw --model m.safetensors --text \"The cat\" -o now.svg\n"
+                    "carousel cell draw --model m.safetensors --text \"cat\" --unroll 3 -o c.svg\n",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least_operands = 0,
