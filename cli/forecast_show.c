@@ -78,6 +78,14 @@ void cli_forecast_verdict(const car_backtest *result, car_text *text) {
         "the model beats the best baseline", "no evidence that the model beats the best baseline",
         "the model is worse than the best baseline",
         "too few windows to tell whether the model beats the best baseline"};
+    if (!isfinite(result->change)) {
+        car_text_format(
+            text,
+            "no MASE: on the training part repeating the season makes no error to measure in "
+            "units of; RMSE of the model %.4g, of the best baseline (%s) %.4g\n",
+            result->scores[0].rmse, best, result->scores[result->best].rmse);
+        return;
+    }
     car_text_format(text, "%s (%s): error %+.1f %%", words[result->skill], best,
                     100 * result->change);
     if (isfinite(result->low))

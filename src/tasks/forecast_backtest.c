@@ -336,9 +336,11 @@ static void decide(backtest_run *run, double *model, double *other, int block) {
     enum { LEAST_UNITS = 8 };
     car_backtest *result = run->result;
     result->best = 1;
-    for (int m = 2; m < result->methods; m++)
-        if (result->scores[m].mase < result->scores[result->best].mase)
+    for (int m = 2; m < result->methods; m++) {
+        const car_method_score *one = &result->scores[m], *best = &result->scores[result->best];
+        if (isnan(best->mase) ? one->rmse < best->rmse : one->mase < best->mase)
             result->best = m;
+    }
     result->units = gather(run, 0, model);
     gather(run, result->best, other);
     double reference = mean_of(other, result->units);

@@ -43,6 +43,14 @@ def test_signal_is_found():
         expect(0.6 < method["coverage"] < 0.95 and method["crps"] > result["methods"][0]["crps"], method)
 
 
+def test_a_season_without_noise_has_no_mase():
+    write("t.csv", "ds,y\n" + "".join(f"{i},{i % 7}\n" for i in range(100)))
+    options = ("--horizon", 3, "--season", 7, "--windows", 3, "--updates", 5)
+    expect(backtest(*options)["best_baseline"] == "seasonal naive", "the best baseline where there is no MASE")
+    text = ok("forecast", "backtest", "t.csv", *options).out
+    expect(re.search(r"no MASE: .* best baseline \(seasonal naive\) 0\n", text) and "+nan" not in text, text)
+
+
 def test_naive2_stands_beside_where_there_is_a_season():
     write("t.csv", "ds,y\n" + "".join(f"{1990 + i // 12}-{i % 12 + 1:02},{(100 + i) * (1 + 0.5 * math.sin(i * math.pi / 6))}\n"
                                       for i in range(144)))
