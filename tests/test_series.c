@@ -214,6 +214,7 @@ static void test_frequencies(void **state) {
     frequency("1 2 3", "every 1 steps", "4");
     frequency("1949-11 1949-12", "monthly", "1950-01");
     frequency("2020/02/28 2020/02/29", "daily", "2020-03-01");
+    frequency("20200131 20200229", "monthly", "2020-03-31");
     frequency("2020-01-31 2020-02-29 2020-03-31", "monthly", "2020-04-30");
     frequency("2020-01-15 2020-04-15 2020-07-15", "quarterly", "2020-10-15");
     frequency("2019-01-01 2020-01-01 2021-01-01", "yearly", "2022-01-01");

@@ -117,7 +117,23 @@ static bool parse_clock(const char *at, const char *end, int64_t *seconds) {
     return true;
 }
 
+/* 20200131: a number of eight digits that is a day of 1800 to 2199. */
+static bool parse_compact_date(const char *text, size_t length, int64_t *value) {
+    const char *at = text, *end = text + length;
+    int year, month, day;
+    if (length != 8 || !take_number(&at, end, 4, &year) || !take_number(&at, end, 2, &month) ||
+        !take_number(&at, end, 2, &day) || year < 1800 || year > 2199 || month < 1 || month > 12 ||
+        day < 1 || day > days_in_month(year, month))
+        return false;
+    *value = days_of(year, month, day);
+    return true;
+}
+
 bool car_stamp_parse(const char *text, size_t length, car_stamp_kind *kind, int64_t *value) {
+    if (parse_compact_date(text, length, value)) {
+        *kind = CAR_STAMP_DATE;
+        return true;
+    }
     if (parse_integer(text, length, value)) {
         *kind = CAR_STAMP_INTEGER;
         return true;
