@@ -510,10 +510,11 @@ static car_status start(classify_run *run, const car_model *load, car_error *err
         status = new_model(run, &made, error);
     else if (strcmp(run->options->precision, car_model_precision(load)) != 0)
         status = car_model_convert(load, run->options->precision, run->allocator, &made, error);
-    if (status == CAR_OK)
-        status = measure(run, made ? made : load, error);
-    if (status == CAR_OK)
-        status = new_trainer(run, made ? made : load, error);
+    const car_model *model = made ? made : load;
+    if (status == CAR_OK && model)
+        status = measure(run, model, error);
+    if (status == CAR_OK && model)
+        status = new_trainer(run, model, error);
     car_model_free(made);
     return status == CAR_OK ? go(run, error) : status;
 }
