@@ -90,6 +90,10 @@ static car_status train_or_resume(const cli_verb *verb, train_call *call,
 }
 
 static int show_result(const train_call *call, const car_classify_result *result) {
+    if (result->fit.stopped_by_signal && call->options.folds > 0) {
+        cli_note("interrupted; with --folds nothing is kept to go on from: begin anew");
+        return cli_signal_code(0);
+    }
     car_text text;
     car_text_start(&text, NULL);
     cli_classify_result(result, call->shared.json, &text);

@@ -284,6 +284,17 @@ def test_interrupted_run_goes_on():
     ok("classify", "train", "--resume", "m.safetensors.last", "--epochs", "1")
 
 
+def test_interrupted_folds():
+    write("train.csv", long_csv(examples(90, 1)))
+    process = subprocess.Popen([CAROUSEL, "classify", "train", "train.csv", "-o", "m.safetensors", "--epochs", "100000",
+                                "--folds", "3", "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    expect(process.returncode == 130 and b"begin anew" in error and out == b"", (out, error))
+    only("train.csv")
+
+
 def test_nothing_is_lost():
     write("train.csv", long_csv(examples(90, 1)))
     train()
