@@ -45,8 +45,8 @@ CANDIDATES = {
         "--head last --noise 0.4 --epochs 200",
     ],
     "GunPoint": [
-        "--net 'patch 5 | gru 64 bi | softmax mean' --rate 0.002 --batch 8 --noise 0.2 --epochs 200",
         "--net 'patch 5 | gru 64 bi | softmax mean' --rate 0.002 --batch 8 --noise 0.1 --epochs 200",
+        "--net 'patch 5 | gru 64 bi | softmax mean' --rate 0.002 --batch 8 --noise 0.2 --epochs 200",
     ],
 }
 MNIST = ("--hidden 128 --batch 64 --dropout 0.3 --scaling all --shift 2 --shift-channels 2 --epochs 20 "
