@@ -273,25 +273,27 @@ def test_load_keeps_classes_and_scaling():
             "m.safetensors", "-o", "n.safetensors")
 
 
-def test_interrupted_run_goes_on():
+def interrupted(*options):
+    """Output and messages of a training that Ctrl-C ends."""
     write("train.csv", long_csv(examples(90, 1)))
     process = subprocess.Popen([CAROUSEL, "classify", "train", "train.csv", "-o", "m.safetensors", "--epochs", "100000",
-                                "--patience", "0", "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                *options, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1].decode()
-    expect(process.returncode == 130 and "--resume m.safetensors.last" in error, error)
+    out, error = process.communicate(timeout=60)
+    expect(process.returncode == 130, (process.returncode, error))
+    return out, error
+
+
+def test_interrupted_run_goes_on():
+    error = interrupted("--patience", "0")[1].decode()
+    expect("--resume m.safetensors.last" in error, error)
     ok("classify", "train", "--resume", "m.safetensors.last", "--epochs", "1")
 
 
 def test_interrupted_folds():
-    write("train.csv", long_csv(examples(90, 1)))
-    process = subprocess.Popen([CAROUSEL, "classify", "train", "train.csv", "-o", "m.safetensors", "--epochs", "100000",
-                                "--folds", "3", "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
-    expect(process.returncode == 130 and b"begin anew" in error and out == b"", (out, error))
+    out, error = interrupted("--folds", "3")
+    expect(b"begin anew" in error and out == b"", (out, error))
     only("train.csv")
 
 
