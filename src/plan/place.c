@@ -104,11 +104,9 @@ static car_status place_operands(car_plan *plan, car_error *error) {
         car_mean *mean = &plan->all_means[plan->all_mean_count++];
         mean->target = plan->place[v];
         mean->when = plan->when[v];
-        const car_place source = plan->place[graph->nodes[v].a];
-        if (source.region == CAR_REGION_SUMS)
-            mean->source =
-                source; /* a mean reads the sum where it is; a product's operand must lie in rows */
-        else
+        /* a mean reads a gate's sum where it is; a product's operand must lie in rows */
+        mean->source = plan->place[graph->nodes[v].a];
+        if (mean->source.region != CAR_REGION_SUMS)
             CAR_TRY(in_rows(plan, graph->nodes[v].a, &mean->source, error));
     }
     return CAR_OK;
