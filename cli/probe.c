@@ -356,6 +356,8 @@ int cli_probe(int argc, char **argv) {
         TEXT("labels", 0, call.labels, "FILE", "none", "their classes"),
         TEXT("test-images", 0, call.test_images, "FILE", "the last tenth", "to test with"),
         TEXT("test-labels", 0, call.test_labels, "FILE", "none", "their classes"),
+        INT("shift", set->shift, 0, 65536, "0, they stay",
+            "move each image learned from by up to so many pixels each way"),
         HEADING("Output"),
         TEXT("output", 'o', call.output, "FOLDER", "none",
              "study.json and every run, to go on from"),

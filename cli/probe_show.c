@@ -180,7 +180,11 @@ void cli_probe_table(const car_probe_study *study, bool utf8, bool color, int co
     if (study->settings.halve_every > 0)
         car_text_format(text, ", half of it after every %lld updates",
                         (long long)study->settings.halve_every);
-    car_text_format(text, ", clip %g\n\n", study->settings.clip);
+    car_text_format(text, ", clip %g", study->settings.clip);
+    if (study->settings.shift > 0)
+        car_text_format(text, ", images moved by up to %lld pixels",
+                        (long long)study->settings.shift);
+    car_text_format(text, "\n\n");
     measure(heads, widths);
     for (int i = 0; i < arms; i++) {
         row made = make_row(study, i, sign);

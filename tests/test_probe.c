@@ -625,6 +625,58 @@ static void digits_keep_their_sets_apart(void **state) {
     car_probe_digits_free(&digits);
 }
 
+/* Is this the image of `class` (write_images), moved? */
+static bool is_moved(const car_probe_lane *lane, bool rows, const int *order, int down, int right) {
+    for (int k = 0; k < PIXELS; k++) {
+        int place = rows ? k : order[k], row = place / SIDE - down, column = place % SIDE - right;
+        bool inside = row >= 0 && row < SIDE && column >= 0 && column < SIDE;
+        int expected = inside ? lane->classes[0] * 200 + row * SIDE + column : 0;
+        float value = rows ? input_at(lane, k / SIDE, k % SIDE) : input_at(lane, k, 0);
+        if (fabs((double)value - expected / 255.0) > 1e-6)
+            return false;
+    }
+    return true;
+}
+
+/* Moves by -1 .. 1 down and right all occur in training, none in the other sets; the images drawn are the same. */
+static void shifted_digits_are_moved(void **state) {
+    const folder *at = *state;
+    car_probe_digits digits;
+    write_images(at, IMAGES, 0);
+    ok(car_probe_digits_read(at->images, at->labels, NULL, NULL, NULL, &digits, fault));
+    for (int rows = 0; rows < 2; rows++) {
+        int count[3][3] = {{0}};
+        bench plain = open_bench(rows ? "rows" : "permuted", 0, &digits), moved = plain;
+        ok(car_probe_batch_create(&moved.problem, LANES, NULL, &moved.batch, fault));
+        moved.problem.shift = 1;
+        fill(&plain);
+        fill(&moved);
+        for (int i = 0; i < LANES; i++) {
+            car_probe_lane lane = lane_of(&moved, i);
+            int found = 0;
+            assert_int_equal(lane.classes[0], lane_of(&plain, i).classes[0]);
+            for (int k = 0; k < 9; k++)
+                if (is_moved(&lane, rows, digits.order, k / 3 - 1, k % 3 - 1)) {
+                    count[k / 3][k % 3]++;
+                    found++;
+                }
+            assert_int_equal(found, 1);
+        }
+        for (int k = 0; k < 9; k++)
+            assert_true(count[k / 3][k % 3] > 0);
+        for (car_probe_set set = CAR_PROBE_CHECK; set <= CAR_PROBE_TEST; set++) {
+            car_probe_fill(&moved.problem, set, 0, moved.batch);
+            for (int i = 0; i < LANES; i++) {
+                car_probe_lane lane = lane_of(&moved, i);
+                assert_true(is_moved(&lane, rows, digits.order, 0, 0));
+            }
+        }
+        car_release(NULL, plain.batch);
+        car_release(NULL, moved.batch);
+    }
+    car_probe_digits_free(&digits);
+}
+
 /* ---- Nets and studies --------------------------------------------------------------------------------- */
 
 static car_cell *zoo_cell(const char *name) {
@@ -930,6 +982,7 @@ int main(void) {
         cmocka_unit_test(every_task_works_at_its_ends),
         cmocka_unit_test_setup_teardown(images_are_read_and_checked, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(digits_keep_their_sets_apart, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(shifted_digits_are_moved, make_folder, remove_folder),
         cmocka_unit_test(cells_get_as_many_weights),
         cmocka_unit_test(threads_do_not_change_a_study),
         cmocka_unit_test_setup_teardown(a_longer_run_goes_on, make_folder, remove_folder),

@@ -6,7 +6,8 @@
  *
  * In:  images from idx files, pixels 0 .. 255 as 0 .. 1. Out: the class at the last step.
  * Training draws from the first nine tenths of the images, a check looks at the last tenth, the test at the test images
- * (without any: at the last tenth again).
+ * (without any: at the last tenth again). With a shift of N each image learned from is moved by -N .. N pixels down and
+ * right, drawn after its number, and what it leaves is 0; the shuffled order is that of the places, not of the pixels.
  */
 #include "probe.h"
 
@@ -24,14 +25,29 @@ void car_probe_permuted_shape(car_probe_problem *problem) {
     problem->most_steps = problem->digits->train.rows * problem->digits->train.columns;
 }
 
-/* Sets the class and returns the pixels of the image that a sequence shows. */
-static const uint8_t *choose_image(const car_probe_problem *problem, car_probe_draws *draws,
-                                   const car_probe_lane *lane) {
+/* An image as a sequence shows it. */
+typedef struct shown_image {
+    const uint8_t *pixels; /* [rows][columns] */
+    int rows, columns;
+    int down, right; /* how far it is moved, in pixels */
+} shown_image;
+
+/* -most .. most, as likely each. */
+static int draw_move(car_probe_draws *draws, int most) {
+    return car_probe_draw_below(draws, 2 * most + 1) - most;
+}
+
+/* Sets the class and says which image a sequence shows. */
+static shown_image choose_image(const car_probe_problem *problem, car_probe_draws *draws,
+                                const car_probe_lane *lane) {
     const car_images *images = &problem->digits->train;
     int held_out = images->count / 10, learned = images->count - held_out, index;
     car_probe_set set = (car_probe_set)draws->key.layer;
+    shown_image shown = {.rows = images->rows, .columns = images->columns};
     if (set == CAR_PROBE_TRAIN) {
         index = car_probe_draw_below(draws, learned);
+        shown.down = problem->shift > 0 ? draw_move(draws, problem->shift) : 0;
+        shown.right = problem->shift > 0 ? draw_move(draws, problem->shift) : 0;
     } else if (set == CAR_PROBE_TEST && problem->digits->test.count > 0) {
         images = &problem->digits->test;
         index = (int)(draws->sequence % (uint64_t)images->count);
@@ -39,24 +55,34 @@ static const uint8_t *choose_image(const car_probe_problem *problem, car_probe_d
         index = learned + (int)(draws->sequence % (uint64_t)held_out);
     }
     lane->classes[0] = images->labels[index];
-    return images->pixels + (size_t)index * (size_t)images->rows * (size_t)images->columns;
+    shown.pixels = images->pixels + (size_t)index * (size_t)shown.rows * (size_t)shown.columns;
+    return shown;
+}
+
+/* The pixel that stands at a place, 0 .. 1. */
+static float pixel_at(const shown_image *image, int row, int column) {
+    int from_row = row - image->down, from_column = column - image->right;
+    bool inside =
+        from_row >= 0 && from_row < image->rows && from_column >= 0 && from_column < image->columns;
+    return inside ? (float)image->pixels[from_row * image->columns + from_column] / 255 : 0;
 }
 
 void car_probe_rows_make(const car_probe_problem *problem, car_probe_draws *draws,
                          const car_probe_lane *lane) {
-    const uint8_t *pixels = choose_image(problem, draws, lane);
+    const shown_image image = choose_image(problem, draws, lane);
     for (int t = 0; t < lane->steps; t++)
         for (int i = 0; i < problem->inputs; i++)
-            lane->input[(size_t)t * lane->input_stride + (size_t)i] =
-                (float)pixels[t * problem->inputs + i] / 255;
+            lane->input[(size_t)t * lane->input_stride + (size_t)i] = pixel_at(&image, t, i);
 }
 
 void car_probe_permuted_make(const car_probe_problem *problem, car_probe_draws *draws,
                              const car_probe_lane *lane) {
-    const uint8_t *pixels = choose_image(problem, draws, lane);
-    for (int t = 0; t < lane->steps; t++)
+    const shown_image image = choose_image(problem, draws, lane);
+    for (int t = 0; t < lane->steps; t++) {
+        int place = problem->digits->order[t];
         lane->input[(size_t)t * lane->input_stride] =
-            (float)pixels[problem->digits->order[t]] / 255;
+            pixel_at(&image, place / image.columns, place % image.columns);
+    }
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------------ */

@@ -130,6 +130,7 @@ typedef struct car_probe_problem {
     int distance;
     uint64_t seed;
     const car_probe_digits *digits;  /* borrowed; NULL: the task needs none */
+    int shift; /* images learned from are moved by up to so many pixels each way; 0 until the caller sets it */
     int inputs, outputs, most_steps; /* set by task->shape */
 } car_probe_problem;
 /* CAR_USAGE: distance out of range, or images are missing. */
@@ -190,6 +191,7 @@ typedef struct car_probe_settings {
     int64_t hidden, weights;                  /* weights > 0: hidden is chosen for each cell */
     int64_t batch, check_every, seed;         /* seed of the first run; the next ones count up */
     int64_t halve_every; /* updates after which the rate is half of what it was, again and again; 0: it stays */
+    int64_t shift;       /* digit tasks: most pixels by which an image learned from is moved; 0: none */
     double rate, clip, clip_value, momentum, beta1, beta2, epsilon, decay;
 } car_probe_settings;
 
@@ -273,7 +275,7 @@ typedef struct car_probe_watch {
 } car_probe_watch;
 
 /* Makes a study, or goes on with the one in request->folder. CAR_USAGE: the folder's study has other settings, a distance
- * out of range, two cells of one name. CAR_DATA: a cell or the images have changed since. */
+ * or a shift out of range, two cells of one name. CAR_DATA: a cell or the images have changed since. */
 car_status car_probe_study_begin(const car_probe_request *request, const car_allocator *allocator,
                                  car_probe_study **study, car_error *error) CAR_CHECK_RESULT;
 /* Trains what is not trained yet. *stopped: the signal came; everything is stored then. Results do not depend on the

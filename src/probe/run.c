@@ -163,6 +163,7 @@ static car_status open_training(training *run, int seed, car_error *error) {
     CAR_TRY(car_probe_problem_make(study->task, run->arm->distance,
                                    (uint64_t)(study->settings.seed + seed), study->digits,
                                    &run->problem, error));
+    run->problem.shift = (int)study->settings.shift;
     bool there =
         run->control->resume && run->control->path && access(run->control->path, F_OK) == 0;
     if (there) {

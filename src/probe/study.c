@@ -141,6 +141,25 @@ static car_status take_distances(car_probe_study *study, const car_probe_request
     return CAR_OK;
 }
 
+/* A shift needs images, and must leave something of them. */
+static car_status check_shift(const car_probe_study *study, car_error *error) {
+    long long shift = (long long)study->settings.shift;
+    if (shift == 0)
+        return CAR_OK;
+    if (!study->task->digits)
+        return car_fail(error, CAR_USAGE,
+                        "--shift %lld moves images and %s reads none; take it away", shift,
+                        study->task->name);
+    if (!study->digits)
+        return CAR_OK; /* car_probe_problem_make says that they are missing */
+    int rows = study->digits->train.rows, columns = study->digits->train.columns;
+    int least = rows < columns ? rows : columns;
+    if (shift < 0 || shift >= least)
+        return car_fail(error, CAR_USAGE, "--shift %lld: images of %dx%d take 0 to %d", shift, rows,
+                        columns, least - 1);
+    return CAR_OK;
+}
+
 static car_status fill_study(car_probe_study *study, const car_probe_request *request,
                              car_error *error) {
     size_t arms = (size_t)study->cell_count * (size_t)study->distance_count;
@@ -160,6 +179,7 @@ static car_status fill_study(car_probe_study *study, const car_probe_request *re
     CAR_TRY(take_cells(study, request, error));
     CAR_TRY(choose_biases(study, error));
     CAR_TRY(take_distances(study, request, error));
+    CAR_TRY(check_shift(study, error));
     for (size_t i = 0; i < arms; i++) {
         study->arms[i].cell = (int)i / study->distance_count;
         study->arms[i].distance = study->distances[(int)i % study->distance_count];

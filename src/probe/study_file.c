@@ -112,6 +112,7 @@ static const setting settings[] = {
     SETTING("bias-init", bias_init, SETTING_TEXT),
     SETTING("rate", rate, SETTING_NUMBER),
     SETTING("halve-every", halve_every, SETTING_INT),
+    SETTING("shift", shift, SETTING_INT),
     SETTING("clip", clip, SETTING_NUMBER),
     SETTING("clip-value", clip_value, SETTING_NUMBER),
     SETTING("momentum", momentum, SETTING_NUMBER),
@@ -142,9 +143,11 @@ static void add_setting(const car_probe_settings *values, const setting *entry, 
 static bool same_setting(const car_probe_settings *values, const setting *entry,
                          const car_json *stored) {
     const char *at = (const char *)values + entry->offset;
-    if (!stored) /* younger than the file: as it was without it */
-        return entry->offset == offsetof(car_probe_settings, halve_every) &&
-               values->halve_every == 0;
+    if (!stored) { /* younger than the file: as it was without it */
+        bool younger = entry->offset == offsetof(car_probe_settings, halve_every) ||
+                       entry->offset == offsetof(car_probe_settings, shift);
+        return younger && *(const int64_t *)(const void *)at == 0;
+    }
     if (entry->kind == SETTING_TEXT) {
         const char *text = *(const char *const *)(const void *)at;
         return text ? stored->kind == CAR_JSON_STRING && strcmp(stored->text, text) == 0

@@ -162,6 +162,29 @@ def test_images():
     expect(without_times(json.loads(packed.out)) == without_times(plain), packed.err)
 
 
+def test_shifted_images():
+    made_up_images()
+    rows = ("rows", "--images", "images", "--labels", "labels", *SMALL, "--check-every", "1000")
+    plain = study(*rows, "--updates", "30")
+    moved = study(*rows, "--updates", "30", "--shift", "1")
+    expect(moved["settings"]["shift"] == 1 and plain["settings"]["shift"] == 0, f"{moved['settings']}")
+    losses = [found["arms"][0]["runs"][0]["record"]["loss"] for found in (plain, moved)]
+    expect(losses[0] != losses[1], f"{losses}")
+    study(*rows, "--updates", "13", "--shift", "1", "-o", "moved")
+    cut = study(*rows, "--updates", "30", "--shift", "1", "-o", "moved", "--threads", "1")
+    expect(without_times(cut) == without_times(moved), "cut")
+    refused(2, "made with another --shift", "probe", *rows, "--updates", "30", "-o", "moved")
+    matches("images moved by up to 1 pixels", ok("probe", *rows, "--updates", "1", "--shift", "1").out, "table")
+    study(*rows, "--updates", "13", "-o", "old")  # a folder from before there was --shift goes on without it
+    old = pathlib.Path("old/study.json")
+    old.write_text(old.read_text(encoding="utf-8").replace('"shift": 0, ', ""), encoding="utf-8")
+    expect("shift" not in old.read_text(encoding="utf-8"), "still there")
+    expect(without_times(study(*rows, "--updates", "30", "-o", "old")) == without_times(plain), "old")
+    refused(2, "images of 4x4 take 0 to 3", "probe", *rows, "--shift", "4")
+    refused(2, "--shift 1 moves images and adding reads none", "probe", "adding", "--shift", "1")
+    refused(2, "--shift", "probe", *rows, "--shift", "-1")
+
+
 def test_bad_images():
     made_up_images()
     whole = pathlib.Path("images").read_bytes()
