@@ -2,7 +2,8 @@
  * ticks.c: where an axis has its ticks, and what stands at them.
  *
  * In: the range. Out: multiples of 1, 2 or 5 times a power of ten within it, no more than asked for; on an axis of
- * logarithms the powers of ten (every k-th of them where there are many), with 2 and 5 between where there are few.
+ * logarithms the powers of ten (every k-th of them where there are many), with 2 and 5 between where there are few, and
+ * the ends of the range where they are numbers of two digits that stand far enough from the next tick.
  */
 #include "report.h"
 #include <math.h>
@@ -27,11 +28,31 @@ static void choose_linear(double low, double high, int most, car_ticks *ticks) {
     }
 }
 
+/* 40 or 0.015, not 41.7. */
+static bool has_two_digits(double value) {
+    double digits = value / pow(10, floor(log10(value) + 1e-9) - 1);
+    return fabs(digits - round(digits)) < 1e-6;
+}
+
+/* The place of an end among the ticks, if it is to have one: half the distance of `most` even ticks from the next. */
+static void add_end(double value, double span, int most, bool first, car_ticks *ticks) {
+    double near = ticks->count == 0 ? value : ticks->at[first ? 0 : ticks->count - 1];
+    bool room = ticks->count == 0 || fabs(log10(value / near)) >= span / (2.0 * most);
+    if (!room || !has_two_digits(value) || ticks->count == CAR_TICK_LIMIT)
+        return;
+    int at = first ? 0 : ticks->count;
+    for (int i = ticks->count; i > at; i--)
+        ticks->at[i] = ticks->at[i - 1];
+    ticks->at[at] = value;
+    ticks->count++;
+}
+
 static void choose_logarithmic(double low, double high, int most, car_ticks *ticks) {
     int first = (int)floor(log10(low) + 1e-9), last = (int)ceil(log10(high) - 1e-9);
     int decades = last - first, stride = 1 + decades / (most > 1 ? most : 1);
     static const double between[] = {1, 2, 5};
-    int parts = decades <= 2 ? 3 : 1;
+    double span = log10(high / low);
+    int parts = span < 2 + 1e-9 ? 3 : 1;
     ticks->logarithmic = true;
     for (int k = first; k <= last; k += stride)
         for (int part = 0; part < parts; part++) {
@@ -40,6 +61,8 @@ static void choose_logarithmic(double low, double high, int most, car_ticks *tic
                 ticks->count < CAR_TICK_LIMIT)
                 ticks->at[ticks->count++] = value;
         }
+    add_end(low, span, most > 1 ? most : 1, true, ticks);
+    add_end(high, span, most > 1 ? most : 1, false, ticks);
 }
 
 void car_ticks_choose(double low, double high, int most, bool logarithmic, car_ticks *ticks) {
