@@ -28,6 +28,12 @@ static int steps_of(const car_sequences *set, int sequence) {
     return (int)(set->begin[sequence + 1] - set->begin[sequence]);
 }
 
+/* A multiple of the net's `patch`. */
+static int filled_up(const sequence_sight *sight, int steps) {
+    int patch = sight->classifier->model->net->patch;
+    return (steps + patch - 1) / patch * patch;
+}
+
 /* Evenly over the file; fewer where they are long. */
 static car_status choose(sequence_sight *sight, car_error *error) {
     const car_sequences *set = sight->set;
@@ -43,22 +49,24 @@ static car_status choose(sequence_sight *sight, car_error *error) {
     return CAR_OK;
 }
 
-/* Step `step` of a sequence into a row: its id, or its values as the net reads them. */
+/* Step `step` of a sequence into a row: its id, or its values as the net reads them. Beyond its end, where `patch` fills it
+ * up, stands the last step again. */
 static void fill_row(const sequence_sight *sight, int sequence, int step, void *input, size_t row) {
     const car_sequences *set = sight->set;
-    size_t from = set->begin[sequence] + (size_t)step, channels = (size_t)set->channels;
-    float *values = input;
-    if (set->ids)
+    int last = steps_of(set, sequence) - 1, at = step < last ? step : last;
+    size_t from = set->begin[sequence] + (size_t)at, channels = (size_t)set->channels;
+    if (set->ids) {
         ((int32_t *)input)[row] = set->ids[from];
-    for (size_t c = 0; c < channels; c++)
-        values[row * channels + c] =
-            (set->values[from * channels + c] - sight->classifier->mean[c]) /
-            sight->classifier->deviation[c];
+        return;
+    }
+    const float *values = set->values + from * channels;
+    car_classifier_scale(sight->classifier, values, at > 0 ? values - channels : NULL,
+                         (float *)input + row * (size_t)car_classifier_inputs(sight->classifier));
 }
 
 /* Ids are as large as values. */
 static void *make_input(const sequence_sight *sight, int steps, int lanes) {
-    size_t width = sight->set->ids ? 1 : (size_t)sight->set->channels;
+    size_t width = sight->set->ids ? 1 : (size_t)car_classifier_inputs(sight->classifier);
     return car_arena_allocate(sight->arena, (size_t)steps * (size_t)lanes * width, sizeof(float));
 }
 
@@ -80,7 +88,7 @@ static car_status fill_whole(const sequence_sight *sight, inspect_batches *given
     int lanes = sight->count, longest = 0;
     int *lengths = car_arena_allocate(sight->arena, (size_t)lanes, sizeof *lengths);
     for (int i = 0; lengths && i < lanes; i++) {
-        lengths[i] = steps_of(sight->set, sight->chosen[i]);
+        lengths[i] = filled_up(sight, steps_of(sight->set, sight->chosen[i]));
         longest = lengths[i] > longest ? lengths[i] : longest;
     }
     size_t rows = (size_t)longest * (size_t)lanes, items = sight->set->each ? rows : (size_t)lanes;
@@ -103,7 +111,7 @@ static car_status fill_whole(const sequence_sight *sight, inspect_batches *given
 
 /* ---- Windows: what stands before the last class ---------------------------------------------------------- */
 
-/* Steps up to the last one with a class; 0: there is none. */
+/* Steps up to the last one with a class, filled up for `patch`; 0: there is none. */
 static int steps_to_class(const sequence_sight *sight, int sequence, int32_t *label) {
     const car_sequences *set = sight->set;
     int steps = steps_of(set, sequence);
@@ -112,7 +120,7 @@ static int steps_to_class(const sequence_sight *sight, int sequence, int32_t *la
         *label = set->labels[sequence];
     for (; set->each && steps > 0 && *label < 0; steps -= *label < 0)
         *label = set->labels[set->begin[sequence] + (size_t)steps - 1];
-    return *label < 0 ? 0 : steps;
+    return *label < 0 ? 0 : filled_up(sight, steps);
 }
 
 static int compare(const void *left, const void *right) {

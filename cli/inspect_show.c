@@ -85,9 +85,11 @@ static void add_flow(car_text *text, const car_flow *flow, car_arena *arena) {
     }
     int columns = car_terminal_width(STDOUT_FILENO);
     car_text_format(text,
-                    "\ngradients: log10 of the size of dL/ds, k steps before the loss\n"
-                    "(median of %d windows)\n",
+                    "\ngradients: log10 of the size of dL/ds of the states, dL/dx of the input, "
+                    "k steps\nbefore the loss (median of %d windows)\n",
                     flow->lanes);
+    if (flow->patch > 1)
+        car_text_format(text, "k counts steps of the net: `patch` makes one of %d\n", flow->patch);
     car_draw_curves(text, series, count, columns > PAGE_COLUMNS ? PAGE_COLUMNS : columns - 1,
                     CURVE_ROWS, car_terminal_utf8(), car_terminal_color(STDOUT_FILENO));
     for (int i = 0; i < count; i++) {

@@ -110,7 +110,7 @@ typedef struct placed_stack {
 
 static inline placed_stack place_stack(const car_model *model, int batch, int steps, int threads,
                                        bool backward) {
-    const car_stack_shape shape = {batch, steps, threads, backward};
+    const car_stack_shape shape = {.batch = batch, .steps = steps, .threads = threads, .backward = backward};
     size_t size = car_stack_size(model, &shape);
     assert_true(size > 0);
     placed_stack placed = {.memory = car_allocate(NULL, size, 1)};

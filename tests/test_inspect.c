@@ -556,6 +556,49 @@ static void test_flow(void **state) {
     check_flow("embed 7 | rnn 5 | rnn 5 residual | softmax", 5);
 }
 
+/* Values instead of ids, a step of the net made of two: dL/dx by central differences in the values themselves. */
+static void test_flow_of_values(void **state) {
+    (void)state;
+    enum { STEPS = 8, INPUTS = 3, PATCH = 2, VALUES = PATCH * INPUTS };
+    float input[STEPS * INPUTS];
+    const int32_t target[] = {2};
+    const car_model_options sizes = {.input_size = INPUTS, .output_size = 4, .seed = 5};
+    const car_batch batch = {.steps = STEPS, .reset = true, .input = input, .target = target};
+    car_net *net;
+    car_model *model;
+    car_flow flow, moved;
+    car_arena *arena = car_arena_create(NULL);
+    assert_int_equal(
+        car_net_parse("patch 2 | lstm 5 | gru 6 | softmax last", NULL, 0, NULL, &net, NULL),
+        CAR_OK);
+    assert_int_equal(car_model_create(net, &sizes, NULL, &model, NULL), CAR_OK);
+    for (int i = 0; i < STEPS * INPUTS; i++)
+        input[i] = (float)sin(i);
+    assert_int_equal(car_model_flow(model, &batch, 1, arena, &flow, NULL), CAR_OK);
+    assert_int_equal(flow.distance, STEPS / PATCH);
+    assert_int_equal(flow.patch, PATCH);
+    assert_int_equal(flow.curve_count, 4);
+    assert_true(flow.curves[0].input && flow.curves[0].layer == 0 && !flow.curves[1].input);
+    for (int k = 0; k < flow.distance; k++) {
+        double squares = 0;
+        for (int v = 0; v < VALUES; v++) {
+            float *value = &input[(flow.distance - 1 - k) * VALUES + v];
+            const float kept = *value, step = 0.01f;
+            *value = kept + step;
+            assert_int_equal(car_model_flow(model, &batch, 1, arena, &moved, NULL), CAR_OK);
+            double above = moved.loss;
+            *value = kept - step;
+            assert_int_equal(car_model_flow(model, &batch, 1, arena, &moved, NULL), CAR_OK);
+            *value = kept;
+            squares += pow((above - moved.loss) / (2 * (double)step), 2);
+        }
+        assert_true(fabs(flow.curves[0].median[k] / sqrt(squares) - 1) < 0.01);
+    }
+    car_arena_free(arena);
+    car_model_free(model);
+    car_net_free(net);
+}
+
 /* Several lanes: medians and quartiles over the flows of each alone. */
 static void test_flow_of_lanes(void **state) {
     (void)state;
@@ -726,6 +769,7 @@ int main(void) {
         cmocka_unit_test(test_half_life),
         cmocka_unit_test(test_survey_page),
         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_flow_of_values),
         cmocka_unit_test(test_flow_of_lanes),
         cmocka_unit_test(test_flow_refused),
         cmocka_unit_test(test_freeze),

@@ -101,27 +101,28 @@ typedef struct car_survey {
 car_status car_model_survey(const car_model *model, const int32_t *ids, size_t count, car_arena *arena,
                             car_survey *survey, car_error *error) CAR_CHECK_RESULT;
 /* The same over the sequences of a batch, each from the initial state and, where batch->lengths are, so long; of nets with
- * `bi` layers too. survey->steps counts all steps. */
+ * `bi` layers too. survey->steps counts all steps, with `patch` those of the net. */
 car_status car_model_survey_batch(const car_model *model, const car_batch *batch, int lanes, car_arena *arena,
                                   car_survey *survey, car_error *error) CAR_CHECK_RESULT;
 
 /* ---- flow.c --------------------------------------------------------------------------------------------- */
 
 /* |dL/ds| k steps before the loss, over the lanes. Index i: a state s is the one before the last i + 1 steps (k = i + 1);
- * the input x is the one read i steps before the last (k = i). */
+ * the input x is the one read i steps before the last (k = i): the embedding's row, or the values. */
 typedef struct car_flow_curve {
     int layer;        /* from 0 */
-    const char *name; /* of the state; "x" for what the embedding gave */
+    const char *name; /* of the state; "x" for what was read */
     bool input;
     double *median, *low, *high; /* [distance]; low, high: quartiles */
 } car_flow_curve;
 typedef struct car_flow {
     int distance, lanes, curve_count;
+    int patch;              /* steps of the data in a step of the net, in which distances count */
     car_flow_curve *curves; /* layer by layer, in the order of their states */
     double loss;            /* of the last steps */
 } car_flow;
 /* batch: `steps` steps of `lanes` sequences from their beginnings, target [lanes] (or [lanes][outputs]) that of the last step
- * alone; all lanes of one length. Everything lives in the arena. CAR_USAGE: a `bi` layer. Cost: one update. */
+ * alone; all lanes of one length, a multiple of the net's `patch`, whose steps are then the net's. Everything lives in the arena. CAR_USAGE: a `bi` layer. Cost: one update. */
 car_status car_model_flow(const car_model *model, const car_batch *batch, int lanes,
                           car_arena *arena, car_flow *flow, car_error *error) CAR_CHECK_RESULT;
 

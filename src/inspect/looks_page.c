@@ -13,8 +13,9 @@ enum { CURVES_SHOWN = 6, LABEL_LENGTH = 80, BARS_SHOWN = 24 };
 typedef struct car_look_phrases {
     const char *flow, *flow_title, *flow_note, *flow_x, *flow_y, *flow_text, *state, *input;
     const char *clipping, *clipping_on, *clipping_off;
-    const char *flow_values, *flow_sequences, *flow_none, *freezing_values, *freezing_sequences,
-        *freezing, *freezing_title, *freezing_note, *freezing_y, *held[2], *gate, *freezing_text;
+    const char *flow_values, *flow_sequences, *flow_patch, *flow_none, *freezing_values,
+        *freezing_sequences, *freezing, *freezing_title, *freezing_note, *freezing_y, *held[2],
+        *gate, *freezing_text;
     const char *units, *units_text, *unit_heads[6], *none, *patterns[CAR_PATTERN_COUNT], *colored,
         *unit;
     const char *gates_title, *gates_note, *gates_y, *ends[2];
@@ -32,13 +33,15 @@ static const car_look_phrases english = {
         "The loss of one token alone, gone back through %d steps, in %d windows of the text. At "
         "each step: how strongly the loss depends on every state, and on what was read there.",
     .flow_values = "The loss behind a window, gone back through %d steps, in %d windows of the "
-                   "series. At each "
-                   "step: how strongly the loss depends on every state.",
+                   "series. At each step: how strongly the loss depends on every state, and on "
+                   "the values that were read there.",
     .flow_sequences = "The loss of the last class of a sequence (judged after its last step alone, "
                       "even where the "
                       "net takes a mean over time), gone back through %d steps, in %d sequences. "
-                      "At each step: how "
-                      "strongly the loss depends on every state.",
+                      "At each step: how strongly the loss depends on every state, and on what was "
+                      "read there.",
+    .flow_patch = "A step of this net is %d steps of the data (`patch`), and k counts those of the "
+                  "net.",
     .flow_none = "This net reads from both ends (`bi`): a loss stands no number of steps behind an "
                  "input, so no gradients through time are shown.",
     .freezing_sequences =
@@ -98,10 +101,11 @@ static const car_look_phrases chinese = {
     .flow_text = "只取一个词元的损失，沿 %d 步往回传，在文本的 %d 个窗口里各做一次。每一步上："
                  "损失对每个状态、对当时读入的内容有多敏感。",
     .flow_values = "窗口之后的损失，沿 %d 步往回传，在序列的 %d "
-                   "个窗口里各做一次。每一步上：损失对每个状态有多敏感。",
+                   "个窗口里各做一次。每一步上：损失对每个状态、对当时读入的数值有多敏感。",
     .flow_sequences =
         "取一个序列最后一个类别的损失（只按最后一步判断，即使网络对时间取平均），沿 %d "
-        "步往回传，在 %d 个序列里各做一次。每一步上：损失对每个状态有多敏感。",
+        "步往回传，在 %d 个序列里各做一次。每一步上：损失对每个状态、对当时读入的内容有多敏感。",
+    .flow_patch = "这个网络的一步是数据的 %d 步（`patch`），k 按网络的步数计。",
     .flow_none = "这个网络从两端读（`bi`）：损失与输入之间没有确定的步数，因此不显示沿时间的梯度。",
     .freezing_sequences =
         "在 %lld 个类别上的损失是每个类别 %.4f "
@@ -261,6 +265,8 @@ static void write_flow(const car_looks *looks, car_page *page, const car_allocat
     } else {
         car_page_paragraph(page, car_page_text(page, texts[looks->reads], looks->flow->distance,
                                                looks->flow->lanes));
+        if (looks->flow->patch > 1)
+            car_page_paragraph(page, car_page_text(page, phrases->flow_patch, looks->flow->patch));
         add_scene(looks, page, allocator, true);
     }
     if (!clipping || clipping->updates == 0)

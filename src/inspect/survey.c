@@ -293,7 +293,7 @@ static car_status read_lanes(car_probe *probe, const car_model *model,
             memcpy(sequence + step * width, input + (step * source->lanes + lane) * width,
                    width * sizeof *sequence);
         CAR_TRY(car_probe_read_whole(probe, sequence, steps, error));
-        for (int step = 0; step < steps; step++)
+        for (int step = 0; step < steps / model->net->patch; step++)
             count_all(surveyors, step, survey);
     }
     return CAR_OK;

@@ -255,6 +255,7 @@ typedef struct car_stack car_stack;
 typedef struct car_stack_shape {
     int batch, steps, threads;
     bool backward; /* the model must have `transposed` */
+    bool input_gradient; /* with backward, a net without embed: dL/d(input) is wanted too */
 } car_stack_shape;
 /* Bytes of a stack; 0: overflow, or backward in int8. It lives in `memory`, zeroed and 64-byte aligned. The model is borrowed. */
 size_t car_stack_size(const car_model *model, const car_stack_shape *shape);
@@ -284,7 +285,8 @@ void car_stack_backward(car_stack *stack, const void *input, float *gradient);
  * 0: a sequence can be gone back through in pieces. */
 void car_stack_backward_onward(car_stack *stack, const void *input, float *gradient);
 /* After backward: dL/d(start state) of a layer's forward direction, [batch][padded units], and dL/d(embedding) in rows
- * [..][padded units] as the last forward call had them; NULL when the net has no embed. */
+ * [..][padded units] as the last forward call had them; without embed dL/d(input), [..][padded inputs of the first layer],
+ * NULL unless the shape asked for it. */
 const float *car_stack_state_gradient(const car_stack *stack, int layer, int state);
 const float *car_stack_input_gradient(const car_stack *stack);
 /* The start state of the forward direction of every cell; a reverse direction starts from the initial state always. */

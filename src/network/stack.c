@@ -41,7 +41,7 @@ struct car_stack {
     const float *head_input;         /* of the last forward call */
     bool dropping;                   /* the last forward call had masks */
     bool onward;                 /* state gradients go on from those of the last backward call */
-    const float *input_gradient; /* dL/d(embedding rows) of the last backward call */
+    const float *input_gradient; /* dL/d(embedding or input) of the last backward call, or NULL */
     float *gradient[2];          /* dL/d(output), dL/d(input) of the layer at hand, in turns */
     float *half[2];              /* dL/d(output) of either direction */
     float *reverse_input;        /* dL/d(input) of the reverse direction */
@@ -113,12 +113,14 @@ static void lay_layer(stack_layout *at, const car_model *model, const car_stack_
         layer->sum = lay_rows(at, at->rows, size->output);
 }
 
-static void lay_gradients(stack_layout *at, const car_model *model, car_stack *stack) {
+static void lay_gradients(stack_layout *at, const car_model *model, const car_stack_shape *shape,
+                          car_stack *stack) {
     int widest = model->head_depth, half = 1, reverse = 1;
     for (int i = 0; i < model->net->layer_count; i++) {
         const car_layer_sizes *size = &model->layers[i].size;
         widest = size->output > widest ? size->output : widest;
-        if (model->net->layers[i].kind == CAR_LAYER_CELL && i > 0)
+        bool asked = i > 0 || shape->input_gradient;
+        if (model->net->layers[i].kind == CAR_LAYER_CELL && asked)
             widest = size->input > widest ? size->input : widest;
         if (model->net->layers[i].bidirectional) {
             half = size->units > half ? size->units : half;
@@ -162,7 +164,7 @@ static void lay_stack(stack_layout *at, const car_model *model, const car_stack_
     car_head_lay(&stack->head, model, (int)head_rows, shape->threads, shape->backward, &at->layout,
                  at->base);
     if (shape->backward)
-        lay_gradients(at, model, stack);
+        lay_gradients(at, model, shape, stack);
 }
 
 /* The shape with `patch` steps made one. */
@@ -749,17 +751,18 @@ static void scatter_task(void *argument, car_team *team, int member, int members
 void car_stack_backward(car_stack *stack, const void *input, float *gradient) {
     const struct car_net *net = stack->model->net;
     bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
+    bool asked = embed || stack->shape.input_gradient;
     int lowest = embed ? 1 : 0, at = 0;
     backward_head(stack);
     for (int i = net->layer_count - 1; i >= lowest; i--) {
-        bool wanted = i > lowest || embed;
+        bool wanted = i > lowest || asked;
         backward_layer(stack, i, stack->gradient[at], wanted ? stack->gradient[1 - at] : NULL,
                        gradient);
         at = 1 - at;
     }
+    stack->input_gradient = asked ? stack->gradient[at] : NULL;
     if (!embed)
         return;
-    stack->input_gradient = stack->gradient[at];
     scatter_call call = {.stack = stack,
                          .ids = row_ids(stack, input),
                          .rows = (int)row_count(stack),

@@ -309,7 +309,8 @@ static car_status make_run(batch_run *run, int threads, car_error *error) {
     run->lanes = run->part->count < LANES ? run->part->count : LANES;
     while (run->lanes > 1 && (size_t)run->lanes * (size_t)run->longest > ROWS_AT_ONCE)
         run->lanes /= 2;
-    const car_stack_shape shape = {run->lanes, run->longest, car_thread_count(threads), false};
+    const car_stack_shape shape = {
+        .batch = run->lanes, .steps = run->longest, .threads = car_thread_count(threads)};
     size_t bytes = car_stack_size(classifier->model, &shape);
     size_t rows = (size_t)run->lanes * (size_t)run->longest;
     size_t items = classifier->each ? rows : (size_t)run->lanes;

@@ -98,7 +98,8 @@ static void finish(const car_forecast_settings *settings, const car_forecast_cas
 
 static car_status run_model(const forecast_buffers *buffers, const car_model *model,
                             const car_forecast_case *cases, int count, car_error *error) {
-    const car_stack_shape shape = {buffers->lanes, buffers->forecast->settings.context, 1, false};
+    const car_stack_shape shape = {
+        .batch = buffers->lanes, .steps = buffers->forecast->settings.context, .threads = 1};
     size_t bytes = car_stack_size(model, &shape);
     void *memory = bytes ? car_allocate(NULL, bytes, 1) : NULL;
     if (!memory)

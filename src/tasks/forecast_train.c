@@ -236,7 +236,8 @@ static car_status measure_errors(forecast_run *run, car_stack *stack, float *out
 /* *out is to be released, also after a failure. */
 static car_status measure_spread(forecast_run *run, const car_model *model, double **out,
                                  car_error *error) {
-    const car_stack_shape shape = {run->batch, run->settings.context, 1, false};
+    const car_stack_shape shape = {
+        .batch = run->batch, .steps = run->settings.context, .threads = 1};
     size_t bytes = car_stack_size(model, &shape), horizon = (size_t)run->settings.horizon;
     void *memory = bytes ? car_allocate(NULL, bytes, 1) : NULL;
     float *output = car_allocate(NULL, (size_t)run->batch, horizon * sizeof *output);

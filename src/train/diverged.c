@@ -133,7 +133,10 @@ static bool begin_replay(replay *again, const car_trainer *trainer, const car_ba
         !tap_layers(again))
         return false;
     again->model.layers = again->layers;
-    car_stack_shape shape = {trainer->options.batch, batch->steps, trainer->threads, true};
+    car_stack_shape shape = {.batch = trainer->options.batch,
+                             .steps = batch->steps,
+                             .threads = trainer->threads,
+                             .backward = true};
     size_t size = car_stack_size(&again->model, &shape);
     again->memory = size ? car_allocate(trainer->allocator, size, 1) : NULL;
     float *state = car_allocate(trainer->allocator, trainer->state_floats + 1, sizeof *state);

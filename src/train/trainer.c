@@ -182,7 +182,10 @@ static car_status build_trainer(struct car_model *model, const car_trainer_optio
     CAR_TRY(complete_options(given, &options, &entry, error));
     CAR_TRY(car_model_prepare_training(model, error));
     bool first = entry->first || options.momentum > 0;
-    car_stack_shape shape = {options.batch, options.steps, choose_threads(model, &options), true};
+    car_stack_shape shape = {.batch = options.batch,
+                             .steps = options.steps,
+                             .threads = choose_threads(model, &options),
+                             .backward = true};
     car_layout layout = {0, false};
     trainer_places at;
     CAR_TRY(plan_memory(model, &shape, count_state_floats(model), first, entry->second, &layout,
@@ -212,7 +215,10 @@ size_t car_trainer_bytes(const car_model *model, const car_trainer_options *give
     size_t own = car_model_training_bytes(model), bytes;
     if (own == 0 || complete_options(given, &options, &entry, NULL) != CAR_OK)
         return 0;
-    car_stack_shape shape = {options.batch, options.steps, choose_threads(model, &options), true};
+    car_stack_shape shape = {.batch = options.batch,
+                             .steps = options.steps,
+                             .threads = choose_threads(model, &options),
+                             .backward = true};
     car_layout layout = {0, false};
     trainer_places at;
     if (plan_memory(model, &shape, count_state_floats(model), entry->first || options.momentum > 0,

@@ -234,11 +234,30 @@ def test_inspect_a_forecast():
     pictures = re.findall(r"<svg.*?</svg>", pathlib.Path("r.html").read_text(encoding="utf-8"), re.DOTALL)
     expect(len(pictures) == 1 + 1 + 3 * 2 + 2, f"{len(pictures)} pictures")
     found = json.loads(ok("inspect", "f.safetensors", "air.csv", "--json").out)
-    expect([curve["of"] for curve in found["gradients"]] == ["h", "c"] and "units" not in found, f"{found.keys()}")
+    expect([curve["of"] for curve in found["gradients"]] == ["input", "h", "c"] and "units" not in found, f"{found.keys()}")
     expect(len(found["importance"]["gates"]) == 3, "three gates")
     refused(3, "need", "inspect", "f.safetensors", "short.csv")
     refused(5, "nowhere", "inspect", "f.safetensors", "nowhere.csv")
     refused(2, "--unit colours a text", "inspect", "f.safetensors", "air.csv", "--unit", "1.h.1")
+
+
+def test_inspect_patches():
+    """Where `patch` makes one step of many, gates and distances count those; sequences are filled up as in training."""
+    rows = [f"{1949 + i // 12}-{i % 12 + 1:02d},{100 + 2 * i + i % 12}" for i in range(144)]
+    write("air.csv", "month,passengers\n" + "\n".join(rows) + "\n")
+    ok("forecast", "train", "air.csv", "-o", "f.safetensors", "--horizon", "6", "--context", "24", "--updates", "5",
+       "--net", "patch 6 | gru 8 | quantile last")
+    shown = ok("inspect", "f.safetensors", "air.csv", "--report", "r.html").out
+    matches(r"^layer 1: gru, 8 units, 128 steps$", shown, "32 windows of 4 steps of the net")
+    matches("^k counts steps of the net: `patch` makes one of 6$", shown, "what k counts")
+    matches(r"input of layer 1 +\S+ at k = 0, \S+ at k = 3$", shown, "four steps")
+    expect("A step of this net is 6 steps" in pathlib.Path("r.html").read_text(encoding="utf-8"), "what k counts")
+    write("waves.csv", labelled(24))
+    ok("classify", "train", "waves.csv", "-o", "c.safetensors", "--net", "patch 4 | gru 8 | softmax last", "--updates", "5",
+       "--differences")
+    shown = ok("inspect", "c.safetensors", "waves.csv").out
+    matches(r"^layer 1: gru, 8 units, 72 steps$", shown, "9, 10 and 11 steps are 3 of the net")
+    matches(r"input of layer 1 +\S+ at k = 0, \S+ at k = 2$", shown, "three steps")
 
 
 def labelled(count):
