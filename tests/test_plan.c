@@ -442,6 +442,80 @@ static void chunks_change_no_bit(void **state) {
     }
 }
 
+/* A layer of its own for steps [first, end), with what it needs to go on from a neighbour. */
+typedef struct piece {
+    int first, end;
+    void *memory;
+    car_layer *layer;
+} piece;
+
+static piece open_piece(const rig *r, int first, int end, int threads) {
+    car_layer_shape shape = {r->batch, end - first, true, false, threads};
+    piece made = {first, end, must(1, car_layer_size(r->plan, &shape)), NULL};
+    made.layer = car_layer_place(r->plan, &shape, r->kernels, made.memory);
+    return made;
+}
+
+static void forward_piece(const rig *r, const piece *of) {
+    car_layer_forward(of->layer, of->end - of->first,
+                      r->x + (size_t)of->first * (size_t)r->batch * (size_t)r->row, r->running);
+    car_layer_carry(of->layer);
+}
+
+static void backward_piece(const rig *r, const piece *of, bool goes_on) {
+    const size_t row = (size_t)of->first * (size_t)r->batch;
+    car_layer_backward(of->layer, r->x + row * (size_t)r->row, r->running, r->transposed,
+                       r->dy + row * (size_t)r->padded, r->dx + row * (size_t)r->row, r->gradient,
+                       goes_on);
+}
+
+/* Two layers, one after the other in time, give the gradients of one. */
+static void check_pieces(void **state, const char *name, int units, int batch, int steps, int cut,
+                         int threads) {
+    struct car_cell *cell = compile(car_zoo_text(name), name);
+    rig r;
+    open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()), (car_shape){21, 1},
+             units, batch, steps);
+    const size_t state_floats = (size_t)batch * (size_t)r.padded;
+    bits whole = run_bits(&r, false, 1);
+    piece before = open_piece(&r, 0, cut, threads), after = open_piece(&r, cut, steps, threads);
+    memset(r.gradient, 0, whole.gradient_count * sizeof(float));
+    forward_piece(&r, &before);
+    for (int s = 0; s < cell->state_count; s++)
+        memcpy(car_layer_start(after.layer, s), car_layer_start(before.layer, s),
+               state_floats * sizeof(float));
+    forward_piece(&r, &after);
+    backward_piece(&r, &after, false);
+    for (int s = 0; s < cell->state_count; s++)
+        memcpy(car_layer_state_gradient(before.layer, s), car_layer_state_gradient(after.layer, s),
+               state_floats * sizeof(float));
+    backward_piece(&r, &before, true);
+    assert_memory_equal(r.dx, whole.dx, whole.dx_count * sizeof(float));
+    assert_memory_equal(r.gradient, whole.gradient, whole.gradient_count * sizeof(float));
+    car_release(NULL, before.memory);
+    car_release(NULL, after.memory);
+    free_bits(&whole);
+    close_rig(&r);
+    car_cell_free(cell);
+}
+
+/* The sums over rows are chains from the last row to the first: neither pieces nor the rounds of a long layer show. AMX
+ * sums rows in sets of its own. */
+static void rounds_change_no_bit_of_a_gradient(void **state) {
+    if (precision_of(state) == CAR_PRECISION_BF16 &&
+        car_kernels_of(car_cpu_highest())->product_tiles)
+        skip();
+    const car_zoo_entry *zoo;
+    int count = car_zoo_entries(&zoo);
+    for (int i = 0; i < count; i++)
+        for (int cut = 2; cut < 7; cut += 2)
+            check_pieces(state, zoo[i].name, 21, 3, 7, cut, 1);
+    check_pieces(state, "lstm", 20, 7, 400, 111, 2);
+    check_pieces(state, "layernorm-lstm", 12, 4, 450, 200, 3);
+    check_pieces(state, "gru-v1", 370, 6, 150, 131, 2);
+    check_pieces(state, "dense", 300, 5, 200, 20, 2);
+}
+
 static void lanes_do_not_see_each_other(void **state) {
     (void)state;
     const car_zoo_entry *zoo;
@@ -764,6 +838,8 @@ int main(void) {
         in_bf16(threads_change_no_bit),
         cmocka_unit_test(chunks_change_no_bit),
         in_bf16(chunks_change_no_bit),
+        cmocka_unit_test(rounds_change_no_bit_of_a_gradient),
+        in_bf16(rounds_change_no_bit_of_a_gradient),
         cmocka_unit_test(lanes_do_not_see_each_other),
         in_bf16(lanes_do_not_see_each_other),
         cmocka_unit_test(reverse_is_forward_on_reversed_time),

@@ -220,35 +220,52 @@ static double difference(const float *a, const float *b, size_t count) {
     return most / size;
 }
 
-static void check_cell(const char *text, const char *name, int units, bool reverse, int threads) {
+static void check_lengths(const char *text, const char *name, int units, const int *lengths,
+                          int steps, bool reverse, int threads) {
     static const int sequences[] = {0, 1, 2, 3, 4, 5, 6, 7};
     bench b = open_bench(text, name, units);
     size_t floats = car_plan_weight_floats(b.plan);
     float *gradient = car_allocate(NULL, floats, sizeof(float));
     float *roomy = car_allocate(NULL, floats, sizeof(float));
     float *sum = car_allocate(NULL, floats, sizeof(float));
-    const layer_call exact = {LANES, MOST_STEPS, sequences, LENGTHS, reverse, threads};
+    const layer_call exact = {LANES, steps, sequences, lengths, reverse, threads};
     outcome all = run_layer(&b, &exact, gradient);
     for (int lane = 0; lane < LANES; lane++) {
-        const layer_call alone = {1, MOST_STEPS, &sequences[lane], &LENGTHS[lane], reverse, 1};
+        const layer_call alone = {1, steps, &sequences[lane], &lengths[lane], reverse, 1};
         outcome one = run_layer(&b, &alone, sum);
-        assert_same_lane(&b, &all, lane, &one, 0, LENGTHS[lane]);
+        assert_same_lane(&b, &all, lane, &one, 0, lengths[lane]);
         free_outcome(&one);
     }
     assert_true(difference(gradient, sum, floats) < 1e-5);
     /* more steps than any lane has, empty lanes before, between and behind */
-    static const int spread[] = {7, 0, 1, 6, 2, 4, 5, 7}, lengths[] = {0, 3, 7, 0, 1, 7, 4, 0};
-    const layer_call larger = {8, MOST_STEPS + 4, spread, lengths, reverse, 1};
+    static const int spread[] = {7, 0, 1, 6, 2, 4, 5, 7};
+    const int apart[] = {0, lengths[0], lengths[1], 0, lengths[2], lengths[4], lengths[5], 0};
+    const layer_call larger = {8, steps + 4, spread, apart, reverse, 1};
     outcome wide = run_layer(&b, &larger, roomy);
     assert_memory_equal(gradient, roomy, floats * sizeof(float));
-    assert_same_lane(&b, &all, 1, &wide, 2, 7);
-    assert_same_lane(&b, &all, 5, &wide, 6, 4);
+    assert_same_lane(&b, &all, 1, &wide, 2, lengths[1]);
+    assert_same_lane(&b, &all, 5, &wide, 6, lengths[5]);
     free_outcome(&wide);
     free_outcome(&all);
     car_release(NULL, gradient);
     car_release(NULL, roomy);
     car_release(NULL, sum);
     close_bench(&b);
+}
+
+static void check_cell(const char *text, const char *name, int units, bool reverse, int threads) {
+    check_lengths(text, name, units, LENGTHS, MOST_STEPS, reverse, threads);
+}
+
+/* More rows than one round behind the backward loop holds. */
+static void long_sequences_run_as_if_alone(void **state) {
+    (void)state;
+    static const int lengths[LANES] = {300, 500, 1, 0, 500, 200};
+    for (int reverse = 0; reverse < 2; reverse++)
+        for (int threads = 1; threads <= 2; threads++) {
+            check_lengths(car_zoo_text("lstm"), "lstm", 19, lengths, 500, reverse, threads);
+            check_lengths(car_zoo_text("gru-v1"), "gru-v1", 350, lengths, 500, reverse, threads);
+        }
 }
 
 static void every_cell_runs_lanes_as_if_alone(void **state) {
@@ -570,6 +587,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lanes_are_sorted_and_counted),
         cmocka_unit_test(every_cell_runs_lanes_as_if_alone),
+        cmocka_unit_test(long_sequences_run_as_if_alone),
         cmocka_unit_test(threads_that_share_units_run_lanes_as_if_alone),
         cmocka_unit_test(every_head_sees_real_steps_alone),
         cmocka_unit_test(lengths_out_of_range_are_refused),

@@ -200,9 +200,9 @@ struct car_layer {
     float *sums;
     float **state_gradient, **work, **work_mean;
     float *unasked_input_gradient; /* where it goes when the caller passes NULL */
-    float *operand_transposed;     /* [depth][rows] of one group */
+    float *operand_transposed;     /* [depth][rows of a round] of one group */
     int64_t operand_row_stride;
-    float *gradient_panels; /* panels [T*B][64] of one group; bf16: of pairs */
+    float *gradient_panels; /* panels [rows of a round][64] of one group; bf16: of pairs */
     float *scratch;         /* bf16, int8: [threads][scratch_floats] for the products */
     size_t scratch_floats;
     car_bound **slots[CAR_PHASES]; /* [stage][slot] */
@@ -218,6 +218,9 @@ struct car_layer {
 };
 
 enum { CAR_MOST_SLOTS = 256 };
+/* Rows whose weight gradients are worked out at once, behind the backward loop: no more than a product needs of them, so
+ * that they are still in cache. */
+enum { CAR_GRADIENT_ROWS = 768 };
 
 static inline bool car_same_place(car_place a, car_place b) {
     return a.region == b.region && a.index == b.index && a.after == b.after;

@@ -20,7 +20,6 @@ static const size_t SHARED_WEIGHTS = 128 << 10;
 /* Sums of the phase before the loop that are written before the loop reads them again, from the second-level cache. */
 static const size_t CHUNK_BYTES = 512 << 10;
 enum { CHUNK_ROWS = 128 };
-
 /* Hands out arrays of a block in order; with memory NULL it only counts. */
 typedef struct arranger {
     char *memory;
@@ -85,9 +84,17 @@ static size_t operand_row_stride(size_t rows) {
     return stride % 1024 == 0 ? stride + CAR_BLOCK : stride;
 }
 
+/* Most rows of one round behind the backward loop: the steps of its rounds are alike, rounded up. */
+static int gradient_rows(const car_layer_shape *shape) {
+    const int64_t all = (int64_t)shape->steps * shape->batch,
+                  most = (int64_t)CAR_GRADIENT_ROWS + shape->batch;
+    return (int)(all < most ? all : most);
+}
+
 /* Floats of scratch that a thread's products in bf16 or int8 need, whole cache lines. */
 static size_t scratch_floats(const car_plan *plan, const car_layer_shape *shape) {
     int rows = shape->steps * shape->batch;
+    int met = gradient_rows(shape);
     bool whole = plan->precision == CAR_PRECISION_INT8;
     size_t most = 0;
     for (int g = 0; g < plan->group_count && plan->precision != CAR_PRECISION_F32; g++) {
@@ -95,10 +102,9 @@ static size_t scratch_floats(const car_plan *plan, const car_layer_shape *shape)
         const size_t sizes[] = {
             whole ? car_integer_scratch(rows, group->depth)
                   : car_bf16_scratch(plan->training, rows, group->depth),
-            shape->backward ? car_bf16_scratch(plan->training, group->depth, rows) : 0,
-            shape->backward
-                ? car_bf16_scratch(plan->training, rows, group->gate_span * plan->padded)
-                : 0};
+            shape->backward ? car_bf16_scratch(plan->training, group->depth, met) : 0,
+            shape->backward ? car_bf16_scratch(plan->training, met, group->gate_span * plan->padded)
+                            : 0};
         for (int i = 0; i < 3; i++)
             most = sizes[i] > most ? sizes[i] : most;
     }
@@ -109,7 +115,8 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
                           car_layer *layer) {
     size_t steps = (size_t)shape->steps, batch = (size_t)shape->batch,
            padded = (size_t)plan->padded;
-    size_t depth = 1, blocks = 1, stride = operand_row_stride(steps * batch);
+    const int met = gradient_rows(shape);
+    size_t depth = 1, blocks = 1, stride = operand_row_stride((size_t)met);
     for (int g = 0; g < plan->group_count; g++) {
         if ((size_t)plan->groups[g].depth > depth)
             depth = (size_t)plan->groups[g].depth;
@@ -122,9 +129,7 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     float *operand = take_floats(arrange, depth, stride, 1);
     float *unasked = take_floats(arrange, plan->input_gradient_stored ? steps : 0, batch,
                                  (size_t)car_shape_row_stride(plan->input));
-    size_t panel_rows = plan->precision == CAR_PRECISION_BF16
-                            ? (size_t)car_pairs(shape->steps * shape->batch)
-                            : steps * batch;
+    size_t panel_rows = (size_t)(plan->precision == CAR_PRECISION_BF16 ? car_pairs(met) : met);
     float *panels = take_floats(arrange, (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS,
                                 panel_rows, CAR_PANEL);
     if (!layer)

@@ -3,12 +3,14 @@
  *
  * Forward, chunk by chunk of time: the phase before the loop for all rows of the chunk (one product over
  * chunk*B rows), then the loop step by step: products, means, program of each stage. Backward the loop runs the
- * other way; then, over all rows at once, what it left over (dL/dx), and the weight gradients:
+ * other way; behind it, chunk by chunk as well, while the rows are in cache, what it left over (dL/dx) and the
+ * weight gradients:
  *
- *   dP[k][column] += sum over rows of operand[row][k] * dsums[row][column]      one product with K = T*B
+ *   dP[k][column] += sum over rows of operand[row][k] * dsums[row][column]      one product with K = chunk*B
  *
- * Threads share either the lanes or the units (layer.c); every value is computed by one thread in one order, so
- * the bits do not depend on their number.
+ * Rows are summed in the order in which the loop meets them, so that the bits do not depend on the chunks. Threads
+ * share either the lanes or the units (layer.c); every value is computed by one thread in one order, so the bits do
+ * not depend on their number either.
  */
 #include "inside.h"
 #include <string.h>
@@ -237,9 +239,10 @@ void car_layer_forward(car_layer *layer, int steps, const float *input, const fl
 
 /* ---- Backward ----------------------------------------------------------------------------------------- */
 
-static void run_back_loop(const car_layer *layer, const share *mine) {
-    int steps = layer->rows->steps;
-    for (int done = 0; done < steps; done++) {
+/* Steps `done` to `end` of the loop, counted from where it starts. */
+static void run_back_loop(const car_layer *layer, const share *mine, int done, int end) {
+    const int steps = layer->rows->steps;
+    for (; done < end; done++) {
         int time = layer->shape.reverse ? done : steps - 1 - done;
         range lanes = active_lanes(layer, mine->lanes, time);
         if (lanes.begin == lanes.end)
@@ -253,67 +256,110 @@ static void run_back_loop(const car_layer *layer, const share *mine) {
     car_team_barrier(mine->team, mine->member);
 }
 
-/* The end of the steps from `time` on whose rows lie, in every place, as far behind each other as those of `time`. States
- * of uneven rows break where a lane has ended. */
-static int end_of_run(const car_rows *rows, int time) {
-    int apart = rows->first[time] - rows->first[time - 1];
-    while (++time < rows->steps && rows->first[time] - rows->first[time - 1] == apart) {
-    }
+/* Whether the rows of `time` lie as far behind those of the step before as these behind theirs. */
+static bool goes_on(const car_rows *rows, int time) {
+    return rows->first[time] - rows->first[time - 1] ==
+           rows->first[time - 1] - rows->first[time - 2];
+}
+
+/* The end of the steps from times.begin on whose rows lie, in every place, as far behind each other as those of
+ * times.begin. States of uneven rows break where a lane has ended. */
+static int end_of_run(const car_rows *rows, range times) {
+    int time = times.begin + 1;
+    while (time < times.end && goes_on(rows, time))
+        time++;
     return time;
 }
 
-/* The same for one place: only states are not where the other rows are. */
-static int end_of_operand(const car_layer *layer, const car_bound *operand, int time) {
-    const car_rows *rows = layer->rows;
-    return operand->first == rows->first ? rows->steps : end_of_run(rows, time);
+/* Rows of a place over some steps, in the order in which the backward loop meets them. */
+typedef struct rows_met {
+    float *row; /* the first that is met */
+    int64_t stride;
+    int count;
+} rows_met;
+
+static rows_met met_rows(const car_layer *layer, const car_bound *place, range times) {
+    const int *first = layer->rows->first;
+    rows_met met = {car_bound_at(place, times.begin, 0), place->row_stride,
+                    first[times.end] - first[times.begin]};
+    if (!layer->shape.reverse) {
+        met.row += (met.count - 1) * met.stride;
+        met.stride = -met.stride;
+    }
+    return met;
 }
 
-/* The program of a stage for rows of all steps. */
-static void run_after_program(const car_layer *layer, int s, range rows) {
+/* Takes off `times` the steps that the loop met first and whose rows follow each other in a place: all of them but
+ * where it is a state. */
+static range next_run(const car_layer *layer, const car_bound *place, range *times) {
+    const car_rows *rows = layer->rows;
+    range run = *times;
+    if (place->first == rows->first) {
+        times->begin = times->end;
+    } else if (layer->shape.reverse) {
+        run.end = times->begin = end_of_run(rows, *times);
+    } else {
+        run.begin = run.end - 1;
+        while (run.begin > times->begin && goes_on(rows, run.begin))
+            run.begin--;
+        times->end = run.begin;
+    }
+    return run;
+}
+
+/* The program of a stage for rows of some steps. */
+static void run_after_program(const car_layer *layer, int s, range times, range rows) {
     const int *first = layer->rows->first;
-    for (int time = 0, end; time < layer->rows->steps; time = end) {
-        end = end_of_run(layer->rows, time);
-        int begin_row = rows.begin > first[time] ? rows.begin : first[time];
+    for (int end; times.begin < times.end; times.begin = end) {
+        end = end_of_run(layer->rows, times);
+        const int base = first[times.begin];
+        int begin_row = rows.begin > base ? rows.begin : base;
         int end_row = rows.end < first[end] ? rows.end : first[end];
         if (begin_row < end_row)
             run_program(layer, &layer->plan->stages[CAR_PHASE_BACK_AFTER][s],
-                        layer->slots[CAR_PHASE_BACK_AFTER][s], time, 0,
-                        (range){begin_row - first[time], end_row - first[time]},
-                        (range){0, layer->plan->blocks});
+                        layer->slots[CAR_PHASE_BACK_AFTER][s], times.begin, 0,
+                        (range){begin_row - base, end_row - base}, (range){0, layer->plan->blocks});
     }
 }
 
-static void run_back_after(const car_layer *layer, const share *mine) {
-    range rows = {0, car_rows_count(layer->rows)}, blocks = {0, layer->plan->blocks};
+static void run_back_after(const car_layer *layer, const share *mine, range times) {
+    const int base = layer->rows->first[times.begin];
+    range rows = {0, layer->rows->first[times.end] - base}, blocks = {0, layer->plan->blocks};
     car_team_share(rows.end, 1, mine->member, mine->members, &rows.begin, &rows.end);
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_AFTER]; s++) {
-        run_sums(layer, mine, CAR_PHASE_BACK_AFTER, s, 0, 0, rows, blocks);
-        run_after_program(layer, s, rows);
+        run_sums(layer, mine, CAR_PHASE_BACK_AFTER, s, times.begin, 0, rows, blocks);
+        run_after_program(layer, s, times, (range){base + rows.begin, base + rows.end});
     }
     car_team_barrier(mine->team, mine->member);
 }
 
-/* The operand's rows [T*B][depth] -> [depth][T*B]; a share of its blocks. */
-static void transpose_operand(const car_layer *layer, const car_group *group, const share *mine) {
+static rows_met met_sums(const car_layer *layer, range times) {
+    const car_bound sums = car_layer_bind(layer, (car_place){.region = CAR_REGION_SUMS});
+    return met_rows(layer, &sums, times);
+}
+
+/* The operand's rows [chunk*B][depth] -> [depth][chunk*B]; a share of its blocks. */
+static void transpose_operand(const car_layer *layer, const car_group *group, const share *mine,
+                              range times) {
     const car_plan *plan = layer->plan;
-    const car_rows *rows = layer->rows;
-    car_bound operand = car_layer_bind(layer, group->operand_place);
+    const car_bound operand = car_layer_bind(layer, group->operand_place);
     bool input = group->operand_place.region == CAR_REGION_INPUT;
     int parts = input ? plan->input.parts : 1, size = group->depth / parts;
     int part_blocks = car_blocks(size);
     range blocks;
     car_team_share(parts * part_blocks, 1, mine->member, mine->members, &blocks.begin, &blocks.end);
-    for (int j = blocks.begin; j < blocks.end; j++) {
-        int inside = j % part_blocks * CAR_BLOCK;
-        int count = size - inside < CAR_BLOCK ? size - inside : CAR_BLOCK;
-        int64_t first = (int64_t)(j / part_blocks) * size + inside;
-        float *out = layer->operand_transposed + first * layer->operand_row_stride;
-        for (int time = 0, end; time < rows->steps; time = end) {
-            end = end_of_operand(layer, &operand, time);
-            layer->kernels->transpose(car_bound_at(&operand, time, 0) + (int64_t)j * CAR_BLOCK,
-                                      operand.row_stride, rows->first[end] - rows->first[time],
-                                      count, out + rows->first[time], layer->operand_row_stride);
+    float *out = layer->operand_transposed;
+    while (times.begin < times.end) {
+        const rows_met met = met_rows(layer, &operand, next_run(layer, &operand, &times));
+        for (int j = blocks.begin; j < blocks.end; j++) {
+            int inside = j % part_blocks * CAR_BLOCK;
+            int count = size - inside < CAR_BLOCK ? size - inside : CAR_BLOCK;
+            int64_t first = (int64_t)(j / part_blocks) * size + inside;
+            layer->kernels->transpose(met.row + (int64_t)j * CAR_BLOCK, met.stride, met.count,
+                                      count, out + first * layer->operand_row_stride,
+                                      layer->operand_row_stride);
         }
+        out += met.count;
     }
 }
 
@@ -342,27 +388,27 @@ static void multiply_in_place(const car_layer *layer, const car_group *group, ca
     }
 }
 
-static void gradient_in_place(const car_layer *layer, const car_group *group, const share *mine) {
+static void gradient_in_place(const car_layer *layer, const car_group *group, const share *mine,
+                              range times) {
     const car_plan *plan = layer->plan;
-    const car_rows *rows = layer->rows;
-    car_bound operand = car_layer_bind(layer, group->operand_place);
+    const car_bound operand = car_layer_bind(layer, group->operand_place);
     range blocks = {0, group->blocks}, depth = {0, group->depth};
     const bool by_rows = group->blocks < CAR_PANEL_BLOCKS * mine->members;
     const int grain = group->count == plan->gates ? CAR_PANEL_BLOCKS : group->count;
     range *cut = by_rows ? &depth : &blocks;
     car_team_share(cut->end, by_rows ? 1 : grain, mine->member, mine->members, &cut->begin,
                    &cut->end);
-    const int64_t row = (int64_t)plan->gates * plan->padded;
-    for (int time = 0, end; time < rows->steps && cut->begin < cut->end; time = end) {
-        end = end_of_operand(layer, &operand, time);
+    while (times.begin < times.end && cut->begin < cut->end) {
+        const range run = next_run(layer, &operand, &times);
+        const rows_met met = met_rows(layer, &operand, run), sums = met_sums(layer, run);
         car_product product = {
-            .a = car_bound_at(&operand, time, 0),
+            .a = met.row,
             .a_row_stride = 1,
-            .a_depth_stride = operand.row_stride,
+            .a_depth_stride = met.stride,
             .parts = 1,
-            .part_length = rows->first[end] - rows->first[time],
-            .panels = layer->sums + rows->first[time] * row,
-            .panel_row_stride = row,
+            .part_length = met.count,
+            .panels = sums.row,
+            .panel_row_stride = sums.stride,
             .blocks = group->blocks,
             .block = group->gradient_block,
             .c = layer->gradient + group->weights,
@@ -373,9 +419,9 @@ static void gradient_in_place(const car_layer *layer, const car_group *group, co
 }
 
 /* Threads share the panels; when there are too few of them, the rows of the gradient. */
-static void group_gradient(const car_layer *layer, const car_group *group, const share *mine) {
-    int rows = car_rows_count(layer->rows);
-    int64_t row = (int64_t)layer->plan->gates * layer->plan->padded;
+static void group_gradient(const car_layer *layer, const car_group *group, const share *mine,
+                           range times) {
+    const rows_met sums = met_sums(layer, times);
     range packed, blocks, depth = {0, group->depth};
     bool by_rows = group->blocks < 2 * CAR_PANEL_BLOCKS * mine->members;
     bool pairs = layer->plan->precision == CAR_PRECISION_BF16;
@@ -384,9 +430,9 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
                    &packed.end);
     blocks = packed;
     if (packed.begin < packed.end)
-        pack(layer->sums, row, rows, group->block, group->blocks, layer->gradient_panels,
+        pack(sums.row, sums.stride, sums.count, group->block, group->blocks, layer->gradient_panels,
              packed.begin, packed.end);
-    transpose_operand(layer, group, mine);
+    transpose_operand(layer, group, mine, times);
     car_team_barrier(mine->team, mine->member);
     if (by_rows) {
         blocks = (range){0, group->blocks};
@@ -396,7 +442,7 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
         .a = layer->operand_transposed,
         .a_row_stride = layer->operand_row_stride,
         .parts = 1,
-        .part_length = rows,
+        .part_length = sums.count,
         .panels = layer->gradient_panels,
         .blocks = group->blocks,
         .block = group->gradient_block,
@@ -408,33 +454,48 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
     car_team_barrier(mine->team, mine->member);
 }
 
-static void vector_gradients(const car_layer *layer, const share *mine) {
+static void vector_gradients(const car_layer *layer, const share *mine, range times) {
     const car_plan *plan = layer->plan;
     range blocks;
     car_team_share(plan->blocks, 1, mine->member, mine->members, &blocks.begin, &blocks.end);
     for (int k = 0; k < plan->vector_gradient_count; k++) {
         const car_vector_gradient *sum = &plan->vector_gradients[k];
-        car_bound place = car_layer_bind(layer, sum->place);
-        car_vector_slot slot = {place.base, place.row_stride, place.block_stride};
-        layer->kernels->column_sum(slot, car_rows_count(layer->rows), blocks.begin, blocks.end,
+        const car_bound place = car_layer_bind(layer, sum->place);
+        const rows_met met = met_rows(layer, &place, times);
+        const car_vector_slot slot = {met.row, met.stride, place.block_stride};
+        layer->kernels->column_sum(slot, met.count, blocks.begin, blocks.end,
                                    layer->gradient + plan->vector_offset[sum->parameter], false);
     }
 }
 
+/* Steps of one round behind the loop. They follow from the sequences alone, not from the layer's capacity. */
+static int steps_of_round(const car_rows *rows) {
+    const int64_t all = (int64_t)rows->steps * car_rows_active(rows, 0);
+    const int rounds = (int)((all + CAR_GRADIENT_ROWS - 1) / CAR_GRADIENT_ROWS);
+    return rounds > 0 ? (rows->steps + rounds - 1) / rounds : rows->steps;
+}
+
 static void backward_task(void *argument, car_team *team, int member, int members) {
     const car_layer *layer = argument;
+    const car_plan *plan = layer->plan;
     share mine = share_of(layer, team, member, members);
-    if (layer->plan->cell->state_count)
-        run_back_loop(layer, &mine);
-    run_back_after(layer, &mine);
-    for (int g = 0; g < layer->plan->group_count; g++) {
-        const car_group *group = &layer->plan->groups[g];
-        if (is_read_in_place(layer, group))
-            gradient_in_place(layer, group, &mine);
-        else
-            group_gradient(layer, group, &mine);
+    const int steps = layer->rows->steps, round = steps_of_round(layer->rows);
+    for (int done = 0, end; done < steps; done = end) {
+        end = steps - done < round ? steps : done + round;
+        const range times =
+            layer->shape.reverse ? (range){done, end} : (range){steps - end, steps - done};
+        if (plan->cell->state_count)
+            run_back_loop(layer, &mine, done, end);
+        run_back_after(layer, &mine, times);
+        for (int g = 0; g < plan->group_count; g++) {
+            const car_group *group = &plan->groups[g];
+            if (is_read_in_place(layer, group))
+                gradient_in_place(layer, group, &mine, times);
+            else
+                group_gradient(layer, group, &mine, times);
+        }
+        vector_gradients(layer, &mine, times);
     }
-    vector_gradients(layer, &mine);
 }
 
 /* dL/d(state) from the caller's order into that of the rows. Both arrays: a lane that joins the loop at its own last step
