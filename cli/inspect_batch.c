@@ -1,5 +1,5 @@
 /*
- * inspect_batch.c: looks into a model over sequences side by side: gates, memory, gradients, frozen gates.
+ * inspect_batch.c: looks into a model over sequences side by side: gates, memory, gradients, clipping, frozen gates.
  *
  * In: a model, a batch of whole sequences, windows of one length with the target behind each. Out: an inspect_sight without
  * what only a running text has.
@@ -42,6 +42,8 @@ car_status cli_inspect_batches(const car_model *model, inspect_batches *given, c
     if (given->window_lanes > 0 && !model->net->bidirectional)
         CAR_TRY(
             car_model_flow(model, &given->window, given->window_lanes, arena, &sight->flow, error));
+    CAR_TRY(cli_inspect_norms(model, &sight->record, &given->training, given->training_lanes,
+                              given->training_steps, &sight->clipping, error));
     return car_model_freeze(model, &source, given->lanes, given->whole.steps, arena,
                             &sight->freezing, error);
 }

@@ -5,10 +5,9 @@
  */
 #include "inspect_parts.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { WINDOWS = 16, UPDATES = 8, FREEZE_STEPS = 64, COLORED_TOKENS = 1200 };
+enum { WINDOWS = 16, FREEZE_STEPS = 64, COLORED_TOKENS = 1200 };
 static const double FOLLOWS = 0.3; /* a correlation below is not worth a coloured text */
 
 static car_status no_memory(car_error *error) {
@@ -55,59 +54,41 @@ static car_status look_back(const inspect_call *call, const car_model *model, co
     return car_model_flow(model, &batch, (int)lanes, arena, flow, error);
 }
 
-static int compare(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
+typedef struct training_text {
+    car_stream stream;
+    int32_t *ids, *targets; /* [steps][lanes] */
+} training_text;
+
+static car_status training_batch(void *context, int64_t epoch, int64_t index, car_batch *batch,
+                                 car_error *error) {
+    const training_text *text = context;
+    (void)epoch;
+    (void)error;
+    *batch = (car_batch){.reset = index == 0, .input = text->ids, .target = text->targets};
+    batch->steps = car_stream_batch(&text->stream, index, text->ids, text->targets);
+    return CAR_OK;
 }
 
-static void sum_up(car_clipping *clipping, double *norms) {
-    int count = clipping->updates;
-    qsort(norms, (size_t)count, sizeof *norms, compare);
-    clipping->median = (norms[(count - 1) / 2] + norms[count / 2]) / 2;
-    clipping->most = norms[count - 1];
-    for (int i = 0; i < count && clipping->threshold > 0; i++)
-        if (norms[i] > clipping->threshold) {
-            clipping->clipped += 1.0 / count;
-            clipping->lost += (1 - clipping->threshold / norms[i]) / count;
-        }
-}
-
-/* Updates at rate 0: the gradients of training, and the weights stay as they are. */
+/* As many lanes as in training, fewer where the text is short. */
 static car_status look_at_norms(const car_model *model, const inspect_record *record,
                                 const car_tokens *tokens, car_arena *arena, car_clipping *clipping,
                                 car_error *error) {
     int steps = record->unroll > 0 ? (int)record->unroll : 64;
     int lanes = record->batch > 0 ? (int)record->batch : 32;
-    double norms[UPDATES];
-    car_stream stream = car_stream_for_training(tokens->ids, tokens->count, lanes, steps);
-    while (stream.batches == 0 && lanes > 1) {
+    training_text text = {.stream =
+                              car_stream_for_training(tokens->ids, tokens->count, lanes, steps)};
+    while (text.stream.batches == 0 && lanes > 1) {
         lanes = (lanes + 1) / 2;
-        stream = car_stream_for_training(tokens->ids, tokens->count, lanes, steps);
+        text.stream = car_stream_for_training(tokens->ids, tokens->count, lanes, steps);
     }
-    *clipping = (car_clipping){.threshold = record->clip};
     size_t rows = (size_t)lanes * (size_t)steps;
-    int32_t *ids = car_arena_allocate(arena, 2 * rows, sizeof *ids);
-    if (!ids)
+    text.ids = car_arena_allocate(arena, 2 * rows, sizeof *text.ids);
+    if (!text.ids)
         return no_memory(error);
-    const car_trainer_options options = {.batch = lanes,
-                                         .steps = steps,
-                                         .threads = 1,
-                                         .optimizer = "sgd",
-                                         .seed = (uint64_t)record->seed};
-    car_trainer *trainer;
-    CAR_TRY(car_trainer_create(model, &options, NULL, &trainer, error));
-    car_status status = CAR_OK;
-    for (int64_t i = 0; i < stream.batches && i < UPDATES && status == CAR_OK; i++) {
-        car_step_result result;
-        car_batch batch = {.reset = i == 0, .input = ids, .target = ids + rows};
-        batch.steps = car_stream_batch(&stream, i, ids, ids + rows);
-        status = car_trainer_step(trainer, &batch, 0, &result, error);
-        norms[clipping->updates++] = result.gradient_norm;
-    }
-    car_trainer_free(trainer);
-    if (status == CAR_OK && clipping->updates > 0)
-        sum_up(clipping, norms);
-    return status;
+    text.targets = text.ids + rows;
+    const car_fit_source source = {
+        .context = &text, .updates_per_epoch = text.stream.batches, .batch = training_batch};
+    return cli_inspect_norms(model, record, &source, lanes, steps, clipping, error);
 }
 
 /* ---- Frozen gates ---------------------------------------------------------------------------------------- */

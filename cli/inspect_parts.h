@@ -4,7 +4,8 @@
  *   inspect.c         reads the call             inspect_record.c   what the model says of its training
  *   inspect_look.c    looks into a language model that reads a text
  *   inspect_series.c  a forecasting model, windows of a series; inspect_sequences.c  a classifier or tagger, sequences
- *   inspect_batch.c   what these two see alike   inspect_show.c     writes what was seen
+ *   inspect_batch.c   what these two see alike   inspect_norms.c    what clipping takes in updates as in training
+ *   inspect_show.c    writes what was seen
  */
 #ifndef CAR_INSPECT_PARTS_H
 #define CAR_INSPECT_PARTS_H
@@ -31,7 +32,7 @@ typedef struct inspect_record {
 } inspect_record;
 
 typedef struct inspect_sight {
-    car_reads reads;      /* but for a text: no clipping, no followers */
+    car_reads reads;      /* but for a text: no followers */
     bool from_both_ends;  /* `bi` layers: no flow */
     inspect_record record;
     car_survey survey, fresh; /* fresh: the same net with its first weights */
@@ -43,6 +44,11 @@ typedef struct inspect_sight {
     int colored_count;
 } inspect_sight;
 
+enum { INSPECT_UPDATES = 8 };
+/* Norms of up to INSPECT_UPDATES updates of `source`, batches of at most `steps` steps of `lanes` lanes. */
+car_status cli_inspect_norms(const car_model *model, const inspect_record *record,
+                             const car_fit_source *source, int lanes, int steps,
+                             car_clipping *clipping, car_error *error) CAR_CHECK_RESULT;
 /* Looks at `count` tokens (the clipping at more, where there are more). Everything lives in the arena. */
 car_status cli_inspect_look(const inspect_call *call, const car_lm *lm, const car_tokens *tokens,
                             size_t count, car_arena *arena, inspect_sight *sight,
@@ -54,7 +60,9 @@ const char *cli_inspect_word(const car_json *options, const char *name);
 /* Sequences side by side, to be judged; windows of one length with the target behind each, to go back through. */
 typedef struct inspect_batches {
     car_batch whole, window;
-    int lanes, window_lanes; /* window_lanes 0: none */
+    int lanes, window_lanes;      /* window_lanes 0: none */
+    car_fit_source training;      /* INSPECT_UPDATES batches as training has them */
+    int training_lanes, training_steps;
 } inspect_batches;
 car_status cli_inspect_batches(const car_model *model, inspect_batches *given, car_arena *arena,
                                inspect_sight *sight, car_error *error) CAR_CHECK_RESULT;

@@ -4,6 +4,7 @@
  * In:  a model, a file with labels, read as in training. Out: an inspect_sight without what only a running text has.
  *
  *   gates, memory, frozen gates   LANES whole sequences, evenly over the file; the loss is that of the task
+ *   clipping                      sequences drawn as in training, without what --warp and its like do to them
  *   gradients                     the loss of the last class alone, back through the last steps before it, as many as half
  *                                 of the sequences have; not for nets with `bi` layers
  */
@@ -72,40 +73,95 @@ static void *make_input(const sequence_sight *sight, int steps, int lanes) {
 
 /* ---- Whole sequences ------------------------------------------------------------------------------------- */
 
-/* Labels [lanes], or [steps][lanes]; -1 where there is none. */
-static void fill_targets(const sequence_sight *sight, int lane, int32_t *targets) {
-    const car_sequences *set = sight->set;
-    int sequence = sight->chosen[lane];
-    size_t lanes = (size_t)sight->count, steps = (size_t)steps_of(set, sequence);
+/* Room for sequences side by side. */
+typedef struct sequence_lanes {
+    const sequence_sight *sight;
+    int lanes, longest;
+    int *lengths;     /* [lanes] */
+    void *input;      /* [longest][lanes], or with the values of a row */
+    int32_t *targets; /* [lanes], or [longest][lanes] */
+} sequence_lanes;
+
+static car_status make_lanes(const sequence_sight *sight, int lanes, int longest,
+                             sequence_lanes *room, car_error *error) {
+    size_t rows = (size_t)longest * (size_t)lanes;
+    *room = (sequence_lanes){.sight = sight, .lanes = lanes, .longest = longest};
+    room->lengths = car_arena_allocate(sight->arena, (size_t)lanes, sizeof *room->lengths);
+    room->input = make_input(sight, longest, lanes);
+    room->targets = car_arena_allocate(sight->arena, sight->set->each ? rows : (size_t)lanes,
+                                       sizeof *room->targets);
+    return room->lengths && room->input && room->targets ? CAR_OK : no_memory(error);
+}
+
+/* A sequence into a lane, its labels too: [lanes], or [steps][lanes]. */
+static void fill_lane(const sequence_lanes *room, int lane, int sequence) {
+    const car_sequences *set = room->sight->set;
+    size_t lanes = (size_t)room->lanes, own = (size_t)steps_of(set, sequence);
+    room->lengths[lane] = filled_up(room->sight, (int)own);
+    for (int t = 0; t < room->lengths[lane]; t++)
+        fill_row(room->sight, sequence, t, room->input, (size_t)t * lanes + (size_t)lane);
     if (!set->each)
-        targets[lane] = set->labels[sequence];
-    for (size_t t = 0; set->each && t < steps; t++)
-        targets[t * lanes + (size_t)lane] = set->labels[set->begin[sequence] + t];
+        room->targets[lane] = set->labels[sequence];
+    for (size_t t = 0; set->each && t < own; t++)
+        room->targets[t * lanes + (size_t)lane] = set->labels[set->begin[sequence] + t];
+}
+
+static car_batch batch_of(const sequence_lanes *room) {
+    return (car_batch){.steps = room->longest,
+                       .reset = true,
+                       .input = room->input,
+                       .lengths = room->lengths,
+                       .target = room->targets};
 }
 
 static car_status fill_whole(const sequence_sight *sight, inspect_batches *given,
                              car_error *error) {
-    int lanes = sight->count, longest = 0;
-    int *lengths = car_arena_allocate(sight->arena, (size_t)lanes, sizeof *lengths);
-    for (int i = 0; lengths && i < lanes; i++) {
-        lengths[i] = filled_up(sight, steps_of(sight->set, sight->chosen[i]));
-        longest = lengths[i] > longest ? lengths[i] : longest;
+    sequence_lanes room;
+    int longest = 0;
+    for (int i = 0; i < sight->count; i++) {
+        int steps = filled_up(sight, steps_of(sight->set, sight->chosen[i]));
+        longest = steps > longest ? steps : longest;
     }
-    size_t rows = (size_t)longest * (size_t)lanes, items = sight->set->each ? rows : (size_t)lanes;
-    void *input = make_input(sight, longest, lanes);
-    int32_t *targets = car_arena_allocate(sight->arena, items, sizeof *targets);
-    if (!lengths || !input || !targets)
+    CAR_TRY(make_lanes(sight, sight->count, longest, &room, error));
+    for (int lane = 0; lane < sight->count; lane++)
+        fill_lane(&room, lane, sight->chosen[lane]);
+    given->lanes = sight->count;
+    given->whole = batch_of(&room);
+    return CAR_OK;
+}
+
+/* ---- Updates --------------------------------------------------------------------------------------------- */
+
+/* Sequences drawn from the whole file, as often as it comes; nothing is moved or warped. */
+static car_status training_batch(void *context, int64_t epoch, int64_t index, car_batch *batch,
+                                 car_error *error) {
+    const sequence_lanes *room = context;
+    const car_random_key key = {.seed = 1, .purpose = CAR_RANDOM_SAMPLE};
+    double count = room->sight->set->count;
+    (void)epoch;
+    (void)error;
+    for (int lane = 0; lane < room->lanes; lane++)
+        fill_lane(room, lane,
+                  (int)(count * (double)car_random_uniform(key, (uint64_t)index, (uint64_t)lane)));
+    *batch = batch_of(room);
+    return CAR_OK;
+}
+
+/* As many lanes as in training, fewer where sequences are long or few. */
+static car_status prepare_training(const sequence_sight *sight, const inspect_record *record,
+                                   inspect_batches *given, car_error *error) {
+    int longest = filled_up(sight, (int)sight->set->longest);
+    int lanes = record->batch > 0 ? (int)record->batch : 16, most = MOST_ROWS / longest;
+    lanes = lanes < sight->set->count ? lanes : sight->set->count;
+    lanes = lanes < most ? lanes : most > 0 ? most : 1;
+    sequence_lanes *room = car_arena_allocate(sight->arena, 1, sizeof *room);
+    if (!room)
         return no_memory(error);
-    for (size_t i = 0; i < items; i++)
-        targets[i] = -1;
-    for (int lane = 0; lane < lanes; lane++) {
-        for (int t = 0; t < lengths[lane]; t++)
-            fill_row(sight, sight->chosen[lane], t, input, (size_t)(t * lanes + lane));
-        fill_targets(sight, lane, targets);
-    }
-    given->lanes = lanes;
-    given->whole = (car_batch){
-        .steps = longest, .reset = true, .input = input, .lengths = lengths, .target = targets};
+    CAR_TRY(make_lanes(sight, lanes, longest, room, error));
+    given->training_lanes = lanes;
+    given->training_steps = longest;
+    given->training = (car_fit_source){
+        .context = room, .updates_per_epoch = INSPECT_UPDATES, .batch = training_batch};
     return CAR_OK;
 }
 
@@ -185,6 +241,7 @@ static car_status look(const car_classifier *classifier, const car_sequences *se
     CAR_TRY(choose(&sequences, error));
     CAR_TRY(fill_whole(&sequences, &given, error));
     CAR_TRY(fill_windows(&sequences, &given, error));
+    CAR_TRY(prepare_training(&sequences, &sight->record, &given, error));
     sight->from_both_ends = classifier->model->net->bidirectional;
     return cli_inspect_batches(classifier->model, &given, arena, sight, error);
 }

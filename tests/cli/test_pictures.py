@@ -230,7 +230,8 @@ def test_inspect_a_forecast():
     ok("forecast", "train", "air.csv", "-o", "f.safetensors", "--horizon", "6", "--updates", "5", "--hidden", "8")
     shown = ok("inspect", "f.safetensors", "air.csv", "--report", "r.html", "--plot", "p.svg", "--lang", "zh").out
     matches(r"^layer 1: lstm, 8 units, \d+ steps$", shown, "the layer")
-    expect("clipping" not in shown and "follow the text" not in shown, "a text where there is none")
+    matches(r"^clipping: norm of the gradient over 8 updates: median \S+, at most \S+; clipping at 1 would$", shown, "clipping")
+    expect("follow the text" not in shown, "a text where there is none")
     pictures = re.findall(r"<svg.*?</svg>", pathlib.Path("r.html").read_text(encoding="utf-8"), re.DOTALL)
     expect(len(pictures) == 1 + 1 + 3 * 2 + 2, f"{len(pictures)} pictures")
     found = json.loads(ok("inspect", "f.safetensors", "air.csv", "--json").out)
@@ -276,7 +277,8 @@ def test_inspect_a_classifier():
     matches(r"^layer 1: lstm, 8 units, 240 steps$", shown, "all steps of all sequences")
     matches(r"^frozen gates: loss \d\.\d+ nats a class as it is", shown, "the loss")
     matches(r"h of layer 1 +\S+ at k = 1, \S+ at k = 10$", shown, "back through the median length")
-    expect("clipping" not in shown and "follow the text" not in shown, "a text where there is none")
+    matches(r"^clipping: norm of the gradient over 8 updates: median \S+, at most \S+; clipping at 1 would$", shown, "clipping")
+    expect("follow the text" not in shown, "a text where there is none")
     pictures = re.findall(r"<svg.*?</svg>", pathlib.Path("r.html").read_text(encoding="utf-8"), re.DOTALL)
     expect(len(pictures) == 1 + 1 + 3 * 2 + 2, f"{len(pictures)} pictures")
     for language, word in (("en", "reads from both ends"), ("zh", "从两端读")):
