@@ -28,7 +28,7 @@ static const car_look_phrases english = {
         "A curve that falls steadily is a gradient that vanishes: what stood so far back no "
         "longer teaches anything. One that rises explodes.",
     .flow_x = "k, steps before the loss",
-    .flow_y = "size of the gradient (median of the windows)",
+    .flow_y = "size of the gradient (median)",
     .flow_text =
         "The loss of one token alone, gone back through %d steps, in %d windows of the text. At "
         "each step: how strongly the loss depends on every state, and on what was read there.",
