@@ -153,6 +153,20 @@ static car_status find_task(const char *name, const car_probe_task **task, car_e
                     name);
 }
 
+/* idx files have labels of their own, in a CSV file they stand behind the pixels. */
+static car_status check_labels(const char *images_option, const char *images,
+                               const char *labels_option, const char *labels, car_error *error) {
+    bool csv = car_images_are_csv(images);
+    if (csv && labels)
+        return car_fail(error, CAR_USAGE,
+                        "--%s goes with idx files; in %.200s the class stands behind the pixels",
+                        labels_option, images);
+    if (!csv && !labels)
+        return car_fail(error, CAR_USAGE, "--%s and --%s go together (idx files, as MNIST's)",
+                        images_option, labels_option);
+    return CAR_OK;
+}
+
 static car_status read_digits(const probe_call *call, const car_probe_task *task,
                               car_probe_digits *digits, car_error *error) {
     bool given = call->images || call->labels || call->test_images || call->test_labels;
@@ -160,11 +174,17 @@ static car_status read_digits(const probe_call *call, const car_probe_task *task
         return given ? car_fail(error, CAR_USAGE,
                                 "%s reads no images; take --images and its like away", task->name)
                      : CAR_OK;
-    if (!call->images || !call->labels)
-        return car_fail(error, CAR_USAGE,
-                        "%s reads images: give --images FILE --labels FILE (idx files, as MNIST's)",
-                        task->name);
-    if (!call->test_images != !call->test_labels)
+    if (!call->images)
+        return car_fail(
+            error, CAR_USAGE,
+            "%s reads images: give --images FILE --labels FILE (idx files, as MNIST's), "
+            "or --images FILE.csv",
+            task->name);
+    CAR_TRY(check_labels("images", call->images, "labels", call->labels, error));
+    if (call->test_images)
+        CAR_TRY(check_labels("test-images", call->test_images, "test-labels", call->test_labels,
+                             error));
+    else if (call->test_labels)
         return car_fail(error, CAR_USAGE, "%s: --test-images and --test-labels go together",
                         task->name);
     return car_probe_digits_read(call->images, call->labels, call->test_images, call->test_labels,
@@ -350,12 +370,12 @@ int cli_probe(int argc, char **argv) {
                "how often a run is stored, besides its end"),
         INT("threads", call.threads, 0, 64, "all processors",
             "runs side by side; results do not depend on it"),
-        HEADING("Images (rows, permuted): idx files, plain or .gz"),
+        HEADING("Images (rows, permuted): idx or CSV files, plain or .gz"),
         TEXT("images", 0, call.images, "FILE", "none",
              "to learn from; the last tenth is for the checks"),
-        TEXT("labels", 0, call.labels, "FILE", "none", "their classes"),
+        TEXT("labels", 0, call.labels, "FILE", "none", "idx: their classes"),
         TEXT("test-images", 0, call.test_images, "FILE", "the last tenth", "to test with"),
-        TEXT("test-labels", 0, call.test_labels, "FILE", "none", "their classes"),
+        TEXT("test-labels", 0, call.test_labels, "FILE", "none", "idx: their classes"),
         INT("shift", set->shift, 0, 65536, "0, they stay",
             "move each image learned from by up to so many pixels each way"),
         HEADING("Output"),

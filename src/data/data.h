@@ -6,7 +6,7 @@
  *   stream.c      ids -> lanes -> batches [steps][lanes]
  *   ngram.c       unigram and interpolated modified Kneser-Ney, the baselines of a language model
  *   demo.c        the C headers of this machine as a corpus
- *   idx.c         images and labels (MNIST's files)
+ *   idx.c         images and labels (MNIST's files, or a CSV file)
  *
  *   files --car_corpus_read--> bytes --car_vocabulary_encode--> ids --car_stream_batch--> input,
  * target
@@ -192,11 +192,12 @@ typedef struct car_images {
     char *image_file, *label_file;     /* what pixels and labels point into */
 } car_images;
 
-/* CAR_IO: cannot be read. CAR_DATA: no idx file, cut short, too long, not as many labels as images. CAR_USAGE: gzip in a
- * build without zlib. At most 512 MB a file, 256 pixels a side. */
+/* Without labels_path a CSV file of square images, their classes last. CAR_IO: cannot be read. CAR_DATA: no idx file, cut
+ * short, too long, not as many labels as images; a line that is no image. CAR_USAGE: gzip in a build without zlib. At most 512 MB a file, 256 pixels a side. */
 car_status car_images_read(const char *images_path, const char *labels_path,
                            const car_allocator *allocator, car_images *images,
                            car_error *error) CAR_CHECK_RESULT;
+bool car_images_are_csv(const char *path); /* by its name: .csv, .csv.gz */
 void car_images_free(car_images *images); /* a zeroed one is legal */
 
 #endif

@@ -118,7 +118,7 @@ typedef struct car_probe_digits {
     int *order;             /* [rows * columns] the order of the permuted pixels */
     char sha256[65];        /* of all pixels and labels */
 } car_probe_digits;
-/* digits.c. The test's paths may be NULL. As car_images_read; CAR_DATA too: fewer than 100 images, unlike ones. */
+/* digits.c. The test's paths may be NULL, and labels with CSV files. As car_images_read; CAR_DATA too: fewer than 100 images, unlike ones. */
 car_status car_probe_digits_read(const char *images, const char *labels, const char *test_images,
                                  const char *test_labels, const car_allocator *allocator,
                                  car_probe_digits *digits, car_error *error) CAR_CHECK_RESULT;

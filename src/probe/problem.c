@@ -12,9 +12,11 @@ car_status car_probe_problem_make(const car_probe_task *task, int distance, uint
                                   const car_probe_digits *digits, car_probe_problem *problem,
                                   car_error *error) {
     if (task->digits && !digits)
-        return car_fail(error, CAR_USAGE,
-                        "%s reads images: give --images FILE --labels FILE (idx files, as MNIST's)",
-                        task->name);
+        return car_fail(
+            error, CAR_USAGE,
+            "%s reads images: give --images FILE --labels FILE (idx files, as MNIST's), or "
+            "--images FILE.csv",
+            task->name);
     if (task->distance_name && (distance < task->distance_least || distance > task->distance_most))
         return car_fail(error, CAR_USAGE, "--distance %d: %s takes %d to %d (%s)", distance,
                         task->name, task->distance_least, task->distance_most, task->distance_name);

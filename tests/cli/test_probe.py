@@ -162,6 +162,32 @@ def test_images():
     expect(without_times(json.loads(packed.out)) == without_times(plain), packed.err)
 
 
+def test_images_of_a_csv_file():
+    """The same images as numbers 0 to 200, their class behind them, are read to the same bits once they are as bright."""
+    made_up_images()
+    classes = [i % 2 for i in range(200)]
+    grey = [[(200 * c + k) * 255 // 215 for k in range(16)] for c in classes]
+    write("images", idx(grey))
+    lines = "".join(",".join(map(str, [*row, c])) + "\n" for row, c in zip(grey, classes))
+    write("digits.csv", lines)
+    write("digits.csv.gz", gzip.compress(lines.replace("\n", "\r\n").encode()))
+    plain = without_times(study("rows", "--images", "images", "--labels", "labels", *SMALL, "--updates", "30"))
+    expect(without_times(study("rows", "--images", "digits.csv", *SMALL, "--updates", "30")) == plain, "CSV")
+    packed = run("probe", "rows", "--images", "digits.csv.gz", *SMALL, "--updates", "30", "--json")
+    expect("without zlib" in packed.err or without_times(json.loads(packed.out)) == plain, packed.err)
+    study("permuted", "--images", "digits.csv", "--test-images", "images", "--test-labels", "labels", *SMALL, "--updates", "3")
+    call = ("probe", "rows", *SMALL, "--updates", "3", "--images")
+    refused(2, "the class stands behind the pixels", *call, "digits.csv", "--labels", "labels")
+    refused(2, "--images and --labels go together", *call, "images")
+    for name, text, word in (("header", "a,b\n" + lines, ":1: no image"), ("oblong", "1,2,3,0\n", ":1: no image"),
+                             ("bright", lines + "256" + ",0" * 16 + "\n", ":201: not 17 whole numbers"),
+                             ("short", lines + "1,2\n", ":201: not 17"), ("empty", "", ":1: no image"),
+                             ("signed", lines.replace("0,", "-1,", 1), "no image"),
+                             ("blank", lines + "\n", ":201: not 17"), ("one", "1,2,3,4,0\n" * 200, "one class only")):
+        write(f"{name}.csv", text)
+        refused(3, word, *call, f"{name}.csv")
+
+
 def test_shifted_images():
     made_up_images()
     rows = ("rows", "--images", "images", "--labels", "labels", *SMALL, "--check-every", "1000")
