@@ -408,7 +408,8 @@ static void threads_change_no_bit(void **state) {
     } cases[] = {{"lstm", 260, 40, 3, 4}, {"lstm", 33, 17, 8, 5},
                  {"gru", 300, 20, 6, 3},  {"gru-v1", 330, 24, 5, 3},
                  {"rnn", 600, 8, 4, 3},   {"layernorm-lstm", 40, 16, 5, 3},
-                 {"dense", 70, 30, 9, 4}, {"lstm", 250, 9, 1, 3}};
+                 {"dense", 70, 30, 9, 4}, {"lstm", 250, 9, 1, 3},
+                 {"lstm", 330, 20, 9, 3}, {"gru-v1", 420, 7, 2, 3}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
         check_threads(state, car_zoo_text(cases[k].cell), cases[k].cell, cases[k].units,
                       cases[k].input, cases[k].batch, cases[k].steps);

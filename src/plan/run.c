@@ -22,28 +22,45 @@ typedef struct range {
     int begin, end;
 } range;
 
+/* Some units of some lanes. */
+typedef struct part {
+    range lanes, blocks;
+} part;
+
+/* What a thread does of the loop. Of units that leave a block over when they are shared, every thread takes a share of
+ * its lanes as its second part. */
 typedef struct share {
     car_team *team;
     int member, members;
-    range lanes, blocks; /* of the loop */
+    part parts[2];
 } share;
 
-/* How many of the lanes, longest first, hold `part` of `parts` of all steps. */
-static int lanes_of(const car_rows *rows, int part, int parts) {
-    int64_t wanted = (int64_t)car_rows_count(rows) * part / parts, sum = 0;
+/* How many of the lanes, longest first, hold `members` of `all` shares of all steps. */
+static int lanes_of(const car_rows *rows, int members, int all) {
+    int64_t wanted = (int64_t)car_rows_count(rows) * members / all, sum = 0;
     int lanes = 0;
     while (sum < wanted)
         sum += rows->length[lanes++];
     return lanes;
 }
 
+static range lanes_of_member(const car_layer *layer, int member, int members) {
+    return (range){lanes_of(layer->rows, member, members),
+                   lanes_of(layer->rows, member + 1, members)};
+}
+
 static share share_of(const car_layer *layer, car_team *team, int member, int members) {
-    share mine = {team, member, members, {0, layer->shape.batch}, {0, layer->plan->blocks}};
-    if (layer->by_units) {
-        car_team_share(mine.blocks.end, 1, member, members, &mine.blocks.begin, &mine.blocks.end);
+    const int blocks = layer->plan->blocks, lanes = layer->shape.batch;
+    share mine = {team, member, members, {{{0, lanes}, {0, blocks}}, {{0, 0}, {blocks, blocks}}}};
+    range *first = &mine.parts[0].blocks;
+    if (members > 1 && !layer->by_units) {
+        mine.parts[0].lanes = lanes_of_member(layer, member, members);
+    } else if (members > 1 && lanes >= members) {
+        const int each = blocks / members;
+        *first = (range){member * each, (member + 1) * each};
+        mine.parts[1] = (part){lanes_of_member(layer, member, members), {members * each, blocks}};
     } else if (members > 1) {
-        mine.lanes.begin = lanes_of(layer->rows, member, members);
-        mine.lanes.end = lanes_of(layer->rows, member + 1, members);
+        car_team_share(blocks, 1, member, members, &first->begin, &first->end);
     }
     return mine;
 }
@@ -162,35 +179,46 @@ static void run_stage(const car_layer *layer, const share *mine, car_phase phase
                 blocks);
 }
 
-static bool needs_others(const car_layer *layer, car_phase phase, int s) {
-    return layer->by_units && layer->plan->stages[phase][s].group_count > 0;
+static bool is_empty(range of) {
+    return of.begin >= of.end;
+}
+
+/* A stage of a loop at one step, after whatever it reads of other threads' units. */
+static void run_loop_stage(const car_layer *layer, const share *mine, car_phase phase, int s,
+                           int time, int parity) {
+    if (layer->by_units && layer->plan->stages[phase][s].group_count > 0)
+        car_team_barrier(mine->team, mine->member);
+    for (int i = 0; i < 2; i++) {
+        const part *of = &mine->parts[i];
+        range lanes = active_lanes(layer, of->lanes, time);
+        if (!is_empty(lanes) && !is_empty(of->blocks))
+            run_stage(layer, mine, phase, s, time, parity, lanes, of->blocks);
+    }
 }
 
 /* ---- Forward ------------------------------------------------------------------------------------------ */
 
+/* Blocks of a thread's own for all rows; the others, which are all without such, by rows. */
 static void run_before(const car_layer *layer, const share *mine, int first, int last) {
-    int rows = layer->rows->first[last] - layer->rows->first[first];
-    range cut = {0, rows};
-    if (!layer->by_units)
-        car_team_share(rows, 1, mine->member, mine->members, &cut.begin, &cut.end);
+    range rows = {0, layer->rows->first[last] - layer->rows->first[first]}, cut;
+    const range own = layer->by_units ? mine->parts[0].blocks : (range){0, 0};
+    const range shared = mine->parts[layer->by_units ? 1 : 0].blocks;
+    car_team_share(rows.end, 1, mine->member, mine->members, &cut.begin, &cut.end);
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BEFORE]; s++) {
-        if (s > 0 && needs_others(layer, CAR_PHASE_BEFORE, s))
+        if (s > 0 && layer->by_units && layer->plan->stages[CAR_PHASE_BEFORE][s].group_count > 0)
             car_team_barrier(mine->team, mine->member);
-        run_stage(layer, mine, CAR_PHASE_BEFORE, s, first, 0, cut, mine->blocks);
+        if (!is_empty(own))
+            run_stage(layer, mine, CAR_PHASE_BEFORE, s, first, 0, rows, own);
+        if (!is_empty(shared))
+            run_stage(layer, mine, CAR_PHASE_BEFORE, s, first, 0, cut, shared);
     }
-    if (!layer->by_units)
+    if (!is_empty(shared))
         car_team_barrier(mine->team, mine->member);
 }
 
 static void run_forward_step(const car_layer *layer, const share *mine, int time) {
-    range lanes = active_lanes(layer, mine->lanes, time);
-    if (lanes.begin == lanes.end)
-        return;
-    for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_LOOP]; s++) {
-        if (needs_others(layer, CAR_PHASE_LOOP, s))
-            car_team_barrier(mine->team, mine->member);
-        run_stage(layer, mine, CAR_PHASE_LOOP, s, time, 0, lanes, mine->blocks);
-    }
+    for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_LOOP]; s++)
+        run_loop_stage(layer, mine, CAR_PHASE_LOOP, s, time, 0);
 }
 
 static void forward_task(void *argument, car_team *team, int member, int members) {
@@ -244,14 +272,8 @@ static void run_back_loop(const car_layer *layer, const share *mine, int done, i
     const int steps = layer->rows->steps;
     for (; done < end; done++) {
         int time = layer->shape.reverse ? done : steps - 1 - done;
-        range lanes = active_lanes(layer, mine->lanes, time);
-        if (lanes.begin == lanes.end)
-            continue;
-        for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_LOOP]; s++) {
-            if (needs_others(layer, CAR_PHASE_BACK_LOOP, s))
-                car_team_barrier(mine->team, mine->member);
-            run_stage(layer, mine, CAR_PHASE_BACK_LOOP, s, time, done & 1, lanes, mine->blocks);
-        }
+        for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_LOOP]; s++)
+            run_loop_stage(layer, mine, CAR_PHASE_BACK_LOOP, s, time, done & 1);
     }
     car_team_barrier(mine->team, mine->member);
 }
@@ -418,26 +440,23 @@ static void gradient_in_place(const car_layer *layer, const car_group *group, co
     }
 }
 
-/* Threads share the panels; when there are too few of them, the rows of the gradient. */
+/* Each thread takes as many whole panels as all can have, and of those that are left over a share of the rows. */
 static void group_gradient(const car_layer *layer, const car_group *group, const share *mine,
                            range times) {
     const rows_met sums = met_sums(layer, times);
-    range packed, blocks, depth = {0, group->depth};
-    bool by_rows = group->blocks < 2 * CAR_PANEL_BLOCKS * mine->members;
+    const int each = group->blocks / (CAR_PANEL_BLOCKS * mine->members) * CAR_PANEL_BLOCKS;
+    const range own = {mine->member * each, (mine->member + 1) * each},
+                left = {mine->members * each, group->blocks};
     bool pairs = layer->plan->precision == CAR_PRECISION_BF16;
     car_pack *pack = pairs ? layer->kernels->pack_pairs : layer->kernels->pack_rows;
+    range packed, depth;
     car_team_share(group->blocks, CAR_PANEL_BLOCKS, mine->member, mine->members, &packed.begin,
                    &packed.end);
-    blocks = packed;
-    if (packed.begin < packed.end)
+    if (!is_empty(packed))
         pack(sums.row, sums.stride, sums.count, group->block, group->blocks, layer->gradient_panels,
              packed.begin, packed.end);
     transpose_operand(layer, group, mine, times);
     car_team_barrier(mine->team, mine->member);
-    if (by_rows) {
-        blocks = (range){0, group->blocks};
-        car_team_share(group->depth, 1, mine->member, mine->members, &depth.begin, &depth.end);
-    }
     car_product product = {
         .a = layer->operand_transposed,
         .a_row_stride = layer->operand_row_stride,
@@ -449,8 +468,11 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
         .c = layer->gradient + group->weights,
         .c_row_stride = CAR_PANEL,
     };
-    if (blocks.begin < blocks.end && depth.begin < depth.end)
-        multiply(layer, &product, mine->member, depth, blocks);
+    if (!is_empty(own))
+        multiply(layer, &product, mine->member, (range){0, group->depth}, own);
+    car_team_share(group->depth, 1, mine->member, mine->members, &depth.begin, &depth.end);
+    if (!is_empty(left) && !is_empty(depth))
+        multiply(layer, &product, mine->member, depth, left);
     car_team_barrier(mine->team, mine->member);
 }
 
