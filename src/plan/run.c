@@ -440,21 +440,35 @@ static void gradient_in_place(const car_layer *layer, const car_group *group, co
     }
 }
 
-/* Each thread takes as many whole panels as all can have, and of those that are left over a share of the rows. */
-static void group_gradient(const car_layer *layer, const car_group *group, const share *mine,
-                           range times) {
+/* Whether the sums of two groups give the same panels. */
+static bool has_same_gates(const car_group *a, const car_group *b) {
+    return a && a->count == b->count &&
+           memcmp(a->gates, b->gates, (size_t)a->count * sizeof *a->gates) == 0;
+}
+
+static void pack_sums(const car_layer *layer, const car_group *group, const share *mine,
+                      const rows_met *sums) {
+    const bool pairs = layer->plan->precision == CAR_PRECISION_BF16;
+    car_pack *pack = pairs ? layer->kernels->pack_pairs : layer->kernels->pack_rows;
+    range blocks;
+    car_team_share(group->blocks, CAR_PANEL_BLOCKS, mine->member, mine->members, &blocks.begin,
+                   &blocks.end);
+    if (!is_empty(blocks))
+        pack(sums->row, sums->stride, sums->count, group->block, group->blocks,
+             layer->gradient_panels, blocks.begin, blocks.end);
+}
+
+/* Each thread takes as many whole panels as all can have, and of those that are left over a share of the rows. The panels
+ * may be those of the group `packed`. */
+static void group_gradient(const car_layer *layer, const car_group *group, const car_group *packed,
+                           const share *mine, range times) {
     const rows_met sums = met_sums(layer, times);
     const int each = group->blocks / (CAR_PANEL_BLOCKS * mine->members) * CAR_PANEL_BLOCKS;
     const range own = {mine->member * each, (mine->member + 1) * each},
                 left = {mine->members * each, group->blocks};
-    bool pairs = layer->plan->precision == CAR_PRECISION_BF16;
-    car_pack *pack = pairs ? layer->kernels->pack_pairs : layer->kernels->pack_rows;
-    range packed, depth;
-    car_team_share(group->blocks, CAR_PANEL_BLOCKS, mine->member, mine->members, &packed.begin,
-                   &packed.end);
-    if (!is_empty(packed))
-        pack(sums.row, sums.stride, sums.count, group->block, group->blocks, layer->gradient_panels,
-             packed.begin, packed.end);
+    range depth;
+    if (!has_same_gates(packed, group))
+        pack_sums(layer, group, mine, &sums);
     transpose_operand(layer, group, mine, times);
     car_team_barrier(mine->team, mine->member);
     car_product product = {
@@ -474,6 +488,19 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
     if (!is_empty(left) && !is_empty(depth))
         multiply(layer, &product, mine->member, depth, left);
     car_team_barrier(mine->team, mine->member);
+}
+
+static void group_gradients(const car_layer *layer, const share *mine, range times) {
+    const car_group *packed = NULL;
+    for (int g = 0; g < layer->plan->group_count; g++) {
+        const car_group *group = &layer->plan->groups[g];
+        if (is_read_in_place(layer, group)) {
+            gradient_in_place(layer, group, mine, times);
+            continue;
+        }
+        group_gradient(layer, group, packed, mine, times);
+        packed = group;
+    }
 }
 
 static void vector_gradients(const car_layer *layer, const share *mine, range times) {
@@ -509,13 +536,7 @@ static void backward_task(void *argument, car_team *team, int member, int member
         if (plan->cell->state_count)
             run_back_loop(layer, &mine, done, end);
         run_back_after(layer, &mine, times);
-        for (int g = 0; g < plan->group_count; g++) {
-            const car_group *group = &plan->groups[g];
-            if (is_read_in_place(layer, group))
-                gradient_in_place(layer, group, &mine, times);
-            else
-                group_gradient(layer, group, &mine, times);
-        }
+        group_gradients(layer, &mine, times);
         vector_gradients(layer, &mine, times);
     }
 }
