@@ -330,21 +330,36 @@ void car_plan_round(const car_plan *plan, const car_kernels *kernels, const floa
     }
 }
 
-/* count rows of 16 units, CAR_PANEL apart -> 16 rows of count values in `panel`; in bf16 8 rows of pairs. */
-static void transpose_units(const car_plan *plan, const car_kernels *kernels, const float *source,
-                            int count, float *panel) {
-    enum { PAIRS = CAR_BLOCK / 2 };
+/* Up to 16 operand values of one panel of weights, and where their transposed copy goes. */
+typedef struct turned {
+    const float *source; /* [count][64 columns of the panel] */
+    int count;
+    float *
+        target; /* the first row of the panel of 64 operand values, at the column of the first one */
+} turned;
+
+/* [count][16 units] of each block of the panel become 16 rows of count values; in bf16 8 rows of pairs. */
+static void transpose_part(const car_plan *plan, const car_kernels *kernels, const car_group *group,
+                           int panel, const turned *part) {
+    enum { PAIRS = CAR_PANEL / 2 };
+    const bool whole = plan->precision == CAR_PRECISION_F32;
+    const int first = panel * CAR_PANEL_BLOCKS, left = group->blocks - first;
+    const int blocks = left < CAR_PANEL_BLOCKS ? left : CAR_PANEL_BLOCKS;
     float pairs[CAR_BLOCK * PAIRS];
-    if (plan->precision == CAR_PRECISION_F32) {
-        kernels->transpose(source, CAR_PANEL, count, CAR_BLOCK, panel, CAR_PANEL);
-        return;
+    for (int k = 0; k < part->count && !whole; k++)
+        kernels->round_pairs(part->source + k * CAR_PANEL, blocks * CAR_BLOCK, pairs + k * PAIRS);
+    const float *from = whole ? part->source : pairs;
+    const int columns = whole ? CAR_BLOCK : CAR_BLOCK / 2, stride = whole ? CAR_PANEL : PAIRS;
+    for (int i = 0; i < blocks; i++) {
+        const int unit_block = (first + i) / group->count, gate = (first + i) % group->count;
+        const int row =
+            (unit_block * group->gate_span + group->gates[gate] - group->gate_first) * CAR_BLOCK;
+        kernels->transpose(from + i * columns, stride, part->count, columns,
+                           part->target + (size_t)running_rows(plan, row) * CAR_PANEL, CAR_PANEL);
     }
-    for (int k = 0; k < count; k++)
-        kernels->round_pairs(source + k * CAR_PANEL, CAR_BLOCK, pairs + k * PAIRS);
-    kernels->transpose(pairs, PAIRS, count, PAIRS, panel, CAR_PANEL);
 }
 
-/* One block of 16 operand values: [count][16 units] of each gate becomes [16 units][count]. */
+/* One block of 16 operand values against all units and gates. */
 static void transpose_block(const car_plan *plan, const car_kernels *kernels,
                             const car_group *group, int column_block, const float *weights,
                             float *transposed) {
@@ -352,20 +367,16 @@ static void transpose_block(const car_plan *plan, const car_kernels *kernels,
     int part_size = group->depth / operand_parts(plan, group);
     int inside = (column_block % part_blocks) * CAR_BLOCK;
     int first = (column_block / part_blocks) * part_size + inside;
-    int count = part_size - inside < CAR_BLOCK ? part_size - inside : CAR_BLOCK;
-    float *panel = transposed + group->transposed +
-                   (size_t)(column_block / CAR_PANEL_BLOCKS) *
-                       (size_t)running_rows(plan, transposed_depth(plan, group)) * CAR_PANEL +
-                   (size_t)(column_block % CAR_PANEL_BLOCKS) * CAR_BLOCK;
-    for (int unit_block = 0; unit_block < plan->blocks; unit_block++)
-        for (int i = 0; i < group->count; i++) {
-            const float *source =
-                weights + matrix_row(group, i, unit_block * CAR_BLOCK) + (size_t)first * CAR_PANEL;
-            int row =
-                (unit_block * group->gate_span + group->gates[i] - group->gate_first) * CAR_BLOCK;
-            transpose_units(plan, kernels, source, count,
-                            panel + (size_t)running_rows(plan, row) * CAR_PANEL);
-        }
+    turned part = {.count = part_size - inside < CAR_BLOCK ? part_size - inside : CAR_BLOCK};
+    part.target = transposed + group->transposed +
+                  (size_t)(column_block / CAR_PANEL_BLOCKS) *
+                      (size_t)running_rows(plan, transposed_depth(plan, group)) * CAR_PANEL +
+                  (size_t)(column_block % CAR_PANEL_BLOCKS) * CAR_BLOCK;
+    for (int panel = 0; panel < panels_of(group->blocks); panel++) {
+        part.source = weights + group->weights +
+                      ((size_t)panel * (size_t)group->depth + (size_t)first) * CAR_PANEL;
+        transpose_part(plan, kernels, group, panel, &part);
+    }
 }
 
 void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, const float *weights,
