@@ -345,6 +345,8 @@ static void run_after_program(const car_layer *layer, int s, range times, range 
 }
 
 static void run_back_after(const car_layer *layer, const share *mine, range times) {
+    if (layer->plan->stage_count[CAR_PHASE_BACK_AFTER] == 0)
+        return;
     const int base = layer->rows->first[times.begin];
     range rows = {0, layer->rows->first[times.end] - base}, blocks = {0, layer->plan->blocks};
     car_team_share(rows.end, 1, mine->member, mine->members, &rows.begin, &rows.end);
