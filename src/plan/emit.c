@@ -5,6 +5,9 @@
  * by vector, the very operations that the interpreter does strip by strip, so that the bits are the same; but what is
  * one value for a whole row (a norm's 1/sqrt) is computed once a row. The text
  * uses the vector type and maths of kernels/ (vector.inc, math.inc) and is compiled once for each CPU level.
+ *
+ * A program has more slots than a processor has registers for pointers. Their rows lie in few ways (layer.c), so one
+ * index serves all slots of a kind, and of a slot only the base is its own.
  */
 #include "inside.h"
 #include <string.h>
@@ -20,8 +23,34 @@ static uint32_t float_bits(float value) {
     return bits;
 }
 
+/* How the rows of a slot lie, and which index leads to a block of them. */
+typedef enum slot_kind {
+    SLOT_UNITS,  /* a row of padded units: p */
+    SLOT_SUMS,   /* a gate of a row of sums, its blocks a block of all gates apart: g */
+    SLOT_VECTOR, /* one row for all: o */
+    SLOT_ROW,    /* one value a row: row */
+    SLOT_INPUT   /* a row of the input's shape: row * its stride + o */
+} slot_kind;
+
+static slot_kind kind_of(car_place place) {
+    switch (place.region) {
+    case CAR_REGION_SUMS:
+        return SLOT_SUMS;
+    case CAR_REGION_VECTOR:
+        return SLOT_VECTOR;
+    case CAR_REGION_MEAN:
+    case CAR_REGION_WORK_MEAN:
+        return SLOT_ROW;
+    case CAR_REGION_INPUT:
+    case CAR_REGION_INPUT_GRADIENT:
+        return SLOT_INPUT;
+    default:
+        return SLOT_UNITS;
+    }
+}
+
 static bool is_row_value(car_place place) {
-    return place.region == CAR_REGION_MEAN || place.region == CAR_REGION_WORK_MEAN;
+    return kind_of(place) == SLOT_ROW;
 }
 
 car_program_digest car_stage_digest(const car_stage *stage) {
@@ -36,8 +65,8 @@ car_program_digest car_stage_digest(const car_stage *stage) {
         low = mix(mix(low, float_bits(code->value)), ~word);
     }
     for (int s = 0; s < stage->slot_count; s++) {
-        high = mix(high, is_row_value(stage->slots[s]));
-        low = mix(low, 2 + is_row_value(stage->slots[s]));
+        high = mix(high, kind_of(stage->slots[s]));
+        low = mix(low, 8 + kind_of(stage->slots[s]));
     }
     return (car_program_digest){high, low};
 }
@@ -129,7 +158,7 @@ static void emit_assignment(car_text *text, const car_assignments *program, int 
     const car_vector_instruction *code = &program->stage->program.code[k];
     car_text_format(text, "const vfloat v%d = ", k);
     if (code->op == CAR_VECTOR_LOAD && is_row_value(program->stage->slots[code->slot]))
-        car_text_format(text, "v_of(*s%d)", code->slot);
+        car_text_format(text, "v_of(s%d[row])", code->slot);
     else if (code->op == CAR_VECTOR_LOAD)
         car_text_format(text, "v_load(s%d + i)", code->slot);
     else if (code->op == CAR_VECTOR_CONSTANT)
@@ -148,11 +177,11 @@ static void emit_passed(car_text *text, const car_assignments *program, const ch
 
 /* One vector of units; kept: how many of the block's 16 units are not padding. */
 static void emit_body(car_text *text, const car_assignments *program, const char *name) {
-    car_text_format(text, "ALWAYS_INLINE void %s_vector(int i, int kept", name);
+    car_text_format(text, "ALWAYS_INLINE void %s_vector(int row, int i, int kept", name);
     for (int s = 0; s < program->stage->slot_count; s++)
         car_text_format(text, ", float *s%d", s);
     emit_passed(text, program, ", vfloat v");
-    car_text_format(text, ") {\n    (void)kept;\n");
+    car_text_format(text, ") {\n    (void)row;\n    (void)kept;\n");
     for (int s = 0; s < program->stage->slot_count; s++)
         if (is_row_value(program->stage->slots[s]))
             car_text_format(text, "    (void)s%d;\n", s);
@@ -170,45 +199,67 @@ static void emit_body(car_text *text, const car_assignments *program, const char
     car_text_format(text, "}\n");
 }
 
-static void emit_call(car_text *text, const car_assignments *program, const char *name,
-                      const char *kept) {
-    car_text_format(text,
-                    "            for (int i = 0; i < CAR_BLOCK; i += WIDTH)\n"
-                    "                %s_vector(i, %s",
-                    name, kept);
-    for (int s = 0; s < program->stage->slot_count; s++)
-        car_text_format(text, ", s%d", s);
+/* A block: the indices of its row and of all slots, then its vectors. */
+static void emit_block(car_text *text, const car_assignments *program, const char *name,
+                       const char *kept) {
+    static const char *const indices[] = {
+        [SLOT_UNITS] = " + p", [SLOT_SUMS] = " + g", [SLOT_VECTOR] = " + o", [SLOT_ROW] = ""};
+    car_text_format(
+        text,
+        "            const int64_t o = (int64_t)block * CAR_BLOCK, p = row * row_of_units + o,\n"
+        "                          g = row * row_of_sums + block * block_of_sums;\n"
+        "            (void)o, (void)p, (void)g;\n"
+        "            for (int i = 0; i < CAR_BLOCK; i += WIDTH)\n"
+        "                %s_vector(row, i, %s",
+        name, kept);
+    for (int s = 0; s < program->stage->slot_count; s++) {
+        const slot_kind kind = kind_of(program->stage->slots[s]);
+        if (kind == SLOT_INPUT)
+            car_text_format(text, ", s%1$d + row * slots[%1$d].row_stride + o", s);
+        else
+            car_text_format(text, ", s%d%s", s, indices[kind]);
+    }
     emit_passed(text, program, ", v");
     car_text_format(text, ");\n");
 }
 
+/* Strides that all slots of a kind have are those of the first one. */
+static void emit_stride(car_text *text, const car_stage *stage, slot_kind kind, const char *name,
+                        const char *member) {
+    int s = 0;
+    while (s < stage->slot_count && kind_of(stage->slots[s]) != kind)
+        s++;
+    if (s < stage->slot_count)
+        car_text_format(text, "    const int64_t %s = slots[%d].%s;\n", name, s, member);
+    else
+        car_text_format(text, "    const int64_t %s = 0;\n", name);
+}
+
 static void emit_function(car_text *text, const car_assignments *program, const char *name) {
-    const int slots = program->stage->slot_count;
+    const car_stage *stage = program->stage;
     emit_body(text, program, name);
     car_text_format(
         text,
         "static void %s(const car_vector_slot *slots, int units, int row_begin, int row_end,\n"
         "               int block_begin, int block_end) {\n"
-        "    const int whole = units / CAR_BLOCK < block_end ? units / CAR_BLOCK : block_end;\n"
-        "    for (int row = row_begin; row < row_end; row++) {\n",
+        "    const int whole = units / CAR_BLOCK < block_end ? units / CAR_BLOCK : block_end;\n",
         name);
-    for (int s = 0; s < slots; s++)
-        car_text_format(text,
-                        "        float *s%1$d = slots[%1$d].base + row * slots[%1$d].row_stride + "
-                        "block_begin * "
-                        "slots[%1$d].block_stride;\n",
-                        s);
+    emit_stride(text, stage, SLOT_UNITS, "row_of_units", "row_stride");
+    emit_stride(text, stage, SLOT_SUMS, "row_of_sums", "row_stride");
+    emit_stride(text, stage, SLOT_SUMS, "block_of_sums", "block_stride");
+    for (int s = 0; s < stage->slot_count; s++)
+        car_text_format(text, "    float *const s%1$d = slots[%1$d].base;\n", s);
+    car_text_format(text, "    for (int row = row_begin; row < row_end; row++) {\n");
     for (int k = 0; k < program->count; k++)
         if (program->where[k] & BEFORE_LOOP) {
             car_text_format(text, "        ");
             emit_assignment(text, program, k);
         }
     car_text_format(text, "        for (int block = block_begin; block < whole; block++) {\n");
-    emit_call(text, program, name, "CAR_BLOCK");
-    for (int s = 0; s < slots; s++)
-        car_text_format(text, "            s%1$d += slots[%1$d].block_stride;\n", s);
-    car_text_format(text, "        }\n        if (whole < block_end) {\n");
-    emit_call(text, program, name, "units % CAR_BLOCK");
+    emit_block(text, program, name, "CAR_BLOCK");
+    car_text_format(text, "        }\n        if (whole < block_end) {\n"
+                          "            const int block = whole;\n");
+    emit_block(text, program, name, "units % CAR_BLOCK");
     car_text_format(text, "        }\n    }\n}\n");
 }
 
