@@ -153,7 +153,8 @@ struct car_plan {
     car_place *taps;
 
     /* lifetime.c */
-    bool *kept_brief, *work_brief; /* [kept_count] [work_count]: one array for all steps */
+    bool *kept_brief, *work_brief;  /* [kept_count] [work_count]: one array for all steps */
+    bool *mean_own, *work_mean_own; /* [mean_count] [work_mean_count]: a thread's own */
 
     /* plan.c */
     int stage_count[CAR_PHASES];
@@ -170,11 +171,17 @@ typedef struct car_bound {
     const int *first; /* row of step t's first lane; NULL: all steps have the same rows */
     int64_t row_stride, block_stride;
     int64_t parity_stride; /* state gradients alternate between two arrays from step to step */
+    int64_t member_stride; /* from a thread's copy to the next one's, where each has its own */
 } car_bound;
 /* Where the rows of a step begin. */
 static inline float *car_bound_at(const car_bound *bound, int time, int parity) {
     int64_t row = bound->first ? bound->first[time] : 0;
     return bound->base + row * bound->row_stride + parity * bound->parity_stride;
+}
+
+/* The same in the copy of a thread. */
+static inline float *car_bound_own(const car_bound *bound, int time, int parity, int member) {
+    return car_bound_at(bound, time, parity) + member * bound->member_stride;
 }
 
 /* A forward product of a group, bound for one call: `a` and `c` move from step to step. */
@@ -199,6 +206,7 @@ struct car_layer {
     float **state, **start, **kept, **mean; /* [states] [states] [kept_count] [mean_count] */
     float *sums;
     float **state_gradient, **work, **work_mean;
+    int64_t own_stride[CAR_REGION_WORK_MEAN + 1]; /* from a thread's own arrays of a region to the next one's */
     float *unasked_input_gradient; /* where it goes when the caller passes NULL */
     float *operand_transposed;     /* [depth][rows of a round] of one group */
     int64_t operand_row_stride;

@@ -49,16 +49,42 @@ static float **take_arrays(arranger *arrange, int arrays, size_t a, size_t b, si
     return list;
 }
 
-/* Arrays of [steps][batch][padded], those that are brief of [batch][padded]. */
-static float **take_values(arranger *arrange, int arrays, const bool *brief, size_t steps,
-                           size_t batch, size_t padded) {
+/* Arrays of `floats`, or of `own_floats` where a thread has its own: [threads][those arrays]. All of a thread lie together
+ * and far from those of the others, for a processor reads on beyond what is asked for, and would take lines away that
+ * another one is about to write. */
+static float **take_own(arranger *arrange, int arrays, const bool *own, int threads, size_t floats,
+                        size_t own_floats, int64_t *member_stride) {
+    enum { APART = 1024 };
     float **list = take(arrange, (size_t)arrays + 1, sizeof(float *));
+    size_t owned = 0;
+    for (int k = 0; k < arrays; k++)
+        owned += own[k] ? own_floats : 0;
+    float *next = take_floats(arrange, (size_t)threads, owned + APART, 1);
     for (int k = 0; k < arrays; k++) {
-        float *array = take_floats(arrange, brief[k] ? 1 : steps, batch, padded);
+        float *shared = own[k] ? NULL : take_floats(arrange, floats, 1, 1);
         if (list)
-            list[k] = array;
+            list[k] = own[k] ? next : shared;
+        if (own[k] && next)
+            next += own_floats;
     }
+    *member_stride = (int64_t)(owned + APART);
     return list;
+}
+
+/* Arrays of [steps][batch][padded], those that are brief of [batch][padded] for each thread. */
+static float **take_values(arranger *arrange, int arrays, const bool *brief,
+                           const car_layer_shape *shape, size_t padded, int64_t *member_stride) {
+    const size_t step = (size_t)shape->batch * padded;
+    return take_own(arrange, arrays, brief, shape->threads, (size_t)shape->steps * step, step,
+                    member_stride);
+}
+
+/* Arrays of [rows], whole cache lines. */
+static float **take_means(arranger *arrange, int arrays, const bool *own,
+                          const car_layer_shape *shape, int64_t *member_stride) {
+    size_t rows = (size_t)shape->steps * (size_t)shape->batch;
+    rows = (rows + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
+    return take_own(arrange, arrays, own, shape->threads, rows, rows, member_stride);
 }
 
 static void take_slots(arranger *arrange, const car_plan *plan, car_layer *layer) {
@@ -123,9 +149,12 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
         if ((size_t)plan->groups[g].blocks > blocks)
             blocks = (size_t)plan->groups[g].blocks;
     }
+    int64_t work_stride, work_mean_stride;
     float **state_gradient = take_arrays(arrange, plan->cell->state_count, 2, batch, padded);
-    float **work = take_values(arrange, plan->work_count, plan->work_brief, steps, batch, padded);
-    float **work_mean = take_arrays(arrange, plan->work_mean_count, steps, batch, 1);
+    float **work =
+        take_values(arrange, plan->work_count, plan->work_brief, shape, padded, &work_stride);
+    float **work_mean =
+        take_means(arrange, plan->work_mean_count, plan->work_mean_own, shape, &work_mean_stride);
     float *operand = take_floats(arrange, depth, stride, 1);
     float *unasked = take_floats(arrange, plan->input_gradient_stored ? steps : 0, batch,
                                  (size_t)car_shape_row_stride(plan->input));
@@ -137,6 +166,8 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     layer->state_gradient = state_gradient;
     layer->work = work;
     layer->work_mean = work_mean;
+    layer->own_stride[CAR_REGION_WORK] = work_stride;
+    layer->own_stride[CAR_REGION_WORK_MEAN] = work_mean_stride;
     layer->operand_transposed = operand;
     layer->operand_row_stride = (int64_t)stride;
     layer->gradient_panels = panels;
@@ -150,10 +181,12 @@ static car_layer *arrange_layer(arranger *arrange, const car_plan *plan,
            padded = (size_t)plan->padded;
     car_layer *layer = take(arrange, 1, sizeof *layer);
     int states = plan->cell->state_count;
+    int64_t kept_stride, mean_stride;
     float **state = take_arrays(arrange, states, steps + 1, batch, padded);
     float **start = take_arrays(arrange, states, 1, batch, padded);
-    float **kept = take_values(arrange, plan->kept_count, plan->kept_brief, steps, batch, padded);
-    float **mean = take_arrays(arrange, plan->mean_count, steps, batch, 1);
+    float **kept =
+        take_values(arrange, plan->kept_count, plan->kept_brief, shape, padded, &kept_stride);
+    float **mean = take_means(arrange, plan->mean_count, plan->mean_own, shape, &mean_stride);
     float *sums = take_floats(arrange, steps, batch, (size_t)plan->gates * padded);
     float *scratch = take_floats(arrange, (size_t)shape->threads, scratch_floats(plan, shape), 1);
     if (layer) {
@@ -161,6 +194,8 @@ static car_layer *arrange_layer(arranger *arrange, const car_plan *plan,
         layer->start = start;
         layer->kept = kept;
         layer->mean = mean;
+        layer->own_stride[CAR_REGION_KEPT] = kept_stride;
+        layer->own_stride[CAR_REGION_MEAN] = mean_stride;
         layer->sums = sums;
         layer->scratch = scratch;
         layer->scratch_floats = scratch_floats(plan, shape);
@@ -222,12 +257,17 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
 /* ---- Binding places to memory ------------------------------------------------------------------------- */
 
 /* A value that the next step overwrites has the same rows at every step. */
-static car_bound value_of(const car_layer *layer, float *base, bool brief) {
-    return (car_bound){base, brief ? NULL : layer->rows->first, layer->plan->padded, CAR_BLOCK, 0};
+static car_bound value_of(const car_layer *layer, float *base, bool brief, car_region region) {
+    return (car_bound){base, brief ? NULL : layer->rows->first,    layer->plan->padded, CAR_BLOCK,
+                       0,    brief ? layer->own_stride[region] : 0};
+}
+
+static car_bound mean_of(const car_layer *layer, float *base, bool own, car_region region) {
+    return (car_bound){base, layer->rows->first, 1, 0, 0, own ? layer->own_stride[region] : 0};
 }
 
 static car_bound rows_of(const car_layer *layer, float *base, int64_t row_stride) {
-    return (car_bound){base, layer->rows->first, row_stride, CAR_BLOCK, 0};
+    return (car_bound){base, layer->rows->first, row_stride, CAR_BLOCK, 0, 0};
 }
 
 /* Slot t of a state begins at row first[t-1] behind slot 0, slot t+1 at row first[t]. */
@@ -255,16 +295,17 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
         bound.block_stride = (int64_t)plan->gates * CAR_BLOCK;
         return bound;
     case CAR_REGION_KEPT:
-        return value_of(layer, layer->kept[place.index], plan->kept_brief[place.index]);
+        return value_of(layer, layer->kept[place.index], plan->kept_brief[place.index],
+                        place.region);
     case CAR_REGION_MEAN:
-        return (car_bound){layer->mean[place.index], layer->rows->first, 1, 0, 0};
+        return mean_of(layer, layer->mean[place.index], plan->mean_own[place.index], place.region);
     case CAR_REGION_VECTOR: /* only read */
-        return (car_bound){(float *)layer->weights + plan->vector_offset[place.index], NULL, 0,
-                           CAR_BLOCK, 0};
+        return (car_bound){
+            (float *)layer->weights + plan->vector_offset[place.index], NULL, 0, CAR_BLOCK, 0, 0};
     case CAR_REGION_OUTPUT_GRADIENT: /* only read */
         return rows_of(layer, (float *)layer->output_gradient, padded);
     case CAR_REGION_STATE_GRADIENT:
-        bound = (car_bound){layer->state_gradient[place.index], NULL, padded, CAR_BLOCK, step};
+        bound = (car_bound){layer->state_gradient[place.index], NULL, padded, CAR_BLOCK, step, 0};
         if (!place.after) {
             bound.base += step;
             bound.parity_stride = -step;
@@ -273,9 +314,11 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
     case CAR_REGION_INPUT_GRADIENT:
         return rows_of(layer, layer->input_gradient, car_shape_row_stride(plan->input));
     case CAR_REGION_WORK:
-        return value_of(layer, layer->work[place.index], plan->work_brief[place.index]);
+        return value_of(layer, layer->work[place.index], plan->work_brief[place.index],
+                        place.region);
     case CAR_REGION_WORK_MEAN:
-        return (car_bound){layer->work_mean[place.index], layer->rows->first, 1, 0, 0};
+        return mean_of(layer, layer->work_mean[place.index], plan->work_mean_own[place.index],
+                       place.region);
     case CAR_REGION_NONE:
         break;
     }

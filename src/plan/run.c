@@ -121,31 +121,31 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
         .panels = layer->transposed + group->transposed,
         .blocks = group->back_blocks,
         .block = group->back_block,
-        .c = car_bound_at(&target, time, parity),
+        .c = car_bound_own(&target, time, parity, member),
         .c_row_stride = target.row_stride,
         .descending = time & 1,
     };
     multiply(layer, &product, member, rows, blocks);
 }
 
-static void run_mean(const car_layer *layer, const car_mean *mean, int time, int parity,
+static void run_mean(const car_layer *layer, const car_mean *mean, int member, int time, int parity,
                      range rows) {
     car_bound source = car_layer_bind(layer, mean->source),
               target = car_layer_bind(layer, mean->target);
-    car_vector_slot slot = {car_bound_at(&source, time, parity), source.row_stride,
+    car_vector_slot slot = {car_bound_own(&source, time, parity, member), source.row_stride,
                             source.block_stride};
     layer->kernels->row_mean(slot, layer->plan->units, rows.begin, rows.end,
-                             car_bound_at(&target, time, 0), target.row_stride);
+                             car_bound_own(&target, time, 0, member), target.row_stride);
 }
 
 static void run_program(const car_layer *layer, const car_stage *stage, const car_bound *bound,
-                        int time, int parity, range rows, range blocks) {
+                        int member, int time, int parity, range rows, range blocks) {
     car_vector_slot slots[CAR_MOST_SLOTS];
     if (stage->program.count == 0)
         return;
     for (int k = 0; k < stage->slot_count; k++)
-        slots[k] = (car_vector_slot){car_bound_at(&bound[k], time, parity), bound[k].row_stride,
-                                     bound[k].block_stride};
+        slots[k] = (car_vector_slot){car_bound_own(&bound[k], time, parity, member),
+                                     bound[k].row_stride, bound[k].block_stride};
     if (stage->function && layer->kernels->level == layer->plan->function_level)
         stage->function(slots, layer->plan->units, rows.begin, rows.end, blocks.begin, blocks.end);
     else
@@ -169,14 +169,14 @@ static void run_sums(const car_layer *layer, const share *mine, car_phase phase,
         }
     }
     for (int m = 0; m < stage->mean_count; m++)
-        run_mean(layer, &stage->means[m], time, parity, rows);
+        run_mean(layer, &stage->means[m], mine->member, time, parity, rows);
 }
 
 static void run_stage(const car_layer *layer, const share *mine, car_phase phase, int s, int time,
                       int parity, range rows, range blocks) {
     run_sums(layer, mine, phase, s, time, parity, rows, blocks);
-    run_program(layer, &layer->plan->stages[phase][s], layer->slots[phase][s], time, parity, rows,
-                blocks);
+    run_program(layer, &layer->plan->stages[phase][s], layer->slots[phase][s], mine->member, time,
+                parity, rows, blocks);
 }
 
 static bool is_empty(range of) {
@@ -339,7 +339,7 @@ static void run_after_program(const car_layer *layer, int s, range times, range 
         int end_row = rows.end < first[end] ? rows.end : first[end];
         if (begin_row < end_row)
             run_program(layer, &layer->plan->stages[CAR_PHASE_BACK_AFTER][s],
-                        layer->slots[CAR_PHASE_BACK_AFTER][s], times.begin, 0,
+                        layer->slots[CAR_PHASE_BACK_AFTER][s], 0, times.begin, 0,
                         (range){begin_row - base, end_row - base}, (range){0, layer->plan->blocks});
     }
 }
