@@ -190,7 +190,12 @@ typedef struct car_group_call {
     car_bound operand;
 } car_group_call;
 
-/* What the forward phases' slots and products depend on. */
+/* A mean, bound for one call. */
+typedef struct car_mean_call {
+    car_bound source, target;
+} car_mean_call;
+
+/* What the forward phases' slots, means and products depend on. */
 typedef struct car_forward_call {
     const car_rows *rows;
     int active; /* lanes of the first step */
@@ -213,9 +218,10 @@ struct car_layer {
     float *gradient_panels; /* panels [rows of a round][64] of one group; bf16: of pairs */
     float *scratch;         /* bf16, int8: [threads][scratch_floats] for the products */
     size_t scratch_floats;
-    car_bound **slots[CAR_PHASES]; /* [stage][slot] */
-    car_group_call *calls;         /* [group_count] */
-    car_forward_call bound;        /* what both are bound for */
+    car_bound **slots[CAR_PHASES];     /* [stage][slot] */
+    car_mean_call **means[CAR_PHASES]; /* [stage][mean] */
+    car_group_call *calls;             /* [group_count] */
+    car_forward_call bound;            /* what these are bound for */
 
     car_rows own_rows; /* of calls whose lanes all run every step */
 

@@ -89,15 +89,22 @@ static float **take_means(arranger *arrange, int arrays, const bool *own,
 
 static void take_slots(arranger *arrange, const car_plan *plan, car_layer *layer) {
     for (int phase = 0; phase < CAR_PHASES; phase++) {
-        car_bound **list = take(arrange, (size_t)plan->stage_count[phase] + 1, sizeof *list);
-        for (int s = 0; s < plan->stage_count[phase]; s++) {
-            car_bound *slots =
-                take(arrange, (size_t)plan->stages[phase][s].slot_count + 1, sizeof *slots);
-            if (list)
+        const size_t stages = (size_t)plan->stage_count[phase];
+        car_bound **list = take(arrange, stages + 1, sizeof *list);
+        car_mean_call **means = take(arrange, stages + 1, sizeof *means);
+        for (size_t s = 0; s < stages; s++) {
+            const car_stage *stage = &plan->stages[phase][s];
+            car_bound *slots = take(arrange, (size_t)stage->slot_count + 1, sizeof *slots);
+            car_mean_call *calls = take(arrange, (size_t)stage->mean_count + 1, sizeof *calls);
+            if (layer) {
                 list[s] = slots;
+                means[s] = calls;
+            }
         }
-        if (layer)
+        if (layer) {
             layer->slots[phase] = list;
+            layer->means[phase] = means;
+        }
     }
     car_group_call *calls = take(arrange, (size_t)plan->group_count + 1, sizeof *calls);
     if (layer)
@@ -330,6 +337,10 @@ void car_layer_bind_phase(car_layer *layer, car_phase phase) {
         const car_stage *stage = &layer->plan->stages[phase][s];
         for (int k = 0; k < stage->slot_count; k++)
             layer->slots[phase][s][k] = car_layer_bind(layer, stage->slots[k]);
+        for (int m = 0; m < stage->mean_count; m++)
+            layer->means[phase][s][m] =
+                (car_mean_call){car_layer_bind(layer, stage->means[m].source),
+                                car_layer_bind(layer, stage->means[m].target)};
     }
 }
 

@@ -128,14 +128,13 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
     multiply(layer, &product, member, rows, blocks);
 }
 
-static void run_mean(const car_layer *layer, const car_mean *mean, int member, int time, int parity,
-                     range rows) {
-    car_bound source = car_layer_bind(layer, mean->source),
-              target = car_layer_bind(layer, mean->target);
-    car_vector_slot slot = {car_bound_own(&source, time, parity, member), source.row_stride,
-                            source.block_stride};
+static void run_mean(const car_layer *layer, const car_mean_call *mean, int member, int time,
+                     int parity, range rows) {
+    const car_vector_slot slot = {car_bound_own(&mean->source, time, parity, member),
+                                  mean->source.row_stride, mean->source.block_stride};
     layer->kernels->row_mean(slot, layer->plan->units, rows.begin, rows.end,
-                             car_bound_own(&target, time, 0, member), target.row_stride);
+                             car_bound_own(&mean->target, time, 0, member),
+                             mean->target.row_stride);
 }
 
 static void run_program(const car_layer *layer, const car_stage *stage, const car_bound *bound,
@@ -169,7 +168,7 @@ static void run_sums(const car_layer *layer, const share *mine, car_phase phase,
         }
     }
     for (int m = 0; m < stage->mean_count; m++)
-        run_mean(layer, &stage->means[m], mine->member, time, parity, rows);
+        run_mean(layer, &layer->means[phase][s][m], mine->member, time, parity, rows);
 }
 
 static void run_stage(const car_layer *layer, const share *mine, car_phase phase, int s, int time,
