@@ -182,8 +182,8 @@ void cli_probe_table(const car_probe_study *study, bool utf8, bool color, int co
                         (long long)study->settings.halve_every);
     car_text_format(text, ", clip %g", study->settings.clip);
     if (study->settings.shift > 0)
-        car_text_format(text, ", images moved by up to %lld pixels",
-                        (long long)study->settings.shift);
+        car_text_format(text, ", images moved by up to %lld pixel%s",
+                        (long long)study->settings.shift, study->settings.shift > 1 ? "s" : "");
     car_text_format(text, "\n\n");
     measure(heads, widths);
     for (int i = 0; i < arms; i++) {
@@ -226,17 +226,20 @@ static bool add_page_chart(const car_probe_study *study, car_arena *arena, car_p
     if (!make_curves(study, arena, &made))
         return false;
     const int *last = &study->distances[study->distance_count - 1];
+    bool bars = study->distance_count == 1;
+    const char *what =
+        bars ? "A bar is the mean over the seeds, the stroke on it goes from the worst "
+               "seed to the best."
+             : "A line is the mean over the seeds, its band goes from the worst seed "
+               "to the best.";
     car_chart chart = {.title = study->task->summary,
-                       .note = study->seeds > 1
-                                   ? "A line is the mean over the seeds, its band goes "
-                                     "from the worst seed to the best."
-                                   : NULL,
+                       .note = study->seeds > 1 ? what : NULL,
                        .x = {.title = study->task->distance_name,
                              .logarithmic = *last >= 10 * study->distances[0]},
                        .y = {.title = "right on the test (%)", .low = 0, .high = 100}};
     car_text_start(&note, NULL);
     car_text_format(&note, "How far each cell reaches: %s right, in percent.", study->task->item);
-    if (study->distance_count > 1) {
+    if (!bars) {
         car_chart_lines(&chart, made.series, made.count, NULL, &scene);
     } else {
         const char *label = "";

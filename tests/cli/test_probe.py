@@ -125,10 +125,11 @@ def test_killed_and_interrupted_runs_go_on():
 def test_report_is_one_page():
     ok("probe", "adding", "--cell", "rnn,lstm", "--distance", "10,100", *SMALL, "--updates", "5", "--report", "r.html")
     page = pathlib.Path("r.html").read_text()
-    for word in ("<svg", "least length T", "experiment 4", "carousel probe adding", "rnn"):
+    for word in ("<svg", "least length T", "experiment 4", "carousel probe adding", "rnn", "A line is the mean"):
         expect(word in page, f"{word} is not in the report")
     ok("probe", "adding", "--distance", "10", *SMALL, "--updates", "5", "--report", "one.html")
-    expect("<svg" in pathlib.Path("one.html").read_text(), "no picture for one distance")
+    one = pathlib.Path("one.html").read_text()
+    expect("<svg" in one and "A bar is the mean" in one and "A line is the mean" not in one, "bars for one distance")
 
 
 def test_minutes_are_shared_by_all_runs():
@@ -200,7 +201,7 @@ def test_shifted_images():
     cut = study(*rows, "--updates", "30", "--shift", "1", "-o", "moved", "--threads", "1")
     expect(without_times(cut) == without_times(moved), "cut")
     refused(2, "made with another --shift", "probe", *rows, "--updates", "30", "-o", "moved")
-    matches("images moved by up to 1 pixels", ok("probe", *rows, "--updates", "1", "--shift", "1").out, "table")
+    matches("images moved by up to 1 pixel$", ok("probe", *rows, "--updates", "1", "--shift", "1").out, "table")
     study(*rows, "--updates", "13", "-o", "old")  # a folder from before there was --shift goes on without it
     old = pathlib.Path("old/study.json")
     old.write_text(old.read_text(encoding="utf-8").replace('"shift": 0, ', ""), encoding="utf-8")
