@@ -94,17 +94,24 @@ static car_status inspect_other(const inspect_call *call, const char *const *pat
     return status;
 }
 
-/* What a model reads, by what its file carries; what is wrong with it is said by the one who reads it. */
-static car_reads what_it_reads(const char *path) {
+/* What a model reads, by what its file carries; what is wrong with it is said by the one who reads it. Whole numbers have
+ * no gradients. */
+static car_status what_it_reads(const char *path, car_reads *reads, car_error *error) {
     car_model *model;
     car_error ignored;
+    *reads = CAR_READS_TEXT;
     if (car_model_load(path, NULL, &model, &ignored) != CAR_OK)
-        return CAR_READS_TEXT;
-    car_reads reads = car_model_metadata(model, "forecast.settings") ? CAR_READS_SERIES
-                      : car_model_metadata(model, "classify.model")  ? CAR_READS_SEQUENCES
-                                                                     : CAR_READS_TEXT;
+        return CAR_OK;
+    *reads = car_model_metadata(model, "forecast.settings") ? CAR_READS_SERIES
+             : car_model_metadata(model, "classify.model")  ? CAR_READS_SEQUENCES
+                                                            : CAR_READS_TEXT;
+    bool whole = strcmp(car_model_precision(model), "int8") == 0;
     car_model_free(model);
-    return reads;
+    return whole ? car_fail(error, CAR_USAGE,
+                            "%.200s: a model in int8 has no gradients to look at; inspect the one "
+                            "that it was made from",
+                            path)
+                 : CAR_OK;
 }
 
 static car_status inspect_tokens(const inspect_call *call, const char *const *paths,
@@ -222,7 +229,9 @@ int cli_inspect(int argc, char **argv) {
     car_error error = {0};
     car_lm lm = {0};
     car_status status = call.plot ? cli_check_picture(call.plot, &error) : CAR_OK;
-    car_reads reads = status == CAR_OK ? what_it_reads(arguments.operands[0]) : CAR_READS_TEXT;
+    car_reads reads = CAR_READS_TEXT;
+    if (status == CAR_OK)
+        status = what_it_reads(arguments.operands[0], &reads, &error);
     if (status == CAR_OK && reads != CAR_READS_TEXT)
         status = inspect_other(&call, arguments.operands, reads, &error);
     else if (status == CAR_OK)

@@ -326,6 +326,8 @@ def test_inspect_refused():
     refused(5, "nowhere", "inspect", "m.safetensors", "nowhere.txt")
     refused(5, "nowhere", "inspect", "m.safetensors", "book.txt", "--report", "nowhere/r.html")
     refused(2, "en, zh|en|zh", "inspect", "m.safetensors", "book.txt", "--lang", "fr")
+    ok("quantize", "m.safetensors", "-o", "whole.safetensors")
+    refused(2, "int8 has no gradients", "inspect", "whole.safetensors", "book.txt")
 
 
 if __name__ == "__main__":
