@@ -97,6 +97,7 @@ static void test_tick_limits(void **state) {
     assert_ticks(1, 1e4, 6, true, "1 10 100 1000 10000");
     assert_ticks(1e-12, 1, 6, true, "1e-12 1e-9 1e-6 0.001 1");
     assert_ticks(2, 60, 6, true, "2 5 10 20 50");
+    assert_ticks(1.432e-6, 0.17, 6, true, "1e-5 1e-4 0.001 0.01 0.1");
     assert_ticks(5, 40, 8, true, "5 10 20 40");
     assert_ticks(7, 150, 8, true, "7 10 20 50 100 150");
     assert_ticks(0.03, 41.7, 8, true, "0.03 0.1 1 10");

@@ -49,9 +49,9 @@ static void add_end(double value, double span, int most, bool first, car_ticks *
 
 static void choose_logarithmic(double low, double high, int most, car_ticks *ticks) {
     int first = (int)floor(log10(low) + 1e-9), last = (int)ceil(log10(high) - 1e-9);
-    int decades = last - first, stride = 1 + decades / (most > 1 ? most : 1);
-    static const double between[] = {1, 2, 5};
     double span = log10(high / low);
+    int stride = 1 + (int)(span / (most > 1 ? most : 1) + 1e-9);
+    static const double between[] = {1, 2, 5};
     int parts = span < 2 + 1e-9 ? 3 : 1;
     ticks->logarithmic = true;
     for (int k = first; k <= last; k += stride)
@@ -81,7 +81,7 @@ void car_ticks_label(const car_ticks *ticks, int index, car_text *text) {
     double value = ticks->at[index], size = fabs(value);
     if (value == 0) {
         car_text_format(text, "0");
-    } else if (size >= 1e5 || size < 9.99e-5) {
+    } else if (size >= 1e5 || size < (ticks->logarithmic ? 9.99e-4 : 9.99e-5)) {
         int power = (int)floor(log10(size) + 1e-9);
         double lead = value / pow(10, power);
         car_text_decimal(text, lead, fabs(lead - round(lead)) > 0.01 ? 1 : 0);
