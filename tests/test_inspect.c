@@ -276,7 +276,7 @@ static void test_too_large(void **state) {
 
 static car_model *make_model(const char *net_text) {
     car_net *net;
-    car_model *model;
+    car_model *model = NULL;
     car_error error = {0};
     const car_model_options options = {.input_size = 11, .output_size = 11, .seed = 3};
     if (car_net_parse(net_text, NULL, 0, NULL, &net, &error) != CAR_OK ||
