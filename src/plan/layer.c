@@ -20,6 +20,7 @@ static const size_t SHARED_WEIGHTS = 128 << 10;
 /* Sums of the phase before the loop that are written before the loop reads them again, from the second-level cache. */
 static const size_t CHUNK_BYTES = 512 << 10;
 enum { CHUNK_ROWS = 128 };
+
 /* Hands out arrays of a block in order; with memory NULL it only counts. */
 typedef struct arranger {
     char *memory;
@@ -49,42 +50,45 @@ static float **take_arrays(arranger *arrange, int arrays, size_t a, size_t b, si
     return list;
 }
 
-/* Arrays of `floats`, or of `own_floats` where a thread has its own: [threads][those arrays]. All of a thread lie together
- * and far from those of the others, for a processor reads on beyond what is asked for, and would take lines away that
- * another one is about to write. */
-static float **take_own(arranger *arrange, int arrays, const bool *own, int threads, size_t floats,
-                        size_t own_floats, int64_t *member_stride) {
+/* Arrays of [rows][width]; where a thread has its own, [threads][those arrays][own_rows][width]. All of a thread lie
+ * together and far from those of the others, for a processor reads on beyond what is asked for, and would take lines away
+ * that another one is about to write. Sets the floats from a thread's to the next one's. */
+static float **take_own(arranger *arrange, int arrays, const bool *own,
+                        const car_layer_shape *shape, size_t rows, size_t own_rows, size_t width,
+                        int64_t *member_stride) {
     enum { APART = 1024 };
     float **list = take(arrange, (size_t)arrays + 1, sizeof(float *));
-    size_t owned = 0;
+    size_t count = 0, floats = 0;
     for (int k = 0; k < arrays; k++)
-        owned += own[k] ? own_floats : 0;
-    float *next = take_floats(arrange, (size_t)threads, owned + APART, 1);
+        count += own[k];
+    if (!car_multiply(own_rows, width, &floats) || !car_multiply(count, floats, &floats))
+        arrange->layout.overflow = true;
+    const size_t thread = floats + (shape->threads > 1 && count ? APART : 0);
+    float *next = take_floats(arrange, (size_t)shape->threads, thread, 1);
     for (int k = 0; k < arrays; k++) {
-        float *shared = own[k] ? NULL : take_floats(arrange, floats, 1, 1);
-        if (list)
-            list[k] = own[k] ? next : shared;
-        if (own[k] && next)
-            next += own_floats;
+        float *shared = own[k] ? NULL : take_floats(arrange, rows, width, 1);
+        if (!list)
+            continue;
+        list[k] = own[k] ? next : shared;
+        next += own[k] ? own_rows * width : 0;
     }
-    *member_stride = (int64_t)(owned + APART);
+    *member_stride = (int64_t)thread;
     return list;
 }
 
 /* Arrays of [steps][batch][padded], those that are brief of [batch][padded] for each thread. */
 static float **take_values(arranger *arrange, int arrays, const bool *brief,
                            const car_layer_shape *shape, size_t padded, int64_t *member_stride) {
-    const size_t step = (size_t)shape->batch * padded;
-    return take_own(arrange, arrays, brief, shape->threads, (size_t)shape->steps * step, step,
-                    member_stride);
+    const size_t batch = (size_t)shape->batch, steps = (size_t)shape->steps;
+    return take_own(arrange, arrays, brief, shape, steps * batch, batch, padded, member_stride);
 }
 
-/* Arrays of [rows], whole cache lines. */
+/* Arrays of [steps][batch], whole cache lines. */
 static float **take_means(arranger *arrange, int arrays, const bool *own,
                           const car_layer_shape *shape, int64_t *member_stride) {
-    size_t rows = (size_t)shape->steps * (size_t)shape->batch;
-    rows = (rows + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
-    return take_own(arrange, arrays, own, shape->threads, rows, rows, member_stride);
+    const size_t rows = (size_t)shape->steps * (size_t)shape->batch;
+    const size_t lines = (rows + CAR_BLOCK - 1) / CAR_BLOCK;
+    return take_own(arrange, arrays, own, shape, lines, lines, CAR_BLOCK, member_stride);
 }
 
 static void take_slots(arranger *arrange, const car_plan *plan, car_layer *layer) {
