@@ -347,7 +347,7 @@ int cli_probe(int argc, char **argv) {
          .value = &set->optimizer,
          .choices = "adam|adamw|sgd|rmsprop",
          .help = "how weights move"},
-        NUMBER("rate", set->rate, 0, 1e6, "the task's", "learning rate of the mean loss"),
+        NUMBER("rate", set->rate, 1e-9, 1e6, "the task's", "learning rate of the mean loss"),
         INT("halve-every", set->halve_every, 0, 1e12, "0, it stays",
             "updates in which the rate falls to half, evenly, again and again"),
         NUMBER("clip", set->clip, 0, 1e30, "the task's", "most norm of the gradient; 0: off"),

@@ -30,7 +30,7 @@ const car_setting car_lm_settings[] = {
     INT("batch", batch, 32, 1, 65536, NULL, "N", "pieces of the text side by side"),
     INT("unroll", unroll, 64, 1, 65536, NULL, "N", "steps of one update (truncated BPTT)"),
     CHOICE("optimizer", optimizer, "adam", "adam|adamw|sgd|rmsprop", "how weights move"),
-    NUMBER("rate", rate, 0, 0, 1e6, "adam, adamw, rmsprop: 0.002; sgd: 1",
+    NUMBER("rate", rate, 0, 1e-9, 1e6, "adam, adamw, rmsprop: 0.002; sgd: 1",
            "learning rate of the mean loss"),
     CHOICE("schedule", schedule, "cosine", "constant|step|plateau|cosine", "the rate over time"),
     INT("warmup", warmup, 0, 0, 1e12, NULL, "N", "updates of linear warm-up"),

@@ -38,8 +38,9 @@ static bool is_choice(const char *choices, const char *word) {
     return false;
 }
 
+/* A default may stand outside of what can be given, where it means that nothing was. */
 static bool in_range(const car_setting *setting, double value) {
-    return value >= setting->minimum && value <= setting->maximum;
+    return value == setting->number || (value >= setting->minimum && value <= setting->maximum);
 }
 
 car_status car_settings_check(const car_setting *table, int count, const void *options,

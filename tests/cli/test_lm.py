@@ -119,6 +119,7 @@ def test_bf16():
     ok("lm", "train", "a.txt", "--load", "m.safetensors", "-o", "d.safetensors", *PACE, "--updates", "5")
     expect(json.loads(ok("info", "d.safetensors", "--json").out)["precision"] == "f32", "--load takes --precision")
     refused(2, "--precision", "lm", "train", "a.txt", "-o", "e.safetensors", "--precision", "f16")
+    refused(2, "--rate 0", "lm", "train", "a.txt", "-o", "e.safetensors", "--rate", "0")
 
 
 def test_int8():
