@@ -308,7 +308,7 @@ def test_first_weights_are_made_again():
     """Before training means: the weights of this model's own seed and schemes."""
     write("book.txt", "The cat sat on the mat. The dog saw the cat and ran.\n" * 50)
     for seed in (1, 2):
-        ok("lm", "train", "book.txt", "-o", f"{seed}.safetensors", "--hidden", "8", "--updates", "1", "--rate", "1e-12",
+        ok("lm", "train", "book.txt", "-o", f"{seed}.safetensors", "--hidden", "8", "--updates", "1", "--rate", "1e-9",
            "--seed", str(seed), "--bias-init", "bf=2", "--init", "uniform(0.5)")
         shown = ok("inspect", f"{seed}.safetensors", "book.txt", "--tokens", "100").out
         gates = re.findall(r"^  [ifo] +(.*?) +0 ", shown, re.MULTILINE)
