@@ -28,7 +28,7 @@ typedef enum slot_kind {
     SLOT_UNITS,  /* a row of padded units: p */
     SLOT_SUMS,   /* a gate of a row of sums, its blocks a block of all gates apart: g */
     SLOT_VECTOR, /* one row for all: o */
-    SLOT_ROW,    /* one value a row: row */
+    SLOT_ROW,    /* one value a row, side by side: row */
     SLOT_INPUT   /* a row of the input's shape: row * its stride + o */
 } slot_kind;
 
