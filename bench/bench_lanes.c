@@ -29,13 +29,8 @@ static car_model *make_model(const char *text, int inputs, int outputs) {
     return model;
 }
 
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median(double *times, int count) {
-    qsort(times, (size_t)count, sizeof *times, by_size);
+    qsort(times, (size_t)count, sizeof *times, car_order_doubles);
     return times[count / 2];
 }
 

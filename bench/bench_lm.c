@@ -18,11 +18,6 @@ static void check(car_status status, const car_error *error) {
     exit((int)status);
 }
 
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static car_trainer *open_trainer(const char *optimizer, int threads, int units, int classes) {
     char text[96];
     car_error error;
@@ -79,10 +74,10 @@ static void run(const char *optimizer, int threads, int units, int classes) {
         part[2][round] = done[2] - done[1];
         part[3][round] = update - done[2];
     }
-    qsort(whole, ROUNDS, sizeof *whole, by_size);
+    qsort(whole, ROUNDS, sizeof *whole, car_order_doubles);
     printf("%-5s %8.2f ms an update:", optimizer, whole[ROUNDS / 2] * 1e3);
     for (int k = 0; k < PARTS; k++) {
-        qsort(part[k], ROUNDS, sizeof *part[k], by_size);
+        qsort(part[k], ROUNDS, sizeof *part[k], car_order_doubles);
         printf("  %s %.2f (%.1f %%)", names[k], part[k][ROUNDS / 2] * 1e3,
                100 * part[k][ROUNDS / 2] / whole[ROUNDS / 2]);
     }

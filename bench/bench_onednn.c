@@ -30,11 +30,6 @@ static car_status multiply(void *context, car_error *error) {
     return CAR_OK;
 }
 
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static float *numbers(size_t count) {
     float *x = car_allocate(NULL, count, sizeof *x);
     for (size_t k = 0; x && k < count; k++)
@@ -64,7 +59,7 @@ static car_status compare(const car_bench_machine *machine, const car_bench_shap
         }
     }
     for (int way = 0; way < WAYS; way++)
-        qsort(seconds[way], (size_t)rounds, sizeof(double), by_size);
+        qsort(seconds[way], (size_t)rounds, sizeof(double), car_order_doubles);
     const int middle = rounds / 2;
     const double ours = seconds[0][middle], plain = seconds[1][middle], turned = seconds[2][middle];
     printf("| %d | %d | %d | %.1f | %.1f | %.1f | %.2f | %.2f |\n", shape->batch, shape->input,

@@ -6,14 +6,9 @@
 #include "inspect_parts.h"
 #include <stdlib.h>
 
-static int compare(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 static void sum_up(car_clipping *clipping, double *norms) {
     int count = clipping->updates;
-    qsort(norms, (size_t)count, sizeof *norms, compare);
+    qsort(norms, (size_t)count, sizeof *norms, car_order_doubles);
     clipping->median = (norms[(count - 1) / 2] + norms[count / 2]) / 2;
     clipping->most = norms[count - 1];
     for (int i = 0; i < count && clipping->threshold > 0; i++)

@@ -6,6 +6,7 @@
  *   file.c     whole-file reads, atomic writes        sha256.c   digest of a model's tensors
  *   text.c     growable text, UTF-8, JSON writing     json.c     strict JSON reading
  *   clock.c    durations                              container.c  safetensors: checked reading, writing
+ *   order.c    what comes first
  *
  * Every function here may be called by any room. Nothing here knows what a cell or a network is.
  */
@@ -103,6 +104,10 @@ double car_random_normal(car_random_key key, uint64_t high, uint64_t low); /* Bo
 /* ---- clock.c ------------------------------------------------------------------------------------------- */
 
 double car_seconds(void); /* of a clock that only goes forward: for durations */
+
+/* ---- order.c ------------------------------------------------------------------------------------------- */
+
+int car_order_doubles(const void *a, const void *b); /* for qsort: ascending */
 
 /* ---- team.c: threads that work on one thing ----------------------------------------------------------- */
 

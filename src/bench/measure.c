@@ -10,11 +10,6 @@
 
 enum { FEWEST_RUNS = 3, MOST_RUNS = 1 << 18 };
 
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static car_status collect(car_bench_work work, void *context, double seconds, double *times,
                           int *runs, car_error *error) {
     CAR_TRY(work(context, error));
@@ -36,7 +31,7 @@ car_status car_bench_measure(car_bench_work work, void *context, double seconds,
     int runs = 0;
     car_status status = collect(work, context, seconds, all, &runs, error);
     if (status == CAR_OK) {
-        qsort(all, (size_t)runs, sizeof *all, by_size);
+        qsort(all, (size_t)runs, sizeof *all, car_order_doubles);
         *times = (car_bench_times){runs, all[0], all[runs / 2], all[(int)(0.99 * runs)]};
     }
     car_release(NULL, all);

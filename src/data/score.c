@@ -87,11 +87,6 @@ void car_wilson(int64_t hits, int64_t count, double *low, double *high) {
     *high = fmin(1, middle + half);
 }
 
-int car_order_doubles(const void *a, const void *b) {
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 void car_bootstrap_mean(const double *values, int count, int block, uint64_t seed, double *low,
                         double *high) {
     enum { DRAWS = 2000 };

@@ -199,8 +199,6 @@ double car_crps(double actual, const double *quantiles, const double *levels, in
  * cannot tell a bias from chance; fewer than 20 a step are put together with those of the other steps. */
 void car_conformal_spread(double *errors, size_t count, int horizon, const double *levels,
                           int level_count, double *spread);
-/* For qsort: ascending. */
-int car_order_doubles(const void *a, const void *b);
 /* 95 % interval of a share (Wilson 1927). */
 void car_wilson(int64_t hits, int64_t count, double *low, double *high);
 /* 95 % interval of the mean of values in time by the circular block bootstrap (Politis & Romano 1992), 2,000 draws. */

@@ -138,11 +138,6 @@ static car_status run_forward(const car_flow_run *run, car_error *error) {
     return CAR_OK;
 }
 
-static int compare(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 /* Norms over the units of rows [lanes][padded units]; the loss is a mean over the lanes, so times their number. */
 static void note_norms(const car_flow_run *run, const float *rows, int units, car_flow_curve *curve,
                        int index) {
@@ -154,7 +149,7 @@ static void note_norms(const car_flow_run *run, const float *rows, int units, ca
             sum += (double)row[unit] * (double)row[unit];
         run->norms[lane] = lanes * sqrt(sum);
     }
-    qsort(run->norms, (size_t)lanes, sizeof *run->norms, compare);
+    qsort(run->norms, (size_t)lanes, sizeof *run->norms, car_order_doubles);
     curve->low[index] = run->norms[lanes / 4];
     curve->median[index] = (run->norms[(lanes - 1) / 2] + run->norms[lanes / 2]) / 2;
     curve->high[index] = run->norms[(3 * lanes) / 4];

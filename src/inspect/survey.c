@@ -217,11 +217,6 @@ static void finish_gate(car_gate_survey *gate, int units, int64_t steps) {
     }
 }
 
-static int compare(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 static bool finish_memory(car_memory_survey *memory, const car_factor_list *list, int units,
                           int64_t steps, car_arena *arena) {
     double *sorted = car_arena_allocate(arena, (size_t)units, sizeof *sorted);
@@ -233,7 +228,7 @@ static bool finish_memory(car_memory_survey *memory, const car_factor_list *list
         memory->beyond_hundred += (memory->half_life[unit] > 100) / (double)units;
         sorted[unit] = memory->half_life[unit];
     }
-    qsort(sorted, (size_t)units, sizeof *sorted, compare);
+    qsort(sorted, (size_t)units, sizeof *sorted, car_order_doubles);
     memory->low = sorted[units / 4];
     memory->median = sorted[units / 2];
     memory->high = sorted[3 * units / 4];

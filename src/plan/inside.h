@@ -231,6 +231,27 @@ struct car_layer {
     float *input_gradient, *gradient;
 };
 
+/* Some steps, lanes, rows or blocks: from begin up to end. */
+typedef struct car_range {
+    int begin, end;
+} car_range;
+static inline bool car_range_is_empty(car_range of) {
+    return of.begin >= of.end;
+}
+
+/* Some units of some lanes. */
+typedef struct car_part {
+    car_range lanes, blocks;
+} car_part;
+
+/* What a thread does of the loop. Of units that leave a block over when they are shared, every thread takes a share of
+ * its lanes as its second part. */
+typedef struct car_share {
+    car_team *team;
+    int member, members;
+    car_part parts[2];
+} car_share;
+
 enum { CAR_MOST_SLOTS = 256 };
 /* Rows whose weight gradients are worked out at once, behind the backward loop: no more than a product needs of them, so
  * that they are still in cache. */
@@ -259,6 +280,19 @@ void car_layer_bind_phase(car_layer *layer, car_phase phase);
  * step to step of a stream. */
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights);
+
+/* rows.c: whether the rows of `time` lie as far behind those of the step before as these behind theirs. */
+bool car_rows_go_on(const car_rows *rows, int time);
+/* The end of the steps from times.begin on whose rows lie, in every place, as far behind each other as those of
+ * times.begin. States of uneven rows break where a lane has ended. */
+int car_rows_run_end(const car_rows *rows, car_range times);
+
+/* run.c: a product in the plan's precision, which is that of training. */
+void car_layer_multiply(const car_layer *layer, const car_product *product, int member,
+                        car_range rows, car_range blocks);
+/* gradient.c: every member of the team calls them for the same steps, when all have left the loop over these. */
+void car_layer_group_gradients(const car_layer *layer, const car_share *mine, car_range times);
+void car_layer_vector_gradients(const car_layer *layer, const car_share *mine, car_range times);
 
 /* schedule.c */
 car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;

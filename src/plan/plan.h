@@ -7,7 +7,9 @@
  *   program.c    the elementwise nodes of a stage -> a vector program (registers, loads, stores)
  *   plan.c       car_plan_create: the three above, forward and backward; accessors
  *   rows.c       which lanes run at which step, when sequences differ in length
- *   layer.c      a plan bound to T, B and memory: forward and backward over a sequence
+ *   layer.c      a plan bound to T, B and memory
+ *   run.c        a layer forward and backward over a sequence
+ *   gradient.c   weight gradients behind the backward loop
  *   explain.c    the plan as text, FLOPs and bytes (carousel cell explain)
  *
  * A plan is for one cell, input size and hidden size; it knows neither T, B nor threads, and no cell's name.

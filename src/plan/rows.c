@@ -3,7 +3,7 @@
  *
  * In:  a length for each lane. Out: the lanes longest first, and where each step's rows begin (car_rows).
  */
-#include "plan.h"
+#include "inside.h"
 
 void car_rows_lay(car_rows *rows, int batch, int steps, car_layout *layout, void *base) {
     int *first = car_layout_take(layout, base, (size_t)steps + 2, 1, sizeof(int));
@@ -49,4 +49,16 @@ void car_rows_set(car_rows *rows, int steps, const int *lengths) {
         rows->first[t + 1] = rows->first[t] + active;
     }
     rows->first[-1] = rows->steps > 0 ? -rows->first[1] : 0;
+}
+
+bool car_rows_go_on(const car_rows *rows, int time) {
+    return rows->first[time] - rows->first[time - 1] ==
+           rows->first[time - 1] - rows->first[time - 2];
+}
+
+int car_rows_run_end(const car_rows *rows, car_range times) {
+    int time = times.begin + 1;
+    while (time < times.end && car_rows_go_on(rows, time))
+        time++;
+    return time;
 }

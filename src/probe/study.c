@@ -463,11 +463,6 @@ const car_probe_record *car_probe_record_of(const car_probe_study *study, int ar
     return &study->records[(size_t)arm * (size_t)study->seeds + (size_t)seed];
 }
 
-static int compare(const void *a, const void *b) {
-    double one = *(const double *)a, other = *(const double *)b;
-    return (one > other) - (one < other);
-}
-
 /* Median of the updates of the solved runs. */
 static double median_updates(const car_probe_study *study, int arm) {
     double updates[CAR_PROBE_SEEDS];
@@ -479,7 +474,7 @@ static double median_updates(const car_probe_study *study, int arm) {
     }
     if (count == 0)
         return NAN;
-    qsort(updates, count, sizeof *updates, compare);
+    qsort(updates, count, sizeof *updates, car_order_doubles);
     return (updates[(count - 1) / 2] + updates[count / 2]) / 2;
 }
 

@@ -23,13 +23,8 @@ car_story_chart *car_story_add_chart(car_story *story, int claim, car_chart_kind
     return chart;
 }
 
-static int compare(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 double car_median(double *values, int count) {
-    qsort(values, (size_t)count, sizeof *values, compare);
+    qsort(values, (size_t)count, sizeof *values, car_order_doubles);
     return count > 0 ? (values[(count - 1) / 2] + values[count / 2]) / 2 : NAN;
 }
 
