@@ -4,7 +4,7 @@
 #   bench/ptb.sh CAROUSEL FOLDER [SEED] [small|medium]
 #
 # In:  the program, the folder with ptb.train.txt, ptb.valid.txt and ptb.test.txt. Out: the epochs on stderr, what came of
-# them, and the test's figures as JSON; ptb-small-SEED.safetensors, where the program was called. Interrupted, it goes on when
+# them, and the test's figures as JSON; ptb-small-SEED.safetensors, or medium, where the program was called. Interrupted, it goes on when
 # called again: the medium one takes two to three hours. Their loss is summed over the steps of an update and ours is the mean:
 # their rate 1 and clip 5 are, with 20 steps, our rate 20 and clip 0.25.
 set -eu
