@@ -62,28 +62,47 @@ static void a_session_is_one_block_of_the_size_told(void **state) {
     car_model_free(model);
 }
 
+/* Bytes of a trainer, its model's included, which are what was told. */
+static size_t bytes_of_trainer(const car_model *model, const car_trainer_options *options) {
+    ledger taken = {0};
+    const car_allocator allocator = {&taken, take, give_back};
+    car_trainer *trainer;
+    car_error error = {0};
+    require(car_trainer_create(model, options, &allocator, &trainer, &error), &error);
+    size_t told = car_trainer_bytes(model, options);
+    assert_int_equal(told, car_model_bytes(car_trainer_model(trainer)) + taken.largest);
+    car_trainer_free(trainer);
+    return told;
+}
+
 static void a_trainer_is_its_model_and_one_block(void **state) {
     (void)state;
     static const char *const optimizers[] = {"sgd", "rmsprop", "adam"};
     car_model *model = make_model("embed 20 | lstm 200 x2 | softmax", 500, 500, NULL);
-    car_error error = {0};
     size_t before = 0;
     for (int i = 0; i < 3; i++) {
-        ledger taken = {0};
-        const car_allocator allocator = {&taken, take, give_back};
         const car_trainer_options options = {
             .batch = 4, .steps = 6, .threads = 1, .optimizer = optimizers[i]};
-        car_trainer *trainer;
-        require(car_trainer_create(model, &options, &allocator, &trainer, &error), &error);
-        size_t told = car_trainer_bytes(model, &options);
-        assert_int_equal(told, car_model_bytes(car_trainer_model(trainer)) + taken.largest);
-        assert_true(told > before);
-        before = told;
-        car_trainer_free(trainer);
+        size_t bytes = bytes_of_trainer(model, &options);
+        assert_true(bytes > before);
+        before = bytes;
     }
     const car_trainer_options none = {.batch = 0, .steps = 6};
     assert_int_equal(car_trainer_bytes(model, &none), 0);
     assert_int_equal(car_model_bytes(model), model->weight_floats * sizeof(float));
+    car_model_free(model);
+}
+
+/* Each shard has a gradient of its own. */
+static void a_trainer_in_shards_too(void **state) {
+    (void)state;
+    car_model *model = make_model("embed 20 | lstm 50 | softmax", 50, 50, NULL);
+    const car_trainer_options whole = {.batch = 12, .steps = 64, .threads = 2},
+                              shards = {.batch = 32, .steps = 24, .threads = 2};
+    assert_int_equal(car_shard_count(model, whole.batch, whole.steps), 1);
+    assert_int_equal(car_shard_count(model, shards.batch, shards.steps), 3);
+    assert_true(bytes_of_trainer(model, &shards) >=
+                bytes_of_trainer(model, &whole) + 2 * model->weight_floats * sizeof(float));
     car_model_free(model);
 }
 
@@ -187,6 +206,7 @@ int main(void) {
         cmocka_unit_test(a_session_is_one_block_of_the_size_told),
         cmocka_unit_test(a_trainer_is_its_model_and_one_block),
         cmocka_unit_test(a_training_run_takes_what_was_told),
+        cmocka_unit_test(a_trainer_in_shards_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

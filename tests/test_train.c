@@ -280,14 +280,14 @@ static void test_clipping_by_value(void **state) {
 
 /* ---- the same bits ------------------------------------------------------------------------------------ */
 
-static void test_threads_do_not_matter(void **state) {
-    (void)state;
+static void check_threads(int batch, int steps) {
     car_trainer *trainers[3];
     for (int i = 0; i < 3; i++) {
-        trainers[i] = make_trainer(
-            "embed 40 | lstm 70 x2 dropout 0.2 weightdrop 0.3 | gru 30 bi | softmax", SYMBOLS,
-            SYMBOLS,
-            &(car_trainer_options){.batch = 13, .steps = 9, .threads = i + 1, .clip_norm = 0.5f});
+        trainers[i] =
+            make_trainer("embed 40 | lstm 70 x2 dropout 0.2 weightdrop 0.3 | gru 30 bi | softmax",
+                         SYMBOLS, SYMBOLS,
+                         &(car_trainer_options){
+                             .batch = batch, .steps = steps, .threads = i + 1, .clip_norm = 0.5f});
         run_updates(trainers[i], 0, 6);
         if (i > 0)
             assert_same_weights(trainers[0], trainers[i]);
@@ -295,6 +295,13 @@ static void test_threads_do_not_matter(void **state) {
     assert_true(trainers[0]->chunks > 3);
     for (int i = 0; i < 3; i++)
         car_trainer_free(trainers[i]);
+}
+
+/* As one shard, and as three. */
+static void test_threads_do_not_matter(void **state) {
+    (void)state;
+    check_threads(13, 9);
+    check_threads(27, 29);
 }
 
 /* Two halves give the loss of the whole when the state is carried, another one when it is reset. */
@@ -630,33 +637,48 @@ static void test_infinite_gradient_is_named(void **state) {
     car_cell_free((car_cell *)cell);
 }
 
-/* h' = x + 1e10 h: all values are 0, but dL/dh grows by 1e10 a step on its way back and overflows at step 4 of 8. */
-static void test_exploding_gradient_is_named(void **state) {
-    (void)state;
+/* h' = x + 1e10 h: all values are 0, but dL/dh of one lane grows by 1e10 a step on its way back and overflows at the fifth
+ * step from its end. lengths NULL: all steps. */
+static void check_exploding(int lanes, int steps, const int *lengths, int lane, const char *place) {
     static const char text[] = "cell grow(x) -> h\nstate h\nkept = W@x + U@h\nh' = kept\n";
-    enum { STEPS = 8 };
+    enum { MOST_ROWS = 1024 };
     const car_cell *cell = compile(text);
     car_model *model = make_model("grow 1 | linear", &cell, 1, 1, 1);
     set_tensor(model, "layers.0.U", 1e10f);
     set_tensor(model, "decoder.weight", 1);
     set_tensor(model, "decoder.bias", 0);
     car_trainer *trainer;
-    ok(car_trainer_create(model, &(car_trainer_options){.batch = 1, .steps = STEPS, .threads = 1},
+    ok(car_trainer_create(model,
+                          &(car_trainer_options){.batch = lanes, .steps = steps, .threads = 2},
                           NULL, &trainer, fault));
-    float input[STEPS] = {0}, target[STEPS] = {0};
-    target[STEPS - 1] = 4; /* dL/dy of the last step: 2 * -4 / 8 */
+    float input[MOST_ROWS] = {0}, target[MOST_ROWS] = {0};
+    int rows = 0;
+    for (int k = 0; k < lanes; k++)
+        rows += lengths ? lengths[k] : steps;
+    const int last = (lengths ? lengths[lane] : steps) - 1;
+    target[last * lanes + lane] = (float)rows / 2; /* its dL/dy: -1 */
     car_error error = {0};
-    assert_int_equal(
-        car_trainer_step(
-            trainer, &(car_batch){.steps = STEPS, .reset = true, .input = input, .target = target},
-            0.1f, NULL, &error),
-        CAR_DIVERGED);
+    assert_int_equal(car_trainer_step(trainer,
+                                      &(car_batch){.steps = steps,
+                                                   .lengths = lengths,
+                                                   .reset = true,
+                                                   .input = input,
+                                                   .target = target},
+                                      0.1f, NULL, &error),
+                     CAR_DIVERGED);
     print_message("    %s\n", error.message);
     assert_mentions(error.message, "layer 1 (grow): the gradient of gate 'kept' is -inf");
-    assert_mentions(error.message, "time step 4 of 8");
+    assert_mentions(error.message, place);
     car_trainer_free(trainer);
     car_model_free(model);
     car_cell_free((car_cell *)cell);
+}
+
+static void test_exploding_gradient_is_named(void **state) {
+    (void)state;
+    check_exploding(1, 8, NULL, 0, "time step 4 of 8 (lane 1,");
+    check_exploding(30, 34, NULL, 29, "time step 30 of 34 (lane 30,");
+    check_exploding(3, 8, (const int[]){3, 6, 8}, 1, "time step 2 of 8 (lane 2,");
 }
 
 /* An update that would leave float's range is undone and never reported as ok. */

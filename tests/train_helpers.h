@@ -65,7 +65,7 @@ static inline car_trainer *make_trainer(const char *text, int inputs, int output
 /* A made-up language: symbol t depends on symbol t-1 and a counter-based coin. */
 enum { SYMBOLS = 11 };
 typedef struct language_batch {
-    int32_t input[16 * 32], target[16 * 32];
+    int32_t input[32 * 32], target[32 * 32];
     car_batch batch;
 } language_batch;
 

@@ -5,7 +5,7 @@
  *
  *   net        CELL H xL [bi] | linear            layers alone; the head is not run, but in streaming
  *              embed H | CELL H xL | softmax      a whole language model
- *   training   stack forward, dL/dy given, stack backward, gradients zeroed, transposed weights refreshed
+ *   training   forward, dL/dy given, backward, all in shards as a trainer does; gradients zeroed, transposed weights refreshed
  *
  * With R = T*B rows, m_x matrix elements of a layer outside the loop over time and m_h within it:
  *
@@ -26,9 +26,9 @@ typedef struct net_bench {
     car_model *model;
     car_session *session; /* streaming */
     car_trainer *trainer; /* a language model */
-    car_stack *stack;     /* the others */
-    void *memory;         /* of the stack */
-    size_t top_floats;
+    car_shards *shards;   /* training without classes */
+    car_stack *stack;     /* inference */
+    void *memory;         /* of these two */
     float *input, *output, *top, *gradient;
     int32_t *ids, *targets;
 } net_bench;
@@ -40,21 +40,28 @@ static car_status forward(void *context, car_error *error) {
     return car_stack_forward(bench->stack, bench->shape->steps, NULL, bench->input, NULL, 0, error);
 }
 
-static void zero_task(void *argument, car_team *team, int member, int members) {
+/* Zeroes the gradient, and gives dL/dy to the shards. */
+static void begin_task(void *argument, car_team *team, int member, int members) {
     (void)team;
     net_bench *bench = argument;
     size_t count = bench->model->weight_floats;
     size_t begin = count * (size_t)member / (size_t)members;
     size_t end = count * ((size_t)member + 1) / (size_t)members;
     memset(bench->gradient + begin, 0, (end - begin) * sizeof(float));
+    for (int k = member; k < car_shards_count(bench->shards); k += members) {
+        car_stack *stack = car_shards_stack(bench->shards, k);
+        const size_t rows = (size_t)car_rows_count(car_stack_rows(stack));
+        memcpy(car_stack_top_gradient(stack), bench->top,
+               rows * (size_t)car_padded(bench->model->head_depth) * sizeof(float));
+    }
 }
 
 static car_status train(void *context, car_error *error) {
     net_bench *bench = context;
-    car_team_run(bench->threads, zero_task, bench);
-    CAR_TRY(forward(bench, error));
-    memcpy(car_stack_top_gradient(bench->stack), bench->top, bench->top_floats * sizeof(float));
-    car_stack_backward(bench->stack, bench->input, bench->gradient);
+    CAR_TRY(
+        car_shards_forward(bench->shards, bench->shape->steps, NULL, bench->input, NULL, 0, error));
+    car_team_run(bench->threads, begin_task, bench);
+    car_shards_backward(bench->shards, bench->input, bench->gradient);
     car_model_refresh(bench->model, bench->threads);
     return CAR_OK;
 }
@@ -150,7 +157,7 @@ static car_status make_session(net_bench *bench, int input, car_error *error) {
     return car_session_create(bench->model, &options, NULL, &bench->session, error);
 }
 
-static car_status make_stack(net_bench *bench, int input, car_error *error) {
+static car_status make_layers(net_bench *bench, int input, car_error *error) {
     const car_bench_shape *shape = bench->shape;
     bool backward = shape->kind == CAR_BENCH_TRAINING;
     size_t rows = (size_t)shape->batch * (size_t)shape->steps;
@@ -160,17 +167,20 @@ static car_status make_stack(net_bench *bench, int input, car_error *error) {
                                   .steps = shape->steps,
                                   .threads = bench->threads,
                                   .backward = backward};
-    size_t bytes = car_stack_size(bench->model, &size);
+    size_t bytes =
+        backward ? car_shards_size(bench->model, &size) : car_stack_size(bench->model, &size);
     if (bytes == 0)
         return no_memory(error);
-    bench->top_floats = backward ? rows * (size_t)car_padded(bench->model->head_depth) : 0;
     bench->input = numbers(rows * (size_t)input);
-    bench->top = numbers(bench->top_floats);
+    bench->top = numbers(backward ? rows * (size_t)car_padded(bench->model->head_depth) : 0);
     bench->gradient = car_allocate(NULL, backward ? bench->model->weight_floats : 0, sizeof(float));
     bench->memory = car_allocate(NULL, bytes, 1);
     if (!bench->input || !bench->top || !bench->gradient || !bench->memory)
         return no_memory(error);
-    bench->stack = car_stack_place(bench->model, &size, bench->memory);
+    if (backward)
+        bench->shards = car_shards_place(bench->model, &size, bench->memory);
+    else
+        bench->stack = car_stack_place(bench->model, &size, bench->memory);
     return CAR_OK;
 }
 
@@ -267,7 +277,7 @@ car_status car_bench_net(const car_bench_machine *machine, const car_cell *cell,
     else if (status == CAR_OK && shape->classes)
         status = make_trainer(&bench, error);
     else if (status == CAR_OK)
-        status = make_stack(&bench, input, error);
+        status = make_layers(&bench, input, error);
     if (status == CAR_OK)
         status = measure(&bench, seconds, result, error);
     if (status == CAR_OK)

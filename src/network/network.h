@@ -7,13 +7,14 @@
  *   tensors.c     parameters as the outside sees them: names, logical layout <-> packed
  *   model_file.c  model <-> safetensors (PyTorch's names where a cell's torch clause gives them)
  *   stack.c       buffers for T x B: forward and backward through embed, cells, dropout, residual, bi
+ *   shards.c      a batch as some stacks, each with a few of its lanes, side by side
  *   integer.c     the weights of a model that runs in int8
  *   embed.c       the embedding: gather, and the scatter of its gradient
  *   head.c        the head's product and loss, in chunks of rows (softmax cross-entropy fused)
  *   distribution.c  losses and quantiles of the heads quantile, gaussian, studentt
  *   session.c     streaming
  *
- * Nothing here knows a cell's name. The trainer (train/) uses stack.c, so session and trainer share one path.
+ * Nothing here knows a cell's name. The trainer (train/) uses stack.c through shards.c, so session and trainer share one path.
  * A file here may touch the structs below; a room above reads them and calls the functions.
  */
 #ifndef CAR_NETWORK_H
@@ -251,9 +252,16 @@ car_status car_model_read(const car_container *container, const char *origin,
 
 /* ---- stack.c ------------------------------------------------------------------------------------------ */
 
+/* Which of a caller's lanes a stack has: its lane k is the caller's first + k*every of `all`. all 0: it has the caller's, as
+ * they are. */
+typedef struct car_lanes {
+    int all, first, every;
+} car_lanes;
+
 typedef struct car_stack car_stack;
 typedef struct car_stack_shape {
     int batch, steps, threads;
+    car_lanes lanes; /* whose rows `input`, `lengths`, `target` and outputs below are, and whose number a mask follows */
     bool backward; /* the model must have `transposed` */
     bool input_gradient; /* with backward, a net without embed: dL/d(input) is wanted too */
 } car_stack_shape;
@@ -275,6 +283,11 @@ void car_stack_outputs(car_stack *stack, float *output);
  * head's weight gradient to `gradient`. Without: `gradient` is not used. CAR_DATA: a class out of range. */
 car_status car_stack_loss(car_stack *stack, const void *target, float *gradient, double *loss_sum,
                           int64_t *counted, car_error *error);
+/* The two halves of it: how many targets count, and the summed loss, whose mean is that over `counted` targets. */
+car_status car_stack_count(car_stack *stack, const void *target, int64_t *counted,
+                           car_error *error) CAR_CHECK_RESULT;
+double car_stack_counted_loss(car_stack *stack, const void *target, int64_t counted,
+                              float *gradient);
 /* dL/d(last layer's output), rows [..][padded size] as the last forward call had them, of a stack with backward and a head `each`: to be written
  * in place of car_stack_loss when the loss is the caller's. */
 float *car_stack_top_gradient(car_stack *stack);
@@ -300,6 +313,31 @@ const car_layer *car_stack_layer(const car_stack *stack, int layer, int directio
 size_t car_stack_state_floats(const car_stack *stack); /* a lane, unpadded */
 void car_stack_get_state(const car_stack *stack, int lane, float *state);
 void car_stack_set_state(car_stack *stack, int lane, const float *state);
+
+/* ---- shards.c ----------------------------------------------------------------------------------------- */
+
+/* A batch in shards, each some of its lanes with a stack of their own, as many as follow from the model and from batch and
+ * steps at most. What is said of a stack's calls holds; lanes, rows and messages are those of the whole batch. */
+typedef struct car_shards car_shards;
+int car_shard_count(const car_model *model, int batch, int steps);
+size_t car_shards_size(const car_model *model, const car_stack_shape *shape);
+car_shards *car_shards_place(const car_model *model, const car_stack_shape *shape, void *memory);
+car_status car_shards_forward(car_shards *shards, int steps, const int *lengths, const void *input,
+                              const car_random_key *dropout, uint64_t time,
+                              car_error *error) CAR_CHECK_RESULT;
+car_status car_shards_loss(car_shards *shards, const void *target, float *gradient,
+                           double *loss_sum, int64_t *counted, car_error *error) CAR_CHECK_RESULT;
+void car_shards_backward(car_shards *shards, const void *input, float *gradient);
+/* Steps of the longest lane in the last forward call. */
+int car_shards_steps(const car_shards *shards);
+/* The stack of a shard, 0 <= index < count; NULL: none of its lanes had a step. It stands for the lanes index, index + count, .. */
+car_stack *car_shards_stack(const car_shards *shards, int index);
+int car_shards_count(const car_shards *shards);
+void car_shards_reset(car_shards *shards); /* all lanes */
+void car_shards_carry(car_shards *shards);
+size_t car_shards_state_floats(const car_shards *shards); /* a lane, unpadded */
+void car_shards_get_state(const car_shards *shards, int lane, float *state);
+void car_shards_set_state(car_shards *shards, int lane, const float *state);
 
 /* ---- embed.c ------------------------------------------------------------------------------------------ */
 

@@ -3,7 +3,8 @@
  *
  * In:  a model and ids or values, rows [T][B]. Out: outputs or loss, the gradient of all weights, and the states.
  * Every buffer is [T][B][padded units], all in one block of memory. Where lanes differ in length only their real steps
- * are rows (car_rows); the caller's [T][B] is met at the two ends alone, through `place`:
+ * are rows (car_rows), and a stack may have only some of the caller's lanes (shards.c); the caller's [T][B] is met at the
+ * two ends alone, through `place`:
  *
  *   ids -> embed ─┬─[dropout copy]─> cell, one or two directions ─[joined]─┬─[+ residual]─> ... ─[pool]─[dropout]─> head
  *   values padded ┘                                                        │
@@ -30,10 +31,12 @@ struct car_stack {
     const car_model *model;
     car_stack_shape shape;
     car_rows rows; /* of the last forward call */
-    int *place;    /* [rows] the caller's row step*batch + lane; used where rows are not even */
-    int32_t *ids;  /* [rows] the caller's, without the padding; likewise */
+    bool placed;   /* those rows are not the caller's, one for one: */
+    int *place;    /* [rows] the caller's row, step * the caller's lanes + lane */
+    int *lane;     /* [B] the caller's lane of each of the lanes, longest first */
+    int32_t *ids;  /* [rows] the caller's */
     stack_layer *layers;
-    int *lengths; /* [B] of the present call, in patches; NULL without `patch` */
+    int *lengths; /* [B] of the present call, in patches */
     float *first; /* rows of the embedding, or the input's values padded */
     car_head head;
     float *pooled;                   /* [B]; NULL with `each` */
@@ -147,8 +150,9 @@ static void lay_stack(stack_layout *at, const car_model *model, const car_stack_
     bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
     car_rows_lay(&stack->rows, shape->batch, shape->steps, &at->layout, at->base);
     stack->place = lay(at, at->rows, 1, sizeof(int));
+    stack->lane = lay(at, at->batch, 1, sizeof(int));
     stack->ids = lay(at, embed ? at->rows : 0, 1, sizeof(int32_t));
-    stack->lengths = lay(at, net->patch > 1 ? at->batch : 0, 1, sizeof(int));
+    stack->lengths = lay(at, at->batch, 1, sizeof(int));
     stack->first =
         lay_rows(at, at->rows, embed ? net->layers[0].units : model->layers[0].size.input);
     for (int i = 0; i < net->layer_count; i++) {
@@ -235,13 +239,22 @@ static void run_rows(const car_stack *stack, row_pass *pass) {
 
 /* ---- Rows and the caller's steps and lanes */
 
-/* The caller's row, step*batch + lane. */
+static int caller_lanes(const car_stack *stack) {
+    return stack->shape.lanes.all > 0 ? stack->shape.lanes.all : stack->shape.batch;
+}
+
+static int caller_lane(const car_stack *stack, int lane) {
+    const car_lanes *lanes = &stack->shape.lanes;
+    return lanes->all > 0 ? lanes->first + lane * lanes->every : lane;
+}
+
+/* The caller's row, step * its lanes + lane. */
 static size_t caller_row(const car_stack *stack, size_t row) {
-    return stack->rows.even ? row : (size_t)stack->place[row];
+    return stack->placed ? (size_t)stack->place[row] : row;
 }
 
 static size_t step_of(const car_stack *stack, size_t row) {
-    return caller_row(stack, row) / (size_t)stack->shape.batch;
+    return caller_row(stack, row) / (size_t)caller_lanes(stack);
 }
 
 /* Which of the lanes, longest first. */
@@ -261,8 +274,8 @@ static size_t head_rows(const car_stack *stack) {
 
 /* The caller's rows of those of the head; NULL: the same. */
 static const int *head_places(const car_stack *stack) {
-    const int *places = stack->pooled ? stack->rows.lane : stack->place;
-    return stack->rows.even ? NULL : places;
+    const int *places = stack->pooled ? stack->lane : stack->place;
+    return stack->placed ? places : NULL;
 }
 
 static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
@@ -271,13 +284,16 @@ static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
 
 static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
     const car_stack *stack = pass->stack;
-    size_t size = (size_t)stack->model->input_size, batch = (size_t)stack->shape.batch;
+    size_t size = (size_t)stack->model->input_size, lanes = (size_t)caller_lanes(stack);
     size_t patch = (size_t)stack->model->net->patch;
+    const int *first = stack->rows.first;
+    size_t step = begin < end ? step_of(stack, begin) : 0;
     for (size_t row = begin; row < end; row++) {
-        size_t step = step_of(stack, row), lane = caller_row(stack, row) % batch;
+        step += row == (size_t)first[step + 1];
+        const size_t lane = (size_t)stack->lane[row - (size_t)first[step]];
         for (size_t p = 0; p < patch; p++)
             memcpy(pass->target + row * pass->width + p * size,
-                   (const float *)pass->source + ((step * patch + p) * batch + lane) * size,
+                   (const float *)pass->source + ((step * patch + p) * lanes + lane) * size,
                    size * sizeof(float));
     }
 }
@@ -291,10 +307,10 @@ static void drop_rows(const row_pass *pass, size_t begin, size_t end) {
         size_t step, lane;
         if (pass->pooled) {
             step = (size_t)stack->rows.length[row] - 1;
-            lane = (size_t)stack->rows.lane[row];
+            lane = (size_t)stack->lane[row];
         } else {
             step = step_of(stack, row);
-            lane = caller_row(stack, row) % (size_t)stack->shape.batch;
+            lane = caller_row(stack, row) % (size_t)caller_lanes(stack);
         }
         if (pass->dropout.locked)
             step = 0;
@@ -409,7 +425,7 @@ typedef struct forward_call {
 
 /* The ids of the rows: the caller's own, or without the padding between them. */
 static const int32_t *row_ids(const car_stack *stack, const int32_t *ids) {
-    return stack->rows.even ? ids : stack->ids;
+    return stack->placed ? stack->ids : ids;
 }
 
 static const float *read_input(car_stack *stack, const void *input) {
@@ -524,44 +540,43 @@ static void forward_head(car_stack *stack, const forward_call *call, const float
     }
 }
 
-static car_status check_lengths(const car_stack *stack, int steps, const int *lengths,
-                                car_error *error) {
-    for (int lane = 0; lengths && lane < stack->shape.batch; lane++)
-        if (lengths[lane] < 0 || lengths[lane] > steps)
+/* From the caller's steps and lengths to those of the net's lanes, where `patch` makes N steps one. */
+static car_status take_lengths(car_stack *stack, int *steps, const int **lengths,
+                               car_error *error) {
+    const int patch = stack->model->net->patch;
+    bool whole = *steps % patch == 0;
+    for (int k = 0; *lengths && k < stack->shape.batch; k++) {
+        const int lane = caller_lane(stack, k), length = (*lengths)[lane];
+        if (length < 0 || length > *steps)
             return car_fail(error, CAR_DATA,
                             "lengths: lane %d is to run %d steps; give 0 to %d, the steps of the "
                             "batch",
-                            lane, lengths[lane], steps);
-    return CAR_OK;
-}
-
-/* From the caller's steps to the net's, where `patch` makes N of them one. */
-static car_status make_patches(car_stack *stack, int *steps, const int **lengths,
-                               car_error *error) {
-    int patch = stack->model->net->patch;
-    bool whole = *steps % patch == 0;
-    for (int lane = 0; *lengths && lane < stack->shape.batch && patch > 1; lane++) {
-        whole = whole && (*lengths)[lane] % patch == 0;
-        stack->lengths[lane] = (*lengths)[lane] / patch;
+                            lane, length, *steps);
+        whole = whole && length % patch == 0;
+        stack->lengths[k] = length / patch;
     }
     if (!whole)
         return car_fail(error, CAR_DATA,
                         "`patch %d` reads %d steps at a time; give a multiple, here and for every "
                         "lane",
                         patch, patch);
-    if (*lengths && patch > 1)
+    if (*lengths)
         *lengths = stack->lengths;
     *steps /= patch;
     return CAR_OK;
 }
 
-/* Fills rows, place and ids. */
+/* Fills rows, and place, lane and ids where those are not the caller's. */
 static void choose_rows(car_stack *stack, int steps, const int *lengths, const int32_t *ids) {
     car_rows *rows = &stack->rows;
+    const int all = caller_lanes(stack);
     car_rows_set(rows, steps, lengths);
-    for (int t = 0; !rows->even && t < rows->steps; t++)
+    stack->placed = !rows->even || stack->shape.lanes.all > 0;
+    for (int k = 0; k < rows->batch; k++)
+        stack->lane[k] = caller_lane(stack, rows->lane[k]);
+    for (int t = 0; stack->placed && t < rows->steps; t++)
         for (int row = rows->first[t], k = 0; row < rows->first[t + 1]; row++, k++) {
-            stack->place[row] = t * rows->batch + rows->lane[k];
+            stack->place[row] = t * all + stack->lane[k];
             if (ids)
                 stack->ids[row] = ids[stack->place[row]];
         }
@@ -572,12 +587,11 @@ car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, co
     const struct car_net *net = stack->model->net;
     const forward_call call = {.dropout = dropout, .time = time};
     bool embed = net->layers[0].kind == CAR_LAYER_EMBED;
-    CAR_TRY(check_lengths(stack, steps, lengths, error));
-    CAR_TRY(make_patches(stack, &steps, &lengths, error));
+    CAR_TRY(take_lengths(stack, &steps, &lengths, error));
     choose_rows(stack, steps, lengths, embed ? input : NULL);
     if (embed)
         CAR_TRY(car_embed_check(stack->model, row_ids(stack, input), row_count(stack),
-                                stack->shape.batch, stack->rows.even ? NULL : stack->place, error));
+                                caller_lanes(stack), stack->placed ? stack->place : NULL, error));
     const float *below = read_input(stack, input);
     for (int i = 0; i < net->layer_count; i++) {
         if (net->layers[i].kind == CAR_LAYER_EMBED)
@@ -595,14 +609,23 @@ void car_stack_outputs(car_stack *stack, float *output) {
                      output);
 }
 
+car_status car_stack_count(car_stack *stack, const void *target, int64_t *counted,
+                           car_error *error) {
+    return car_head_count(&stack->head, (int)head_rows(stack), head_places(stack), target, counted,
+                          error);
+}
+
+double car_stack_counted_loss(car_stack *stack, const void *target, int64_t counted,
+                              float *gradient) {
+    float *input_gradient = stack->pooled ? stack->head_gradient : stack->gradient[0];
+    return car_head_loss(&stack->head, stack->head_input, (int)head_rows(stack), head_places(stack),
+                         target, counted, input_gradient, gradient);
+}
+
 car_status car_stack_loss(car_stack *stack, const void *target, float *gradient, double *loss_sum,
                           int64_t *counted, car_error *error) {
-    int rows = (int)head_rows(stack);
-    const int *places = head_places(stack);
-    CAR_TRY(car_head_count(&stack->head, rows, places, target, counted, error));
-    float *input_gradient = stack->pooled ? stack->head_gradient : stack->gradient[0];
-    *loss_sum = car_head_loss(&stack->head, stack->head_input, rows, places, target, *counted,
-                              input_gradient, gradient);
+    CAR_TRY(car_stack_count(stack, target, counted, error));
+    *loss_sum = car_stack_counted_loss(stack, target, *counted, gradient);
     return CAR_OK;
 }
 

@@ -442,17 +442,17 @@ static const char *equation_of_gate(const car_plan *plan, int gate) {
     return graph->names[value];
 }
 
-/* One step's gradients of the preactivations: [batch][blocks][gates][16]. */
+/* One step's gradients of the preactivations: [lanes that ran][blocks][gates][16]. */
 static bool find_in_step(const car_layer *layer, int step, car_bad_gradient *bad) {
     const car_plan *plan = layer->plan;
     const int64_t row = (int64_t)plan->gates * plan->padded;
-    for (int lane = 0; lane < layer->shape.batch; lane++) {
-        const float *sums = layer->sums + ((int64_t)step * layer->shape.batch + lane) * row;
+    for (int lane = 0; lane < car_rows_active(layer->rows, step); lane++) {
+        const float *sums = layer->sums + (layer->rows->first[step] + lane) * row;
         for (int k = 0; k < row; k++) {
             if (isfinite(sums[k]))
                 continue;
             int gate = k / CAR_BLOCK % plan->gates;
-            *bad = (car_bad_gradient){equation_of_gate(plan, gate), step, lane,
+            *bad = (car_bad_gradient){equation_of_gate(plan, gate), step, layer->rows->lane[lane],
                                       k / CAR_BLOCK / plan->gates * CAR_BLOCK + k % CAR_BLOCK,
                                       sums[k]};
             return true;
@@ -461,7 +461,8 @@ static bool find_in_step(const car_layer *layer, int step, car_bad_gradient *bad
     return false;
 }
 
-bool car_layer_find_bad_gradient(const car_layer *layer, int steps, car_bad_gradient *bad) {
+bool car_layer_find_bad_gradient(const car_layer *layer, car_bad_gradient *bad) {
+    const int steps = layer->rows->steps;
     for (int k = 0; k < steps; k++)
         if (find_in_step(layer, layer->shape.reverse ? k : steps - 1 - k, bad))
             return true;

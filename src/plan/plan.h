@@ -209,13 +209,13 @@ float *car_layer_state_gradient(car_layer *layer, int state);
  * forward, before backward. */
 car_vector_slot car_layer_tap(const car_layer *layer, int tap, int step);
 
-/* After backward over `steps` steps: where the gradient of a preactivation (a sum of products) first stopped being
+/* After backward: where the gradient of a preactivation (a sum of products) first stopped being
  * finite on its way back through time. `equation`: the named value that the sum goes into, NULL without a name. */
 typedef struct car_bad_gradient {
     const char *equation;
     int step, lane, unit;
     float value;
 } car_bad_gradient;
-bool car_layer_find_bad_gradient(const car_layer *layer, int steps, car_bad_gradient *bad);
+bool car_layer_find_bad_gradient(const car_layer *layer, car_bad_gradient *bad);
 
 #endif

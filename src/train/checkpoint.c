@@ -212,8 +212,8 @@ static car_status add_moments(saving *save, const char *prefix, const moments *f
 static void fill_state(const void *context, int index, void *data) {
     const car_trainer *trainer = context;
     for (int lane = 0; lane < trainer->options.batch; lane++)
-        car_stack_get_state(index == 0 ? trainer->stack : trainer->evaluation, lane,
-                            (float *)data + (size_t)lane * trainer->state_floats);
+        car_shards_get_state(index == 0 ? trainer->shards : trainer->evaluation, lane,
+                             (float *)data + (size_t)lane * trainer->state_floats);
 }
 
 static car_status add_state(const saving *save, const char *name, int index, car_error *error) {
@@ -311,14 +311,14 @@ static car_status read_moments(const car_container *container, const char *origi
 }
 
 static car_status read_state(const car_container *container, const char *origin, const char *name,
-                             const car_trainer *trainer, car_stack *stack, car_error *error) {
+                             const car_trainer *trainer, car_shards *shards, car_error *error) {
     const float *data = NULL;
     size_t shape[2] = {(size_t)trainer->options.batch, trainer->state_floats};
     if (trainer->state_floats == 0)
         return CAR_OK;
     CAR_TRY(find_tensor(container, trainer->model->kernels, origin, name, 2, shape, &data, error));
     for (size_t lane = 0; lane < shape[0]; lane++)
-        car_stack_set_state(stack, (int)lane, data + lane * shape[1]);
+        car_shards_set_state(shards, (int)lane, data + lane * shape[1]);
     return CAR_OK;
 }
 
@@ -337,7 +337,7 @@ static car_status read_tensors(const car_container *container, const char *origi
     if (trainer->second)
         CAR_TRY(
             read_moments(container, origin, "trainer.second.", trainer, trainer->second, error));
-    CAR_TRY(read_state(container, origin, "trainer.state", trainer, trainer->stack, error));
+    CAR_TRY(read_state(container, origin, "trainer.state", trainer, trainer->shards, error));
     CAR_TRY(read_state(container, origin, "trainer.evaluation_state", trainer, trainer->evaluation,
                        error));
     trainer->wary = moments_are_large(trainer);

@@ -143,7 +143,7 @@ static bool begin_replay(replay *again, const car_trainer *trainer, const car_ba
     if (again->memory && state) {
         again->stack = car_stack_place(&again->model, &shape, again->memory);
         for (int lane = 0; lane < trainer->options.batch; lane++) {
-            car_stack_get_state(trainer->stack, lane, state);
+            car_shards_get_state(trainer->shards, lane, state);
             car_stack_set_state(again->stack, lane, state);
         }
     }
@@ -367,6 +367,24 @@ car_status car_diverged_weights(const car_trainer *trainer, float rate, car_erro
                     (long long)trainer->updates + 1, rate, ADVICE);
 }
 
+/* In one direction of a layer, of all lanes what comes first on the way back. */
+static bool find_in_shards(const car_trainer *trainer, int layer, int direction,
+                           car_bad_gradient *bad) {
+    const int count = car_shards_count(trainer->shards);
+    bool found = false;
+    for (int k = 0; k < count; k++) {
+        const car_stack *stack = car_shards_stack(trainer->shards, k);
+        car_bad_gradient own;
+        if (!stack || !car_layer_find_bad_gradient(car_stack_layer(stack, layer, direction), &own))
+            continue;
+        own.lane = k + own.lane * count;
+        if (!found || (direction ? own.step < bad->step : own.step > bad->step))
+            *bad = own;
+        found = true;
+    }
+    return found;
+}
+
 /* The highest layer in which a gradient of a preactivation, left by the backward pass, is not finite. */
 static bool find_in_backward(const car_trainer *trainer, const car_batch *batch, car_status *status,
                              car_error *error) {
@@ -377,8 +395,7 @@ static bool find_in_backward(const car_trainer *trainer, const car_batch *batch,
         for (int direction = 0; direction < model->layers[layer].directions; direction++) {
             car_bad_gradient found;
             char where[128], value[NAME_LIMIT + 32];
-            if (!car_layer_find_bad_gradient(car_stack_layer(trainer->stack, layer, direction),
-                                             batch->steps, &found))
+            if (!find_in_shards(trainer, layer, direction, &found))
                 continue;
             snprintf(where, sizeof where, "layer %d (%.*s)%s", layer + 1, NAME_LIMIT,
                      layer_word(model, layer), direction ? " backwards" : "");

@@ -118,12 +118,12 @@ struct car_trainer {
     car_trainer_options options; /* defaults filled in; `optimizer` is a static text */
     car_optimizer_kind optimizer;
     int threads;
-    car_stack *stack;      /* [steps][batch] */
-    car_stack *evaluation; /* the same without backward, with a state of its own */
-    float *gradient;       /* [weight_floats], packed, as `first` and `second` */
-    float *first, *second; /* moments; NULL where the optimizer has none */
-    float *state;          /* [batch][state floats]: start state before a batch with `reset` */
-    double *chunk_sums;    /* [chunks] */
+    car_shards *shards;     /* [steps][batch] */
+    car_shards *evaluation; /* the same without backward, with a state of its own */
+    float *gradient;        /* [weight_floats], packed, as `first` and `second` */
+    float *first, *second;  /* moments; NULL where the optimizer has none */
+    float *state;           /* [batch][state floats]: start state before a batch with `reset` */
+    double *chunk_sums;     /* [chunks] */
     size_t weight_floats, state_floats;
     int chunks;
     int64_t updates;
@@ -145,7 +145,7 @@ car_status car_trainer_save_model(const car_trainer *trainer, const char *path,
                                   car_error *error) CAR_CHECK_RESULT;
 car_random_key car_trainer_dropout_key(const car_trainer *trainer);
 /* Returns CAR_DIVERGED with a message that names layer, gate and time step. To be called after a step whose loss
- * or gradient norm is not finite, while the stack's start state and the gradient are still that step's. */
+ * or gradient norm is not finite, while the shards' start state and the gradient are still that step's. */
 car_status car_diverged_explain(const car_trainer *trainer, const car_batch *batch, double loss,
                                 car_error *error);
 /* Returns CAR_DIVERGED and names the tensor that an update has driven out of float's range. */

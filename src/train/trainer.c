@@ -5,8 +5,9 @@
  *   -> mean loss -> backward -> norm -> clip -> optimizer -> transposed copies
  *   -> the final state becomes the next start state
  *
- * A weight array is swept in chunks of CAR_UPDATE_CHUNK floats, which are what threads share out. Sums over
- * it are made chunk by chunk and then added in the chunks' order, so that threads never change a bit.
+ * Forward, loss and backward run in shards of the batch (network/shards.c). A weight array is swept in chunks of
+ * CAR_UPDATE_CHUNK floats, which are what threads share out. Sums over it are made chunk by chunk and then added in the
+ * chunks' order, so that threads never change a bit.
  * An update that could leave the range of float is made on trial, with the old weights at hand.
  */
 #include "train.h"
@@ -95,7 +96,7 @@ static car_status complete_options(const car_trainer_options *given, car_trainer
 /* ---- Making and freeing ------------------------------------------------------------------------------- */
 
 typedef struct trainer_places {
-    size_t trainer, stack, evaluation, gradient, first, second, state, sums;
+    size_t trainer, shards, evaluation, gradient, first, second, state, sums;
 } trainer_places;
 
 static car_status plan_memory(const struct car_model *model, const car_stack_shape *shape,
@@ -103,12 +104,12 @@ static car_status plan_memory(const struct car_model *model, const car_stack_sha
                               trainer_places *at, car_error *error) {
     car_stack_shape evaluation = *shape;
     evaluation.backward = false;
-    size_t stack_bytes = car_stack_size(model, shape);
-    size_t evaluation_bytes = car_stack_size(model, &evaluation);
+    size_t shards_bytes = car_shards_size(model, shape);
+    size_t evaluation_bytes = car_shards_size(model, &evaluation);
     size_t chunks = (model->weight_floats + CAR_UPDATE_CHUNK - 1) / CAR_UPDATE_CHUNK;
     size_t state_count;
     at->trainer = car_layout_add(layout, 1, sizeof(car_trainer));
-    at->stack = car_layout_add(layout, stack_bytes, 1);
+    at->shards = car_layout_add(layout, shards_bytes, 1);
     at->evaluation = car_layout_add(layout, evaluation_bytes, 1);
     at->gradient = car_layout_add(layout, model->weight_floats, sizeof(float));
     at->first = first ? car_layout_add(layout, model->weight_floats, sizeof(float)) : 0;
@@ -117,7 +118,7 @@ static car_status plan_memory(const struct car_model *model, const car_stack_sha
         layout->overflow = true;
     at->state = car_layout_add(layout, state_count, sizeof(float));
     at->sums = car_layout_add(layout, chunks, sizeof(double));
-    if (layout->overflow || stack_bytes == 0 || evaluation_bytes == 0 || chunks > INT32_MAX)
+    if (layout->overflow || shards_bytes == 0 || evaluation_bytes == 0 || chunks > INT32_MAX)
         return car_fail(error, CAR_MEMORY,
                         "trainer: batch %d and steps %d need more memory than can be addressed; "
                         "take fewer",
@@ -125,7 +126,7 @@ static car_status plan_memory(const struct car_model *model, const car_stack_sha
     return CAR_OK;
 }
 
-/* car_stack_state_floats before there is a stack: the carried states are those of the forward directions. */
+/* car_shards_state_floats before there are any: the carried states are those of the forward directions. */
 static size_t count_state_floats(const struct car_model *model) {
     size_t floats = 0;
     for (int i = 0; i < model->net->layer_count; i++) {
@@ -153,15 +154,15 @@ static void place_trainer(char *memory, const trainer_places *at, const car_stac
     evaluation.backward = false;
     trainer->model = model;
     trainer->threads = shape->threads;
-    trainer->stack = car_stack_place(model, shape, memory + at->stack);
-    trainer->evaluation = car_stack_place(model, &evaluation, memory + at->evaluation);
+    trainer->shards = car_shards_place(model, shape, memory + at->shards);
+    trainer->evaluation = car_shards_place(model, &evaluation, memory + at->evaluation);
     trainer->gradient = (float *)(void *)(memory + at->gradient);
     trainer->first = first ? (float *)(void *)(memory + at->first) : NULL;
     trainer->second = second ? (float *)(void *)(memory + at->second) : NULL;
     trainer->state = (float *)(void *)(memory + at->state);
     trainer->chunk_sums = (double *)(void *)(memory + at->sums);
     trainer->weight_floats = model->weight_floats;
-    trainer->state_floats = car_stack_state_floats(trainer->stack);
+    trainer->state_floats = car_shards_state_floats(trainer->shards);
     trainer->chunks = (int)((model->weight_floats + CAR_UPDATE_CHUNK - 1) / CAR_UPDATE_CHUNK);
 }
 
@@ -203,8 +204,8 @@ static car_status build_trainer(struct car_model *model, const car_trainer_optio
     trainer->weight_norm = sqrt(sum_squares(trainer, model->weights));
     trainer->fit.last_update = trainer->fit.validated_update = trainer->fit.best_update = -1;
     trainer->fit.best_validation = trainer->fit.validation = NAN;
-    car_stack_reset(trainer->stack, -1);
-    car_stack_reset(trainer->evaluation, -1);
+    car_shards_reset(trainer->shards);
+    car_shards_reset(trainer->evaluation);
     *result = trainer;
     return CAR_OK;
 }
@@ -466,14 +467,14 @@ static car_status compute_gradient(car_trainer *trainer, const car_batch *batch,
     run_sweep(&zero);
     car_model_drop(trainer->model, trainer->options.seed, (uint64_t)trainer->updates,
                    trainer->threads);
-    CAR_TRY(car_stack_forward(trainer->stack, batch->steps, batch->lengths, batch->input, &key,
-                              trainer->time, error));
-    CAR_TRY(car_stack_loss(trainer->stack, batch->target, trainer->gradient, &loss,
-                           &result->counted, error));
+    CAR_TRY(car_shards_forward(trainer->shards, batch->steps, batch->lengths, batch->input, &key,
+                               trainer->time, error));
+    CAR_TRY(car_shards_loss(trainer->shards, batch->target, trainer->gradient, &loss,
+                            &result->counted, error));
     result->loss = result->counted > 0 ? loss / (double)result->counted : loss;
     if (!isfinite(result->loss))
         return car_diverged_explain(trainer, batch, result->loss, error);
-    car_stack_backward(trainer->stack, batch->input, trainer->gradient);
+    car_shards_backward(trainer->shards, batch->input, trainer->gradient);
     fold_gradient(trainer);
     run_sweep(&norm);
     result->gradient_norm = norm_of_chunks(trainer);
@@ -499,12 +500,12 @@ static car_status check_batch(const car_trainer *trainer, const car_batch *batch
     return CAR_OK;
 }
 
-static void copy_state(car_stack *stack, const car_trainer *trainer, float *state, bool back) {
+static void copy_state(car_shards *shards, const car_trainer *trainer, float *state, bool back) {
     for (int lane = 0; lane < trainer->options.batch; lane++) {
         if (back)
-            car_stack_set_state(stack, lane, state + (size_t)lane * trainer->state_floats);
+            car_shards_set_state(shards, lane, state + (size_t)lane * trainer->state_floats);
         else
-            car_stack_get_state(stack, lane, state + (size_t)lane * trainer->state_floats);
+            car_shards_get_state(shards, lane, state + (size_t)lane * trainer->state_floats);
     }
 }
 
@@ -515,8 +516,8 @@ car_status car_trainer_step(car_trainer *trainer, const car_batch *batch, float 
     if (!(rate >= 0 && isfinite(rate)))
         return car_fail(error, CAR_USAGE, "trainer: rate %g; give 0 or a number above it", rate);
     if (batch->reset) {
-        copy_state(trainer->stack, trainer, trainer->state, false);
-        car_stack_reset(trainer->stack, -1);
+        copy_state(trainer->shards, trainer, trainer->state, false);
+        car_shards_reset(trainer->shards);
     }
     car_status status = compute_gradient(trainer, batch, &own, error);
     if (status == CAR_OK)
@@ -526,12 +527,12 @@ car_status car_trainer_step(car_trainer *trainer, const car_batch *batch, float 
     if (status != CAR_OK) {
         car_model_refresh(trainer->model, trainer->threads);
         if (batch->reset)
-            copy_state(trainer->stack, trainer, trainer->state, true);
+            copy_state(trainer->shards, trainer, trainer->state, true);
         return status;
     }
-    car_stack_carry(trainer->stack);
+    car_shards_carry(trainer->shards);
     trainer->updates++;
-    trainer->time += (uint64_t)car_stack_rows(trainer->stack)->steps; /* of the longest lane */
+    trainer->time += (uint64_t)car_shards_steps(trainer->shards); /* of the longest lane */
     return CAR_OK;
 }
 
@@ -541,12 +542,12 @@ car_status car_trainer_evaluate(car_trainer *trainer, const car_batch *batch,
     double loss;
     CAR_TRY(check_batch(trainer, batch, error));
     if (batch->reset)
-        car_stack_reset(trainer->evaluation, -1);
-    CAR_TRY(car_stack_forward(trainer->evaluation, batch->steps, batch->lengths, batch->input, NULL,
-                              0, error));
-    CAR_TRY(car_stack_loss(trainer->evaluation, batch->target, NULL, &loss, &own.counted, error));
+        car_shards_reset(trainer->evaluation);
+    CAR_TRY(car_shards_forward(trainer->evaluation, batch->steps, batch->lengths, batch->input,
+                               NULL, 0, error));
+    CAR_TRY(car_shards_loss(trainer->evaluation, batch->target, NULL, &loss, &own.counted, error));
     own.loss = own.counted > 0 ? loss / (double)own.counted : loss;
-    car_stack_carry(trainer->evaluation);
+    car_shards_carry(trainer->evaluation);
     if (result)
         *result = own;
     return CAR_OK;
