@@ -16,7 +16,7 @@
 enum { MOST_SHARDS = 8, FEWEST_LANES = 8, FEWEST_ROWS = 256 };
 /* Floats of weights that leave room in a core's second-level cache: as many shards as there are lanes for; and those above
  * which two shards gain nothing that would be worth the memory. */
-static const size_t FEW_WEIGHTS = (size_t)128 << 10, MOST_WEIGHTS = (size_t)2 << 20;
+static const size_t FEW_WEIGHTS = (size_t)128 << 10, MOST_WEIGHTS = (size_t)3 << 19;
 
 typedef struct shard {
     car_stack *stack;
