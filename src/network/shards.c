@@ -105,7 +105,7 @@ car_shards *car_shards_place(const car_model *model, const car_stack_shape *shap
     return shards;
 }
 
-/* ---- What all of them do ---------------------------------------------------------------- */
+/* ---- What all of them do ------------------------------------------------------------------------------ */
 
 typedef struct shards_call {
     car_shards *shards;
@@ -116,12 +116,12 @@ typedef struct shards_call {
     const car_random_key *dropout;
     uint64_t time;
     int64_t counted;
-    float *gradient; /* the caller's; NULL: none */
+    float *gradient; /* the caller's */
 } shards_call;
 
 /* Where a shard's gradient goes. */
 static float *gradient_of(const shards_call *call, const shard *of) {
-    return of->gradient && call->gradient ? of->gradient : call->gradient;
+    return of->gradient ? of->gradient : call->gradient;
 }
 
 /* A shard always runs on the same thread, whose cache has its rows. */
