@@ -229,6 +229,7 @@ static void test_too_large(void **state) {
     car_model *model = make_trainable(make_model("lstm 4 | linear", 1, 1, NULL));
     const car_stack_shape shapes[] = {
         {.batch = 1 << 20, .steps = 1 << 20, .threads = 1, .backward = true},
+        {.batch = 1 << 16, .steps = 1 << 16, .threads = 1, .backward = true},
         {.batch = 16, .steps = 0, .threads = 1},
         {.batch = 0, .steps = 4, .threads = 1}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)

@@ -89,7 +89,9 @@ static void lay_shards(const car_model *model, const car_stack_shape *shape, car
 size_t car_shards_size(const car_model *model, const car_stack_shape *shape) {
     car_layout layout = {0};
     car_shards counted;
-    if (shape->batch < 1 || shape->steps < 1)
+    /* a place is an int, of the whole batch too */
+    if (shape->batch < 1 || shape->steps < 1 ||
+        (int64_t)shape->batch * shape->steps > INT32_MAX / 2)
         return 0;
     car_layout_take(&layout, NULL, 1, 1, sizeof counted);
     lay_shards(model, shape, &layout, NULL, &counted);
