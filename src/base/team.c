@@ -105,6 +105,22 @@ static int processors(void) {
     return count > 0 ? count : omp_get_num_procs();
 }
 
+/* A function of its own, not inlined: clang moves what it asks of libomp to the start of whatever asks, and a team of one is to
+ * call nobody. */
+__attribute__((noinline)) static void run_region(int threads, car_team_task task, void *argument,
+                                                 car_team *team) {
+    int wanted = threads < MOST_MEMBERS ? threads : MOST_MEMBERS;
+    if (wanted > processors())
+        team->spins = 0;
+#pragma omp parallel num_threads(wanted)
+    {
+        /* OpenMP may give fewer threads than wanted; every member stores the same number. */
+        int members = omp_get_num_threads();
+        atomic_store_explicit(&team->members, members, memory_order_relaxed);
+        run_member(task, argument, team, omp_get_thread_num(), members);
+    }
+}
+
 void car_team_run(int threads, car_team_task task, void *argument) {
     car_team team;
     atomic_init(&team.members, 1);
@@ -112,20 +128,10 @@ void car_team_run(int threads, car_team_task task, void *argument) {
     atomic_init(&team.sleepers, 0);
     atomic_init(&team.generation, 0);
     team.spins = MOST_SPINS;
-    if (threads <= 1) {
+    if (threads <= 1)
         run_member(task, argument, &team, 0, 1);
-        return;
-    }
-    int wanted = threads < MOST_MEMBERS ? threads : MOST_MEMBERS;
-    if (wanted > processors())
-        team.spins = 0;
-#pragma omp parallel num_threads(wanted)
-    {
-        /* OpenMP may give fewer threads than wanted; every member stores the same number. */
-        int members = omp_get_num_threads();
-        atomic_store_explicit(&team.members, members, memory_order_relaxed);
-        run_member(task, argument, &team, omp_get_thread_num(), members);
-    }
+    else
+        run_region(threads, task, argument, &team);
 }
 
 void car_team_barrier(car_team *team, int member) {
