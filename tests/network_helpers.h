@@ -11,6 +11,13 @@
 
 #include <cmocka.h>
 
+/* What clang is asked for; gcc says the same in macros of its own. */
+#if defined(__has_feature)
+#define HAS_FEATURE(name) __has_feature(name)
+#else
+#define HAS_FEATURE(name) 0
+#endif
+
 /* Fails the test with the library's message. */
 static inline void require(car_status status, const car_error *error) {
     if (status != CAR_OK)

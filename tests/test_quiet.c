@@ -11,12 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 /* ThreadSanitizer's own thread lives on in a child whose only other one has ended. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WATCHED_THREADS 1
-#endif
-#endif
-#if defined(__linux__) && !defined(__SANITIZE_THREAD__) && !defined(WATCHED_THREADS)
+#if defined(__linux__) && !defined(__SANITIZE_THREAD__) && !HAS_FEATURE(thread_sanitizer)
 #define HAS_STRICT_MODE 1
 #include <linux/seccomp.h>
 #include <sys/prctl.h>

@@ -19,7 +19,8 @@ typedef struct outcome {
     double loss;
     int64_t counted;
     int steps;
-    float *gradient, *state; /* [weight_floats], [batch][state floats] */
+    size_t state_floats;
+    float *gradient, *state; /* [weight_floats], [batch][state_floats] */
 } outcome;
 
 static const car_random_key masks = {11, CAR_RANDOM_DROPOUT, 0};
@@ -52,7 +53,8 @@ static outcome run_shards(const rig *made, int threads) {
     void *memory = car_allocate(NULL, car_shards_size(made->model, &shape), 1);
     car_shards *shards = car_shards_place(made->model, &shape, memory);
     const size_t floats = car_shards_state_floats(shards);
-    outcome of = {.gradient = calloc(made->model->weight_floats, sizeof(float)),
+    outcome of = {.state_floats = floats,
+                  .gradient = calloc(made->model->weight_floats, sizeof(float)),
                   .state = calloc((size_t)made->batch * floats + 1, sizeof(float))};
     car_shards_reset(shards);
     for (int k = 0; k < 2; k++) {
@@ -77,7 +79,8 @@ static outcome run_whole(const rig *made) {
     car_error error = {0};
     placed_stack placed = place_stack(made->model, made->batch, made->steps, 1, true);
     const size_t floats = car_stack_state_floats(placed.stack);
-    outcome of = {.gradient = calloc(made->model->weight_floats, sizeof(float)),
+    outcome of = {.state_floats = floats,
+                  .gradient = calloc(made->model->weight_floats, sizeof(float)),
                   .state = calloc((size_t)made->batch * floats + 1, sizeof(float))};
     car_stack_reset(placed.stack, -1);
     for (int k = 0; k < 2; k++) {
@@ -115,22 +118,19 @@ static void check(const char *text, int batch, int steps, const int *lengths, in
     const size_t weights = made.model->weight_floats;
     assert_int_equal(car_shard_count(made.model, batch, steps), shards);
     outcome whole = run_whole(&made), one = run_shards(&made, 1);
-    size_t floats = 0;
-    for (int i = 0; i < made.model->net->layer_count; i++)
-        if (made.model->net->layers[i].kind == CAR_LAYER_CELL)
-            floats += (size_t)made.model->net->layers[i].cell->state_count *
-                      (size_t)made.model->layers[i].size.units;
+    const size_t state_bytes = (size_t)batch * whole.state_floats * sizeof(float);
+    assert_int_equal(one.state_floats, whole.state_floats);
     assert_int_equal(one.counted, whole.counted);
     assert_int_equal(one.steps, whole.steps);
     assert_true(fabs(one.loss - whole.loss) <= 1e-12 * fabs(whole.loss));
-    assert_memory_equal(one.state, whole.state, (size_t)batch * floats * sizeof(float));
+    assert_memory_equal(one.state, whole.state, state_bytes);
     assert_near_gradients(&one, &whole, weights);
     static const int threads[] = {2, 3, 9};
     for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
         outcome more = run_shards(&made, threads[i]);
         assert_true(more.loss == one.loss);
         assert_memory_equal(more.gradient, one.gradient, weights * sizeof(float));
-        assert_memory_equal(more.state, one.state, (size_t)batch * floats * sizeof(float));
+        assert_memory_equal(more.state, one.state, state_bytes);
         free_outcome(&more);
     }
     free_outcome(&whole);

@@ -257,6 +257,9 @@ car_status car_model_read(const car_container *container, const char *origin,
 typedef struct car_lanes {
     int all, first, every;
 } car_lanes;
+static inline int car_lane_of(const car_lanes *lanes, int k) {
+    return lanes->first + k * lanes->every;
+}
 
 typedef struct car_stack car_stack;
 typedef struct car_stack_shape {
@@ -330,9 +333,10 @@ car_status car_shards_loss(car_shards *shards, const void *target, float *gradie
 void car_shards_backward(car_shards *shards, const void *input, float *gradient);
 /* Steps of the longest lane in the last forward call. */
 int car_shards_steps(const car_shards *shards);
-/* The stack of a shard, 0 <= index < count; NULL: none of its lanes had a step. It stands for the lanes index, index + count, .. */
-car_stack *car_shards_stack(const car_shards *shards, int index);
 int car_shards_count(const car_shards *shards);
+/* The stack of a shard, 0 <= index < count; NULL: none of its lanes had a step. And which of the batch's lanes one of its is. */
+car_stack *car_shards_stack(const car_shards *shards, int index);
+int car_shards_lane(const car_shards *shards, int index, int lane);
 void car_shards_reset(car_shards *shards); /* all lanes */
 void car_shards_carry(car_shards *shards);
 size_t car_shards_state_floats(const car_shards *shards); /* a lane, unpadded */

@@ -55,6 +55,11 @@ static int threads_side_by_side(const car_model *model, const car_stack_shape *s
     return count < shape->threads ? count : shape->threads;
 }
 
+/* Shard `index` has every count-th lane. */
+static car_lanes lanes_of(const car_shards *shards, int index, int batch) {
+    return (car_lanes){.all = batch, .first = index, .every = shards->count};
+}
+
 static car_stack_shape shape_of(const car_stack_shape *shape, int index, const car_shards *shards) {
     const int count = shards->count;
     car_stack_shape own = *shape;
@@ -62,7 +67,7 @@ static car_stack_shape shape_of(const car_stack_shape *shape, int index, const c
         return own;
     own.batch = (shape->batch - index + count - 1) / count;
     own.threads = shards->side_by_side > 1 ? 1 : shape->threads;
-    own.lanes = (car_lanes){.all = shape->batch, .first = index, .every = count};
+    own.lanes = lanes_of(shards, index, shape->batch);
     return own;
 }
 
@@ -249,6 +254,11 @@ int car_shards_count(const car_shards *shards) {
 
 car_stack *car_shards_stack(const car_shards *shards, int index) {
     return shards->shard[index].idle ? NULL : shards->shard[index].stack;
+}
+
+int car_shards_lane(const car_shards *shards, int index, int lane) {
+    const car_lanes lanes = lanes_of(shards, index, shards->shape.batch);
+    return car_lane_of(&lanes, lane);
 }
 
 void car_shards_reset(car_shards *shards) {

@@ -171,10 +171,12 @@ static void lay_stack(stack_layout *at, const car_model *model, const car_stack_
         lay_gradients(at, model, shape, stack);
 }
 
-/* The shape with `patch` steps made one. */
+/* The shape with `patch` steps made one, and the caller's lanes named where they are its own. */
 static car_stack_shape inner_shape(const car_model *model, const car_stack_shape *shape) {
     car_stack_shape inner = *shape;
     inner.steps = (shape->steps + model->net->patch - 1) / model->net->patch;
+    if (inner.lanes.all == 0)
+        inner.lanes = (car_lanes){.all = shape->batch, .every = 1};
     return inner;
 }
 
@@ -239,22 +241,13 @@ static void run_rows(const car_stack *stack, row_pass *pass) {
 
 /* ---- Rows and the caller's steps and lanes */
 
-static int caller_lanes(const car_stack *stack) {
-    return stack->shape.lanes.all > 0 ? stack->shape.lanes.all : stack->shape.batch;
-}
-
-static int caller_lane(const car_stack *stack, int lane) {
-    const car_lanes *lanes = &stack->shape.lanes;
-    return lanes->all > 0 ? lanes->first + lane * lanes->every : lane;
-}
-
 /* The caller's row, step * its lanes + lane. */
 static size_t caller_row(const car_stack *stack, size_t row) {
     return stack->placed ? (size_t)stack->place[row] : row;
 }
 
 static size_t step_of(const car_stack *stack, size_t row) {
-    return caller_row(stack, row) / (size_t)caller_lanes(stack);
+    return caller_row(stack, row) / (size_t)stack->shape.lanes.all;
 }
 
 /* Which of the lanes, longest first. */
@@ -284,7 +277,7 @@ static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
 
 static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
     const car_stack *stack = pass->stack;
-    size_t size = (size_t)stack->model->input_size, lanes = (size_t)caller_lanes(stack);
+    size_t size = (size_t)stack->model->input_size, lanes = (size_t)stack->shape.lanes.all;
     size_t patch = (size_t)stack->model->net->patch;
     const int *first = stack->rows.first;
     size_t step = begin < end ? step_of(stack, begin) : 0;
@@ -310,7 +303,7 @@ static void drop_rows(const row_pass *pass, size_t begin, size_t end) {
             lane = (size_t)stack->lane[row];
         } else {
             step = step_of(stack, row);
-            lane = caller_row(stack, row) % (size_t)caller_lanes(stack);
+            lane = (size_t)stack->lane[row - (size_t)stack->rows.first[step]];
         }
         if (pass->dropout.locked)
             step = 0;
@@ -546,7 +539,7 @@ static car_status take_lengths(car_stack *stack, int *steps, const int **lengths
     const int patch = stack->model->net->patch;
     bool whole = *steps % patch == 0;
     for (int k = 0; *lengths && k < stack->shape.batch; k++) {
-        const int lane = caller_lane(stack, k), length = (*lengths)[lane];
+        const int lane = car_lane_of(&stack->shape.lanes, k), length = (*lengths)[lane];
         if (length < 0 || length > *steps)
             return car_fail(error, CAR_DATA,
                             "lengths: lane %d is to run %d steps; give 0 to %d, the steps of the "
@@ -569,14 +562,14 @@ static car_status take_lengths(car_stack *stack, int *steps, const int **lengths
 /* Fills rows, and place, lane and ids where those are not the caller's. */
 static void choose_rows(car_stack *stack, int steps, const int *lengths, const int32_t *ids) {
     car_rows *rows = &stack->rows;
-    const int all = caller_lanes(stack);
+    const car_lanes *lanes = &stack->shape.lanes;
     car_rows_set(rows, steps, lengths);
-    stack->placed = !rows->even || stack->shape.lanes.all > 0;
+    stack->placed = !rows->even || lanes->all != rows->batch;
     for (int k = 0; k < rows->batch; k++)
-        stack->lane[k] = caller_lane(stack, rows->lane[k]);
+        stack->lane[k] = car_lane_of(lanes, rows->lane[k]);
     for (int t = 0; stack->placed && t < rows->steps; t++)
         for (int row = rows->first[t], k = 0; row < rows->first[t + 1]; row++, k++) {
-            stack->place[row] = t * all + stack->lane[k];
+            stack->place[row] = t * lanes->all + stack->lane[k];
             if (ids)
                 stack->ids[row] = ids[stack->place[row]];
         }
@@ -591,7 +584,8 @@ car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, co
     choose_rows(stack, steps, lengths, embed ? input : NULL);
     if (embed)
         CAR_TRY(car_embed_check(stack->model, row_ids(stack, input), row_count(stack),
-                                caller_lanes(stack), stack->placed ? stack->place : NULL, error));
+                                stack->shape.lanes.all, stack->placed ? stack->place : NULL,
+                                error));
     const float *below = read_input(stack, input);
     for (int i = 0; i < net->layer_count; i++) {
         if (net->layers[i].kind == CAR_LAYER_EMBED)

@@ -370,14 +370,13 @@ car_status car_diverged_weights(const car_trainer *trainer, float rate, car_erro
 /* In one direction of a layer, of all lanes what comes first on the way back. */
 static bool find_in_shards(const car_trainer *trainer, int layer, int direction,
                            car_bad_gradient *bad) {
-    const int count = car_shards_count(trainer->shards);
     bool found = false;
-    for (int k = 0; k < count; k++) {
+    for (int k = 0; k < car_shards_count(trainer->shards); k++) {
         const car_stack *stack = car_shards_stack(trainer->shards, k);
         car_bad_gradient own;
         if (!stack || !car_layer_find_bad_gradient(car_stack_layer(stack, layer, direction), &own))
             continue;
-        own.lane = k + own.lane * count;
+        own.lane = car_shards_lane(trainer->shards, k, own.lane);
         if (!found || (direction ? own.step < bad->step : own.step > bad->step))
             *bad = own;
         found = true;
