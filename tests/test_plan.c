@@ -75,7 +75,7 @@ static void fill_parameters(rig *r, uint32_t seed) {
 }
 
 static void place_layer(rig *r, int batch, int steps, bool reverse, int threads, bool backward) {
-    car_layer_shape shape = {batch, steps, backward, reverse, threads};
+    car_layer_shape shape = {batch, steps, backward, reverse, threads, backward};
     size_t size = car_layer_size(r->plan, &shape);
     assert_true(size > 0);
     car_release(NULL, r->memory);
@@ -121,7 +121,7 @@ static void open_rig(rig *r, car_precision precision, struct car_cell *cell,
         for (int member = 0; member < 3; member++)
             car_plan_round(r->plan, kernels, r->weights, r->running, member, 3);
     }
-    car_plan_transpose(r->plan, kernels, r->weights, r->transposed, 0, 1);
+    car_plan_transpose(r->plan, kernels, true, r->weights, r->transposed, 0, 1);
     place_layer(r, batch, steps, false, 1, true);
 }
 
@@ -267,7 +267,6 @@ static double gradient_error(rig *r) {
         lane[p] = must(logical_count(r, p), sizeof(double));
     }
     double *dx = must((size_t)r->steps * (size_t)r->input.size, sizeof(double));
-    memset(r->gradient, 0, car_plan_weight_floats(r->plan) * sizeof(float));
     car_layer_reset(r->layer, -1);
     car_layer_forward(r->layer, r->steps, r->x, r->running);
     car_layer_backward(r->layer, r->x, r->running, r->transposed, r->dy, r->dx, r->gradient, false);
@@ -363,7 +362,6 @@ static bits run_bits(rig *r, bool reverse, int threads) {
                 .dx_count = (size_t)r->steps * (size_t)r->batch * (size_t)r->row,
                 .gradient_count = car_plan_weight_floats(r->plan)};
     place_layer(r, r->batch, r->steps, reverse, threads, true);
-    memset(r->gradient, 0, out.gradient_count * sizeof(float));
     car_layer_forward(r->layer, r->steps, r->x, r->running);
     out.y = must(out.y_count, sizeof(float));
     memcpy(out.y, car_layer_output(r->layer, 0), out.y_count * sizeof(float));
@@ -451,7 +449,7 @@ typedef struct piece {
 } piece;
 
 static piece open_piece(const rig *r, int first, int end, int threads) {
-    car_layer_shape shape = {r->batch, end - first, true, false, threads};
+    car_layer_shape shape = {r->batch, end - first, true, false, threads, true};
     piece made = {first, end, must(1, car_layer_size(r->plan, &shape)), NULL};
     made.layer = car_layer_place(r->plan, &shape, r->kernels, made.memory);
     return made;
@@ -480,7 +478,6 @@ static void check_pieces(void **state, const char *name, int units, int batch, i
     const size_t state_floats = (size_t)batch * (size_t)r.padded;
     bits whole = run_bits(&r, false, 1);
     piece before = open_piece(&r, 0, cut, threads), after = open_piece(&r, cut, steps, threads);
-    memset(r.gradient, 0, whole.gradient_count * sizeof(float));
     forward_piece(&r, &before);
     for (int s = 0; s < cell->state_count; s++)
         memcpy(car_layer_start(after.layer, s), car_layer_start(before.layer, s),
@@ -515,6 +512,37 @@ static void rounds_change_no_bit_of_a_gradient(void **state) {
     check_pieces(state, "layernorm-lstm", 12, 4, 450, 200, 3);
     check_pieces(state, "gru-v1", 370, 6, 150, 131, 2);
     check_pieces(state, "dense", 300, 5, 200, 20, 2);
+}
+
+/* Without dL/dx and dL/d(start state) the weights' gradient is the same, and needs no transposed weights of x. */
+static void check_unasked(void **state, struct car_cell *cell, bool reverse) {
+    rig r;
+    open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()), (car_shape){21, 1},
+             21, 3, 7);
+    bits asked = run_bits(&r, reverse, 1);
+    const car_layer_shape shape = {
+        .batch = 3, .steps = 7, .backward = true, .reverse = reverse, .threads = 2};
+    void *memory = must(1, car_layer_size(r.plan, &shape));
+    car_layer *layer = car_layer_place(r.plan, &shape, r.kernels, memory);
+    memset(r.transposed, 0, car_plan_transposed_floats(r.plan) * sizeof(float));
+    car_plan_transpose(r.plan, r.kernels, false, r.weights, r.transposed, 0, 1);
+    car_layer_forward(layer, 7, r.x, r.running);
+    car_layer_backward(layer, r.x, r.running, r.transposed, r.dy, NULL, r.gradient, false);
+    assert_memory_equal(r.gradient, asked.gradient, asked.gradient_count * sizeof(float));
+    car_release(NULL, memory);
+    free_bits(&asked);
+    close_rig(&r);
+}
+
+static void what_nobody_asks_for_changes_no_weight(void **state) {
+    const car_zoo_entry *zoo;
+    int count = car_zoo_entries(&zoo);
+    for (int i = 0; i < count; i++) {
+        struct car_cell *cell = compile(zoo[i].text, zoo[i].name);
+        check_unasked(state, cell, false);
+        check_unasked(state, cell, true);
+        car_cell_free(cell);
+    }
 }
 
 static void lanes_do_not_see_each_other(void **state) {
@@ -841,6 +869,8 @@ int main(void) {
         in_bf16(chunks_change_no_bit),
         cmocka_unit_test(rounds_change_no_bit_of_a_gradient),
         in_bf16(rounds_change_no_bit_of_a_gradient),
+        cmocka_unit_test(what_nobody_asks_for_changes_no_weight),
+        in_bf16(what_nobody_asks_for_changes_no_weight),
         cmocka_unit_test(lanes_do_not_see_each_other),
         in_bf16(lanes_do_not_see_each_other),
         cmocka_unit_test(reverse_is_forward_on_reversed_time),

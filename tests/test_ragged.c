@@ -96,7 +96,7 @@ static bench open_bench(const char *text, const char *name, int units) {
         car_plan_pack(b.plan, p, logical, b.weights);
         car_release(NULL, logical);
     }
-    car_plan_transpose(b.plan, b.kernels, b.weights, b.transposed, 0, 1);
+    car_plan_transpose(b.plan, b.kernels, true, b.weights, b.transposed, 0, 1);
     return b;
 }
 
@@ -141,7 +141,7 @@ static size_t caller_row(const car_rows *rows, int step, int k) {
 
 static outcome run_layer(const bench *b, const layer_call *call, float *gradient) {
     int units = car_plan_units(b->plan), batch = call->batch, states = b->cell->state_count;
-    const car_layer_shape shape = {batch, call->capacity, true, call->reverse, call->threads};
+    const car_layer_shape shape = {batch, call->capacity, true, call->reverse, call->threads, true};
     void *memory = car_allocate(NULL, car_layer_size(b->plan, &shape), 1);
     car_layer *layer = car_layer_place(b->plan, &shape, b->kernels, memory);
     placed_rows placed = place_rows(batch, call->capacity, call->capacity, call->lengths);

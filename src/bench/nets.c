@@ -5,7 +5,7 @@
  *
  *   net        CELL H xL [bi] | linear            layers alone; the head is not run, but in streaming
  *              embed H | CELL H xL | softmax      a whole language model
- *   training   forward, dL/dy given, backward, all in shards as a trainer does; gradients zeroed, transposed weights refreshed
+ *   training   forward, dL/dy given, backward, all in shards as a trainer does; transposed weights refreshed
  *
  * With R = T*B rows, m_x matrix elements of a layer outside the loop over time and m_h within it:
  *
@@ -40,14 +40,10 @@ static car_status forward(void *context, car_error *error) {
     return car_stack_forward(bench->stack, bench->shape->steps, NULL, bench->input, NULL, 0, error);
 }
 
-/* Zeroes the gradient, and gives dL/dy to the shards. */
+/* Gives dL/dy to the shards. */
 static void begin_task(void *argument, car_team *team, int member, int members) {
     (void)team;
     net_bench *bench = argument;
-    size_t count = bench->model->weight_floats;
-    size_t begin = count * (size_t)member / (size_t)members;
-    size_t end = count * ((size_t)member + 1) / (size_t)members;
-    memset(bench->gradient + begin, 0, (end - begin) * sizeof(float));
     for (int k = member; k < car_shards_count(bench->shards); k += members) {
         car_stack *stack = car_shards_stack(bench->shards, k);
         const size_t rows = (size_t)car_rows_count(car_stack_rows(stack));

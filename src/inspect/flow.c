@@ -86,6 +86,8 @@ static car_status open_run(car_flow_run *run, const car_model *model, car_arena 
             model->net->text);
     CAR_TRY(car_model_copy(model, model->allocator, &run->model, error));
     run->model->net->pool = CAR_POOL_EACH; /* the loss stands at the last step either way */
+    run->model->input_transposed = true;
+    car_model_refresh(run->model, 1);
     car_stack_shape shape = {.batch = run->lanes,
                              .steps = run->model->net->patch,
                              .threads = 1,

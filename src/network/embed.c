@@ -57,6 +57,13 @@ void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin,
     }
 }
 
+void car_embed_zero(const car_model *model, int unit_begin, int unit_end, float *gradient) {
+    const size_t padded = (size_t)car_padded(model->layers[0].size.units);
+    for (int id = 0; id < model->input_size; id++)
+        memset(gradient + model->layers[0].weights[0] + (size_t)id * padded + unit_begin, 0,
+               (size_t)(unit_end - unit_begin) * sizeof(float));
+}
+
 void car_embed_scatter(const car_model *model, const int32_t *ids, int rows,
                        const float *output_gradient, int unit_begin, int unit_end,
                        float *gradient) {

@@ -51,8 +51,9 @@ static void fill_blocks(const car_head *head) {
         int32_t panel = b / CAR_PANEL_BLOCKS * head->model->head_depth * CAR_PANEL;
         head->output_blocks[b] = (car_product_block){b * CAR_BLOCK, b * CAR_BLOCK};
         if (head->backward)
-            head->gradient_blocks[b] =
-                (car_product_block){panel + b % CAR_PANEL_BLOCKS * CAR_BLOCK, CAR_FROM_C};
+            for (int next = 0; next < 2; next++)
+                head->gradient_blocks[next][b] = (car_product_block){
+                    panel + b % CAR_PANEL_BLOCKS * CAR_BLOCK, next ? CAR_FROM_C : CAR_FROM_ZERO};
     }
     for (int b = 0; head->backward && b < head->depth_padded / CAR_BLOCK; b++)
         head->input_blocks[b] = (car_product_block){b * CAR_BLOCK, CAR_FROM_ZERO};
@@ -78,7 +79,9 @@ void car_head_lay(car_head *head, const car_model *model, int rows, int threads,
     head->rounding =
         car_layout_take(layout, base, (size_t)threads, head->rounding_floats, sizeof(float));
     if (backward) {
-        head->gradient_blocks = car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
+        for (int next = 0; next < 2; next++)
+            head->gradient_blocks[next] =
+                car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
         head->input_blocks = car_layout_take(layout, base, (size_t)head->depth_padded / CAR_BLOCK,
                                              1, sizeof(car_product_block));
         head->packed_gradient = car_layout_take(
@@ -271,14 +274,14 @@ static void make_weight_gradient(const head_share *share) {
          head->packed_gradient, share->block_begin, share->block_end);
     const car_vector_slot rows = {head->logits, head->output_padded, CAR_BLOCK};
     kernels->column_sum(rows, share->rows, share->block_begin, share->block_end,
-                        share->pass->gradient + model->head_bias, false);
+                        share->pass->gradient + model->head_bias, share->first == 0);
     const car_product product = {.a = head->input_transposed,
                                  .a_row_stride = head->chunk,
                                  .parts = 1,
                                  .part_length = share->rows,
                                  .panels = head->packed_gradient,
                                  .blocks = blocks,
-                                 .block = head->gradient_blocks,
+                                 .block = head->gradient_blocks[share->first > 0],
                                  .c = share->pass->gradient + model->head_weights,
                                  .c_row_stride = CAR_PANEL};
     if (!shares_rows(share)) {

@@ -462,7 +462,8 @@ static void refresh_layer(const car_model *model, int index, int direction, int 
         car_plan_round(layer->plan, model->kernels, weights,
                        model->rounded + layer->running[direction], member, members);
     if (model->transposed)
-        car_plan_transpose(layer->training_plan, model->kernels, weights,
+        car_plan_transpose(layer->training_plan, model->kernels,
+                           index > 0 || model->input_transposed, weights,
                            model->transposed + layer->transposed[direction], member, members);
 }
 

@@ -125,6 +125,7 @@ struct car_model {
     float *weights; /* [weight_floats], packed, 64-byte aligned; NULL in int8 */
     float *
         transposed; /* [transposed_floats], for the backward pass; NULL in a model that is only run */
+    bool input_transposed; /* the first layer's matrices of x too where a net reads values: only dL/dx takes them */
     float *dropped; /* [weight_floats], used for layers with `weightdrop`; NULL: none, or only run */
     bool dropping;  /* such layers run on `dropped`, or what is rounded from it */
     car_random_key drop_key;
@@ -266,9 +267,10 @@ typedef struct car_stack_shape {
     int batch, steps, threads;
     car_lanes lanes; /* whose rows `input`, `lengths`, `target` and outputs below are, and whose number a mask follows */
     bool backward; /* the model must have `transposed` */
-    bool input_gradient; /* with backward, a net without embed: dL/d(input) is wanted too */
+    bool input_gradient; /* with backward: dL/d(start states) are wanted too, and of a net without embed dL/d(input); the
+                          * model must have `input_transposed` then */
 } car_stack_shape;
-/* Bytes of a stack; 0: overflow, or backward in int8. It lives in `memory`, zeroed and 64-byte aligned. The model is borrowed. */
+/* Bytes of a stack; 0: overflow, backward in int8, or a model without what `shape` asks for. It lives in `memory`, zeroed and 64-byte aligned. The model is borrowed. */
 size_t car_stack_size(const car_model *model, const car_stack_shape *shape);
 car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape, void *memory);
 
@@ -282,8 +284,8 @@ car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, co
                              const car_random_key *dropout, uint64_t time, car_error *error);
 /* The head's raw outputs [rows][output_size] (rows: [steps][batch], or [batch] for last/mean). */
 void car_stack_outputs(car_stack *stack, float *output);
-/* Loss summed over the counted targets. With backward: keeps dL/d(head input) of the MEAN loss, and adds the
- * head's weight gradient to `gradient`. Without: `gradient` is not used. CAR_DATA: a class out of range. */
+/* Loss summed over the counted targets. With backward: keeps dL/d(head input) of the MEAN loss, and writes the
+ * head's weight gradient into `gradient`. Without: `gradient` is not used. CAR_DATA: a class out of range. */
 car_status car_stack_loss(car_stack *stack, const void *target, float *gradient, double *loss_sum,
                           int64_t *counted, car_error *error);
 /* The two halves of it: how many targets count, and the summed loss, whose mean is that over `counted` targets. */
@@ -294,15 +296,15 @@ double car_stack_counted_loss(car_stack *stack, const void *target, int64_t coun
 /* dL/d(last layer's output), rows [..][padded size] as the last forward call had them, of a stack with backward and a head `each`: to be written
  * in place of car_stack_loss when the loss is the caller's. */
 float *car_stack_top_gradient(car_stack *stack);
-/* After car_stack_loss: all other gradients, added to `gradient` ([weight_floats], packed). While weights are dropped,
- * the sum is masked as they are. */
+/* After car_stack_loss: writes all other gradients into `gradient` ([weight_floats], packed). What no gradient reaches,
+ * padding above all, is left as it is, and should be 0. While weights are dropped, the sum is masked as they are. */
 void car_stack_backward(car_stack *stack, const void *input, float *gradient);
 /* The same, but the gradients of the states at the end are those that the last backward call left at its start, and not
- * 0: a sequence can be gone back through in pieces. */
+ * 0, and those of the weights are added to what stands there: a sequence can be gone back through in pieces. */
 void car_stack_backward_onward(car_stack *stack, const void *input, float *gradient);
-/* After backward: dL/d(start state) of a layer's forward direction, [batch][padded units], and dL/d(embedding) in rows
- * [..][padded units] as the last forward call had them; without embed dL/d(input), [..][padded inputs of the first layer],
- * NULL unless the shape asked for it. */
+/* After backward, if the shape asked for them: dL/d(start state) of a layer's forward direction, [batch][padded units], and
+ * dL/d(input), [..][padded inputs of the first layer] in rows as the last forward call had them, NULL otherwise; with embed
+ * always dL/d(embedding), [..][padded units]. */
 const float *car_stack_state_gradient(const car_stack *stack, int layer, int state);
 const float *car_stack_input_gradient(const car_stack *stack);
 /* The start state of the forward direction of every cell; a reverse direction starts from the initial state always. */
@@ -352,7 +354,9 @@ car_status car_embed_check(const car_model *model, const int32_t *ids, size_t co
 /* rows of out [rows][padded units] = the embeddings of ids; ids are in range. */
 void car_embed_gather(const car_model *model, const int32_t *ids, int row_begin, int row_end,
                       float *out);
-/* Adds rows of output_gradient to the embedding's gradient, units [unit_begin, unit_end), in ascending rows. */
+/* The gradient of an embedding that is not tied, units [unit_begin, unit_end): all of it 0, and rows of output_gradient added,
+ * ascending. */
+void car_embed_zero(const car_model *model, int unit_begin, int unit_end, float *gradient);
 void car_embed_scatter(const car_model *model, const int32_t *ids, int rows,
                        const float *output_gradient, int unit_begin, int unit_end, float *gradient);
 
@@ -379,7 +383,7 @@ typedef struct car_head {
     int depth_padded, output_padded;
     bool backward;
     car_product_block *output_blocks;   /* logits: start from the bias */
-    car_product_block *gradient_blocks; /* weight gradient: go on from what is there */
+    car_product_block *gradient_blocks[2]; /* weight gradient: of the first chunk, from 0; of the next ones, on from there */
     car_product_block *input_blocks;    /* input gradient: start from 0 */
     float *logits;                      /* [chunk][output_padded]; then their gradient */
     int32_t *classes;                   /* [rows] targets of softmax */
@@ -401,7 +405,7 @@ void car_head_outputs(const car_head *head, const float *input, int rows, const 
 car_status car_head_count(const car_head *head, int rows, const int *places, const void *target,
                           int64_t *counted, car_error *error);
 /* The loss summed over rows. With backward: input_gradient [rows][depth_padded] is written and the gradient of
- * head_weights and head_bias is added to `gradient`, both of the loss summed and divided by `counted`. */
+ * head_weights and head_bias stands in `gradient`, both of the loss summed and divided by `counted`. */
 double car_head_loss(const car_head *head, const float *input, int rows, const int *places,
                      const void *target, int64_t counted, float *input_gradient, float *gradient);
 

@@ -159,8 +159,6 @@ static car_status run_all(shards_call *call, car_error *error) {
 /* ---- Forward and loss --------------------------------------------------------------------------------- */
 
 static void forward(const shards_call *call, shard *of) {
-    if (of->gradient)
-        memset(of->gradient, 0, call->shards->model->weight_floats * sizeof(float));
     of->status = car_stack_forward(of->stack, call->steps, call->lengths, call->input,
                                    call->dropout, call->time, &of->error);
 }
@@ -232,6 +230,8 @@ static void add_task(void *argument, car_team *team, int member, int members) {
 
 void car_shards_backward(car_shards *shards, const void *input, float *gradient) {
     shards_call call = {.shards = shards, .run = backward, .input = input, .gradient = gradient};
+    if (shards->shard[0].idle)
+        memset(gradient, 0, shards->model->weight_floats * sizeof(float));
     car_team_run(shards->side_by_side, run_task, &call);
     if (shards->count > 1)
         car_team_run(shards->shape.threads, add_task, &call);

@@ -89,7 +89,8 @@ static void lay_direction(stack_layout *at, const car_model *model, const car_st
                                          .steps = shape->steps,
                                          .backward = shape->backward,
                                          .reverse = direction == 1,
-                                         .threads = direction_threads(model, shape, index)};
+                                         .threads = direction_threads(model, shape, index),
+                                         .start_gradient = shape->input_gradient};
     size_t bytes = car_layer_size(plan, &layer_shape);
     if (bytes == 0)
         at->layout.overflow = true;
@@ -185,7 +186,8 @@ size_t car_stack_size(const car_model *model, const car_stack_shape *outer) {
     stack_layout at = {.rows = (size_t)shape->steps * (size_t)shape->batch,
                        .batch = (size_t)shape->batch};
     if (outer->steps < 1 || shape->batch < 1 || shape->threads < 1 || at.rows > INT32_MAX / 2 ||
-        (shape->backward && model->precision == CAR_PRECISION_INT8))
+        (shape->backward && model->precision == CAR_PRECISION_INT8) ||
+        (shape->input_gradient && !model->input_transposed))
         return 0;
     car_stack counted;
     lay(&at, 1, 1, sizeof counted);
@@ -612,6 +614,8 @@ car_status car_stack_count(car_stack *stack, const void *target, int64_t *counte
 double car_stack_counted_loss(car_stack *stack, const void *target, int64_t counted,
                               float *gradient) {
     float *input_gradient = stack->pooled ? stack->head_gradient : stack->gradient[0];
+    if (stack->shape.backward && row_count(stack) == 0)
+        memset(gradient, 0, stack->model->weight_floats * sizeof(float));
     return car_head_loss(&stack->head, stack->head_input, (int)head_rows(stack), head_places(stack),
                          target, counted, input_gradient, gradient);
 }
@@ -761,6 +765,8 @@ static void scatter_task(void *argument, car_team *team, int member, int members
     int begin, end;
     car_team_share(call->stack->model->layers[0].size.units, CAR_BLOCK, member, members, &begin,
                    &end);
+    if (!call->stack->onward && !call->stack->model->net->tie) /* tied: the head's stands there */
+        car_embed_zero(call->stack->model, begin, end, call->gradient);
     car_embed_scatter(call->stack->model, call->ids, call->rows, call->output_gradient, begin, end,
                       call->gradient);
 }

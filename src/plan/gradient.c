@@ -1,8 +1,8 @@
 /*
  * gradient.c: the weight gradients of some steps, behind the backward loop.
  *
- * In:  what the loops left of these steps: operands of products, and dL/d(sums) in the place of the sums. Out, added to what
- *      stands in the layer's gradient:
+ * In:  what the loops left of these steps: operands of products, and dL/d(sums) in the place of the sums. Out, in the
+ *      layer's gradient, instead of what stands there with the first steps, added to it with the others:
  *
  *   dP[k][column] += sum over rows of operand[row][k] * dsums[row][column]      a product whose depth are the rows
  *   dv[unit]      += sum over rows of what the vector v is added or multiplied to
@@ -95,13 +95,14 @@ static bool is_read_in_place(const car_layer *layer, const car_group *group) {
 static void multiply_in_place(const car_layer *layer, const car_group *group, car_product *product,
                               car_range depth, car_range blocks) {
     const float *sums = product->panels;
+    const car_product_block *place = product->block;
     if (group->count == layer->plan->gates) {
         layer->kernels->product(product, depth.begin, depth.end, blocks.begin, blocks.end);
         return;
     }
     product->blocks = group->count;
     for (int block = blocks.begin; block < blocks.end; block += group->count) {
-        product->block = group->gradient_block + block;
+        product->block = place + block;
         product->panels = sums + (int64_t)block / group->count * layer->plan->gates * CAR_BLOCK +
                           (int64_t)group->gate_first * CAR_BLOCK;
         layer->kernels->product(product, depth.begin, depth.end, 0, group->count);
@@ -109,7 +110,7 @@ static void multiply_in_place(const car_layer *layer, const car_group *group, ca
 }
 
 static void gradient_in_place(const car_layer *layer, const car_group *group, const car_share *mine,
-                              car_range times) {
+                              car_range times, bool begins) {
     const car_plan *plan = layer->plan;
     const car_bound operand = car_layer_bind(layer, group->operand_place);
     car_range blocks = {0, group->blocks}, depth = {0, group->depth};
@@ -130,11 +131,12 @@ static void gradient_in_place(const car_layer *layer, const car_group *group, co
             .panels = sums.row,
             .panel_row_stride = sums.stride,
             .blocks = group->blocks,
-            .block = group->gradient_block,
+            .block = begins ? group->gradient_begin : group->gradient_block,
             .c = layer->gradient + group->weights,
             .c_row_stride = CAR_PANEL,
         };
         multiply_in_place(layer, group, &product, depth, blocks);
+        begins = false;
     }
 }
 
@@ -159,7 +161,7 @@ static void pack_sums(const car_layer *layer, const car_group *group, const car_
 /* Each thread takes as many whole panels as all can have, and of those that are left over a share of the rows. The panels
  * may be those of the group `packed`. */
 static void group_gradient(const car_layer *layer, const car_group *group, const car_group *packed,
-                           const car_share *mine, car_range times) {
+                           const car_share *mine, car_range times, bool begins) {
     const rows_met sums = met_sums(layer, times);
     const int each = group->blocks / (CAR_PANEL_BLOCKS * mine->members) * CAR_PANEL_BLOCKS;
     const car_range own = {mine->member * each, (mine->member + 1) * each},
@@ -176,7 +178,7 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
         .part_length = sums.count,
         .panels = layer->gradient_panels,
         .blocks = group->blocks,
-        .block = group->gradient_block,
+        .block = begins ? group->gradient_begin : group->gradient_block,
         .c = layer->gradient + group->weights,
         .c_row_stride = CAR_PANEL,
     };
@@ -188,20 +190,30 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
     car_team_barrier(mine->team, mine->member);
 }
 
-void car_layer_group_gradients(const car_layer *layer, const car_share *mine, car_range times) {
+void car_layer_group_gradients(const car_layer *layer, const car_share *mine, car_range times,
+                               bool begins) {
     const car_group *packed = NULL;
     for (int g = 0; g < layer->plan->group_count; g++) {
         const car_group *group = &layer->plan->groups[g];
         if (is_read_in_place(layer, group)) {
-            gradient_in_place(layer, group, mine, times);
+            gradient_in_place(layer, group, mine, times, begins);
             continue;
         }
-        group_gradient(layer, group, packed, mine, times);
+        group_gradient(layer, group, packed, mine, times, begins);
         packed = group;
     }
 }
 
-void car_layer_vector_gradients(const car_layer *layer, const car_share *mine, car_range times) {
+/* Whether a sum before the k-th goes into the same parameter. */
+static bool has_begun(const car_plan *plan, int k) {
+    for (int before = 0; before < k; before++)
+        if (plan->vector_gradients[before].parameter == plan->vector_gradients[k].parameter)
+            return true;
+    return false;
+}
+
+void car_layer_vector_gradients(const car_layer *layer, const car_share *mine, car_range times,
+                                bool begins) {
     const car_plan *plan = layer->plan;
     car_range blocks;
     car_team_share(plan->blocks, 1, mine->member, mine->members, &blocks.begin, &blocks.end);
@@ -211,6 +223,7 @@ void car_layer_vector_gradients(const car_layer *layer, const car_share *mine, c
         const rows_met met = met_rows(layer, &place, times);
         const car_vector_slot slot = {met.row, met.stride, place.block_stride};
         layer->kernels->column_sum(slot, met.count, blocks.begin, blocks.end,
-                                   layer->gradient + plan->vector_offset[sum->parameter], false);
+                                   layer->gradient + plan->vector_offset[sum->parameter],
+                                   begins && !has_begun(plan, k));
     }
 }

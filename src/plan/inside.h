@@ -86,8 +86,8 @@ typedef struct car_group {
     size_t transposed;
     int back_blocks;
     car_product_block *back_block; /* c: place in a row of back_place */
-    car_product_block
-        *gradient_block; /* [blocks] c: place in a row of the packed weight gradient */
+    car_product_block *gradient_block; /* [blocks] c: place in a row of the packed weight gradient */
+    car_product_block *gradient_begin; /* the same, from zero: goes not on from what stands there */
 } car_group;
 
 typedef struct car_stage {
@@ -229,6 +229,7 @@ struct car_layer {
     const car_rows *rows;
     const float *input, *weights, *transposed, *output_gradient;
     float *input_gradient, *gradient;
+    bool onward; /* gradients go on from those of an earlier call */
 };
 
 /* Some steps, lanes, rows or blocks: from begin up to end. */
@@ -290,9 +291,12 @@ int car_rows_run_end(const car_rows *rows, car_range times);
 /* run.c: a product in the plan's precision, which is that of training. */
 void car_layer_multiply(const car_layer *layer, const car_product *product, int member,
                         car_range rows, car_range blocks);
-/* gradient.c: every member of the team calls them for the same steps, when all have left the loop over these. */
-void car_layer_group_gradients(const car_layer *layer, const car_share *mine, car_range times);
-void car_layer_vector_gradients(const car_layer *layer, const car_share *mine, car_range times);
+/* gradient.c: every member of the team calls them for the same steps, when all have left the loop over these. `begins`: what
+ * stands in the gradient does not count. */
+void car_layer_group_gradients(const car_layer *layer, const car_share *mine, car_range times,
+                               bool begins);
+void car_layer_vector_gradients(const car_layer *layer, const car_share *mine, car_range times,
+                                bool begins);
 
 /* schedule.c */
 car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;

@@ -59,9 +59,11 @@ static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *er
     group->block = car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
     group->gradient_block =
         car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
+    group->gradient_begin =
+        car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
     group->back_block =
         car_arena_allocate(plan->arena, (size_t)group->back_blocks, sizeof *group->block);
-    if (!group->block || !group->gradient_block || !group->back_block)
+    if (!group->block || !group->gradient_block || !group->gradient_begin || !group->back_block)
         return car_plan_no_memory(error);
     for (int j = 0; j < group->blocks; j++) {
         int unit_block = j / group->count, i = j % group->count;
@@ -75,9 +77,10 @@ static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *er
                 (int32_t)plan->vector_offset[graph->nodes[start].index] + unit_block * CAR_BLOCK;
         else
             block->initial = CAR_FROM_C;
-        group->gradient_block[j].c =
+        const int32_t place =
             (j / CAR_PANEL_BLOCKS) * group->depth * CAR_PANEL + (j % CAR_PANEL_BLOCKS) * CAR_BLOCK;
-        group->gradient_block[j].initial = CAR_FROM_C;
+        group->gradient_block[j] = (car_product_block){place, CAR_FROM_C};
+        group->gradient_begin[j] = (car_product_block){place, CAR_FROM_ZERO};
     }
     for (int j = 0; j < group->back_blocks; j++)
         group->back_block[j] =
@@ -379,10 +382,12 @@ static void transpose_block(const car_plan *plan, const car_kernels *kernels,
     }
 }
 
-void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, const float *weights,
-                        float *transposed, int member, int members) {
+void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, bool input,
+                        const float *weights, float *transposed, int member, int members) {
     for (int g = 0; g < plan->group_count; g++) {
         int begin, end;
+        if (!input && plan->groups[g].back_place.region == CAR_REGION_INPUT_GRADIENT)
+            continue;
         car_team_share(plan->groups[g].back_blocks, CAR_PANEL_BLOCKS, member, members, &begin,
                        &end);
         for (int j = begin; j < end; j++)

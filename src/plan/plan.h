@@ -134,9 +134,10 @@ void car_plan_drop(const car_plan *plan, const car_kernels *kernels, const car_w
 /* bf16: refreshes the rounded copy; the share of one of `members` threads. */
 void car_plan_round(const car_plan *plan, const car_kernels *kernels, const float *weights,
                     float *running, int member, int members);
-/* Refreshes the transposed copies, in the plan's precision, from the packed weights; a share of it as well. */
-void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, const float *weights,
-                        float *transposed, int member, int members);
+/* Refreshes the transposed copies, in the plan's precision, from the packed weights; a share of it as well. Without
+ * `input` but those of matrices that x alone meets, which the way to dL/dx alone takes. */
+void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, bool input,
+                        const float *weights, float *transposed, int member, int members);
 
 /* ---- Rows: real steps alone, no padding --------------------------------------------------------------- */
 
@@ -172,6 +173,7 @@ typedef struct car_layer_shape {
     bool backward;    /* with the buffers of the backward pass (the plan must be for training) */
     bool reverse;     /* runs from the last step to the first */
     int threads;
+    bool start_gradient; /* with backward: dL/d(start state) is wanted, car_layer_state_gradient */
 } car_layer_shape;
 
 /* Bytes of one layer; 0 on overflow. The layer lives in `memory` (64-byte aligned, zeroed). */
@@ -190,20 +192,21 @@ void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float 
 /* y of the last forward call at a step: a row for each lane that ran then, row stride car_padded(units). Valid until
  * the next call. The steps lie without gaps one behind the other, but for a reverse layer over uneven rows. */
 const float *car_layer_output(const car_layer *layer, int step);
-/* After forward, over the same rows: output_gradient rows [..][padded]; adds to `gradient`
- * (packed) and writes input_gradient in the input's shape unless NULL. Destroys kept values. State gradients
- * start from 0 at the end of each sequence (truncated BPTT) or from car_layer_state_gradient if
- * `from_state_gradient`. */
+/* After forward, over the same rows: output_gradient rows [..][padded]; writes `gradient` (packed; what no gradient reaches,
+ * padding above all, is left as it is and should be 0) and input_gradient in the input's shape unless NULL. Destroys
+ * kept values. State gradients start from 0 at the end of each sequence (truncated BPTT); `onward`: from
+ * car_layer_state_gradient, and the gradient is added to what stands there, so that a sequence can be gone back
+ * through in pieces. */
 void car_layer_backward(car_layer *layer, const float *input, const float *weights,
                         const float *transposed, const float *output_gradient,
-                        float *input_gradient, float *gradient, bool from_state_gradient);
+                        float *input_gradient, float *gradient, bool onward);
 /* The state with which the next forward call starts, [batch][padded(units)], to read or write. */
 float *car_layer_start(car_layer *layer, int state);
 /* Sets start states of lane (or all lanes: -1) to the cell's initial values. */
 void car_layer_reset(car_layer *layer, int lane);
 /* Makes each lane's state after its last step of the last forward call its next start state. */
 void car_layer_carry(car_layer *layer);
-/* dL/d(start state) after backward; [batch][padded(units)]. */
+/* dL/d(start state) after backward, of a layer whose shape asked for it; [batch][padded(units)]. */
 float *car_layer_state_gradient(car_layer *layer, int state);
 /* A tapped value at a step: a row for each lane that ran then, with the strides given, as the output; valid after
  * forward, before backward. */

@@ -80,10 +80,20 @@ static void run_group(const car_layer *layer, const car_group *group, int member
         car_layer_multiply(layer, &product, member, rows, columns);
 }
 
+/* Whether anyone reads what a product leaves in a place: not dL/dx where the caller did not ask, and no gradient of the
+ * states before the first step. */
+static bool is_asked_for(const car_layer *layer, car_place place, int time) {
+    const int first = layer->shape.reverse ? layer->rows->steps - 1 : 0;
+    if (place.region == CAR_REGION_INPUT_GRADIENT)
+        return layer->input_gradient && layer->input_gradient != layer->unasked_input_gradient;
+    return place.region != CAR_REGION_STATE_GRADIENT || place.after || time != first ||
+           layer->shape.start_gradient;
+}
+
 static void run_transposed_group(const car_layer *layer, const car_group *group, int member,
                                  int time, int parity, car_range rows, car_range blocks) {
     const car_plan *plan = layer->plan;
-    if (group->back_place.region == CAR_REGION_INPUT_GRADIENT && !layer->input_gradient)
+    if (!is_asked_for(layer, group->back_place, time))
         return;
     car_bound target = car_layer_bind(layer, group->back_place);
     int64_t row = (int64_t)plan->gates * plan->padded;
@@ -297,8 +307,9 @@ static void backward_task(void *argument, car_team *team, int member, int member
         if (plan->cell->state_count)
             run_back_loop(layer, &mine, done, end);
         run_back_after(layer, &mine, times);
-        car_layer_group_gradients(layer, &mine, times);
-        car_layer_vector_gradients(layer, &mine, times);
+        const bool begins = done == 0 && !layer->onward;
+        car_layer_group_gradients(layer, &mine, times, begins);
+        car_layer_vector_gradients(layer, &mine, times, begins);
     }
 }
 
@@ -336,7 +347,7 @@ static void settle_state_gradient(const car_layer *layer, int state) {
 
 void car_layer_backward(car_layer *layer, const float *input, const float *weights,
                         const float *transposed, const float *output_gradient,
-                        float *input_gradient, float *gradient, bool from_state_gradient) {
+                        float *input_gradient, float *gradient, bool onward) {
     const car_plan *plan = layer->plan;
     layer->input = input;
     layer->weights = weights;
@@ -346,8 +357,11 @@ void car_layer_backward(car_layer *layer, const float *input, const float *weigh
     if (!input_gradient && plan->input_gradient_stored)
         layer->input_gradient = layer->unasked_input_gradient;
     layer->gradient = gradient;
+    layer->onward = onward;
+    if (layer->rows->steps == 0 && !onward)
+        memset(gradient, 0, plan->weight_floats * sizeof(float));
     for (int s = 0; s < plan->cell->state_count; s++)
-        enter_state_gradient(layer, s, from_state_gradient);
+        enter_state_gradient(layer, s, onward);
     if (input_gradient && !plan->input_gradient_written)
         memset(input_gradient, 0,
                (size_t)car_rows_count(layer->rows) * (size_t)car_shape_row_stride(plan->input) *

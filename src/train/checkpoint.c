@@ -243,6 +243,11 @@ static car_status fill_and_save(saving *save, const char *path, car_error *error
     return car_container_builder_save(save->builder, path, error);
 }
 
+/* The gradient was lent as room to write in. Its padding, which no update writes, is 0 again. */
+static void take_back_gradient(const car_trainer *trainer) {
+    memset(trainer->gradient, 0, trainer->weight_floats * sizeof(float));
+}
+
 car_status car_trainer_save(const car_trainer *trainer, const char *path, car_error *error) {
     saving save = {.trainer = trainer,
                    .first = {trainer->model, trainer->first},
@@ -250,12 +255,15 @@ car_status car_trainer_save(const car_trainer *trainer, const char *path, car_er
     CAR_TRY(car_container_builder_create(trainer->allocator, &save.builder, error));
     car_status status = fill_and_save(&save, path, error);
     car_container_builder_free(save.builder);
+    take_back_gradient(trainer);
     return status;
 }
 
 car_status car_trainer_save_model(const car_trainer *trainer, const char *path, car_error *error) {
-    return car_model_save_with(trainer->model, path, trainer->gradient,
-                               trainer->weight_floats * sizeof(float), error);
+    const car_status status = car_model_save_with(trainer->model, path, trainer->gradient,
+                                                  trainer->weight_floats * sizeof(float), error);
+    take_back_gradient(trainer);
+    return status;
 }
 
 /* ---- Loading ------------------------------------------------------------------------------------------ */

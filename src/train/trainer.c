@@ -301,11 +301,6 @@ static void run_sweep(sweep *task) {
     car_team_run(chunks < threads ? (chunks > 0 ? chunks : 1) : threads, sweep_share, task);
 }
 
-static void visit_zero(sweep *task, int chunk, size_t begin, size_t end) {
-    (void)chunk;
-    memset(task->trainer->gradient + begin, 0, (end - begin) * sizeof(float));
-}
-
 static void visit_gradient_norm(sweep *task, int chunk, size_t begin, size_t end) {
     car_trainer *trainer = task->trainer;
     trainer->chunk_sums[chunk] =
@@ -347,16 +342,6 @@ static double norm_of_chunks(const car_trainer *trainer) {
     for (int chunk = 0; chunk < trainer->chunks; chunk++)
         sum += trainer->chunk_sums[chunk];
     return sqrt(sum);
-}
-
-/* A parameter that is packed twice gets one gradient. */
-static void fold_gradient(car_trainer *trainer) {
-    const struct car_model *model = trainer->model;
-    for (int i = 0; i < model->net->layer_count; i++)
-        for (int d = 0; d < model->layers[i].directions; d++)
-            if (model->layers[i].training_plan)
-                car_plan_fold_gradient(model->layers[i].training_plan,
-                                       trainer->gradient + model->layers[i].weights[d]);
 }
 
 /* ---- The update --------------------------------------------------------------------------------------- */
@@ -461,10 +446,8 @@ static car_status update_weights(car_trainer *trainer, float rate, car_step_resu
 static car_status compute_gradient(car_trainer *trainer, const car_batch *batch,
                                    car_step_result *result, car_error *error) {
     car_random_key key = car_trainer_dropout_key(trainer);
-    sweep zero = {.trainer = trainer, .visit = visit_zero};
     sweep norm = {.trainer = trainer, .visit = visit_gradient_norm};
     double loss;
-    run_sweep(&zero);
     car_model_drop(trainer->model, trainer->options.seed, (uint64_t)trainer->updates,
                    trainer->threads);
     CAR_TRY(car_shards_forward(trainer->shards, batch->steps, batch->lengths, batch->input, &key,
@@ -475,7 +458,6 @@ static car_status compute_gradient(car_trainer *trainer, const car_batch *batch,
     if (!isfinite(result->loss))
         return car_diverged_explain(trainer, batch, result->loss, error);
     car_shards_backward(trainer->shards, batch->input, trainer->gradient);
-    fold_gradient(trainer);
     run_sweep(&norm);
     result->gradient_norm = norm_of_chunks(trainer);
     if (!isfinite(result->gradient_norm))
