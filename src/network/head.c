@@ -50,10 +50,11 @@ static void fill_blocks(const car_head *head) {
     for (int b = 0; b < head->output_padded / CAR_BLOCK; b++) {
         int32_t panel = b / CAR_PANEL_BLOCKS * head->model->head_depth * CAR_PANEL;
         head->output_blocks[b] = (car_product_block){b * CAR_BLOCK, b * CAR_BLOCK};
-        if (head->backward)
-            for (int next = 0; next < 2; next++)
-                head->gradient_blocks[next][b] = (car_product_block){
-                    panel + b % CAR_PANEL_BLOCKS * CAR_BLOCK, next ? CAR_FROM_C : CAR_FROM_ZERO};
+        if (head->backward) {
+            const int32_t place = panel + b % CAR_PANEL_BLOCKS * CAR_BLOCK;
+            head->gradient_begin[b] = (car_product_block){place, CAR_FROM_ZERO};
+            head->gradient_blocks[b] = (car_product_block){place, CAR_FROM_C};
+        }
     }
     for (int b = 0; head->backward && b < head->depth_padded / CAR_BLOCK; b++)
         head->input_blocks[b] = (car_product_block){b * CAR_BLOCK, CAR_FROM_ZERO};
@@ -79,9 +80,8 @@ void car_head_lay(car_head *head, const car_model *model, int rows, int threads,
     head->rounding =
         car_layout_take(layout, base, (size_t)threads, head->rounding_floats, sizeof(float));
     if (backward) {
-        for (int next = 0; next < 2; next++)
-            head->gradient_blocks[next] =
-                car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
+        head->gradient_begin = car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
+        head->gradient_blocks = car_layout_take(layout, base, blocks, 1, sizeof(car_product_block));
         head->input_blocks = car_layout_take(layout, base, (size_t)head->depth_padded / CAR_BLOCK,
                                              1, sizeof(car_product_block));
         head->packed_gradient = car_layout_take(
@@ -281,7 +281,8 @@ static void make_weight_gradient(const head_share *share) {
                                  .part_length = share->rows,
                                  .panels = head->packed_gradient,
                                  .blocks = blocks,
-                                 .block = head->gradient_blocks[share->first > 0],
+                                 .block = share->first == 0 ? head->gradient_begin
+                                                            : head->gradient_blocks,
                                  .c = share->pass->gradient + model->head_weights,
                                  .c_row_stride = CAR_PANEL};
     if (!shares_rows(share)) {

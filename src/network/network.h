@@ -270,7 +270,8 @@ typedef struct car_stack_shape {
     bool input_gradient; /* with backward: dL/d(start states) are wanted too, and of a net without embed dL/d(input); the
                           * model must have `input_transposed` then */
 } car_stack_shape;
-/* Bytes of a stack; 0: overflow, backward in int8, or a model without what `shape` asks for. It lives in `memory`, zeroed and 64-byte aligned. The model is borrowed. */
+/* Bytes of a stack; 0: overflow, backward in int8, or a model without what `shape` asks for. It lives in `memory`, zeroed and
+ * 64-byte aligned. The model is borrowed. */
 size_t car_stack_size(const car_model *model, const car_stack_shape *shape);
 car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape, void *memory);
 
@@ -383,7 +384,8 @@ typedef struct car_head {
     int depth_padded, output_padded;
     bool backward;
     car_product_block *output_blocks;   /* logits: start from the bias */
-    car_product_block *gradient_blocks[2]; /* weight gradient: of the first chunk, from 0; of the next ones, on from there */
+    car_product_block *gradient_begin;  /* weight gradient of the first chunk: start from 0 */
+    car_product_block *gradient_blocks; /* of the next ones: go on from what is there */
     car_product_block *input_blocks;    /* input gradient: start from 0 */
     float *logits;                      /* [chunk][output_padded]; then their gradient */
     int32_t *classes;                   /* [rows] targets of softmax */
