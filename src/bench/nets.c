@@ -30,6 +30,7 @@ typedef struct net_bench {
     car_stack *stack;     /* inference */
     void *memory;         /* of these two */
     float *input, *output, *top, *gradient;
+    bool given; /* the shards have dL/dy, which a net of one layer leaves as it is */
     int32_t *ids, *targets;
 } net_bench;
 
@@ -41,7 +42,7 @@ static car_status forward(void *context, car_error *error) {
 }
 
 /* Gives dL/dy to the shards. */
-static void begin_task(void *argument, car_team *team, int member, int members) {
+static void give_task(void *argument, car_team *team, int member, int members) {
     (void)team;
     net_bench *bench = argument;
     for (int k = member; k < car_shards_count(bench->shards); k += members) {
@@ -56,7 +57,9 @@ static car_status train(void *context, car_error *error) {
     net_bench *bench = context;
     CAR_TRY(
         car_shards_forward(bench->shards, bench->shape->steps, NULL, bench->input, NULL, 0, error));
-    car_team_run(bench->threads, begin_task, bench);
+    if (!bench->given)
+        car_team_run(bench->threads, give_task, bench);
+    bench->given = bench->shape->layers == 1;
     car_shards_backward(bench->shards, bench->input, bench->gradient);
     car_model_refresh(bench->model, bench->threads);
     return CAR_OK;

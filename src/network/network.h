@@ -295,7 +295,7 @@ car_status car_stack_count(car_stack *stack, const void *target, int64_t *counte
 double car_stack_counted_loss(car_stack *stack, const void *target, int64_t counted,
                               float *gradient);
 /* dL/d(last layer's output), rows [..][padded size] as the last forward call had them, of a stack with backward and a head `each`: to be written
- * in place of car_stack_loss when the loss is the caller's. */
+ * in place of car_stack_loss when the loss is the caller's. Where layers lie below the last one, the backward pass writes over it. */
 float *car_stack_top_gradient(car_stack *stack);
 /* After car_stack_loss: writes all other gradients into `gradient` ([weight_floats], packed). What no gradient reaches,
  * padding above all, is left as it is, and should be 0. While weights are dropped, the sum is masked as they are. */
