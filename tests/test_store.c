@@ -168,7 +168,12 @@ static void test_tries_end(void **state) {
     }
     car_claim next = claim_as(&study, "far 1 2", 60);
     assert_int_equal(next.number, 2);
+    assert_true(finish(&study, &next, 0.5));
     car_claim_free(&next);
+    car_next what; /* nothing to measure by, and nothing that could bring it */
+    assert_int_equal(car_propose(&study, &what, &error), CAR_FAILED);
+    assert_non_null(strstr(error.message,
+                           "trial 1, of the cell that the others are compared with, was given up"));
     car_study_view view;
     check(car_study_look(&study, &view, &error), &error);
     assert_string_equal(view.trials[0].ended, "given up");

@@ -137,6 +137,25 @@ static car_status propose_on(const car_study *study, const car_study_view *view,
     return status;
 }
 
+/* Why there is nothing to measure by, and no trial that could still bring it. */
+static car_status fail_without_reference(const car_study *study, const car_study_view *view,
+                                         car_error *error) {
+    for (int i = 0; i < view->trial_count; i++) {
+        const car_study_trial *trial = &view->trials[i];
+        if (strcmp(trial->key, study->reference) == 0 && trial->ended &&
+            strcmp(trial->ended, "given up") == 0)
+            return car_fail(error, CAR_FAILED,
+                            "study %.60s: trial %lld, of the cell that the others are compared "
+                            "with, was given up after %d workers had ended within it; begin "
+                            "another study, and let a worker finish that trial",
+                            study->name, (long long)trial->number, CAR_STUDY_TRIES);
+    }
+    return car_fail(error, CAR_FAILED,
+                    "study %.60s: the cell that the others are compared with has no result above 0 "
+                    "on every task; begin one with more --updates or other tasks",
+                    study->name);
+}
+
 static car_status propose_within(const car_study *study, car_next *next, car_error *error) {
     int64_t trials, open;
     CAR_TRY(car_queue_lock(study, &trials, error));
@@ -151,10 +170,7 @@ static car_status propose_within(const car_study *study, car_next *next, car_err
         status = propose_on(study, &view, trials + 1, error);
         *next = CAR_NEXT_PUT;
     } else if (open == 0) {
-        status = car_fail(error, CAR_FAILED,
-                          "study %.60s: the cell that the others are compared with has no result "
-                          "above 0 on every task; begin one with more --updates or other tasks",
-                          study->name);
+        status = fail_without_reference(study, &view, error);
     }
     car_study_view_free(&view);
     return status;
