@@ -846,6 +846,18 @@ static void test_gradient_replaces(void **state) {
         check_gradient_replaces(of_ids[k], 4);
 }
 
+/* dL/dx takes transposed weights that a model keeps only where it is told to. */
+static void test_input_gradient_is_asked_for(void **state) {
+    (void)state;
+    car_model *model = make_trainable(make_model("rnn 5 | linear", 3, 2, NULL));
+    const car_stack_shape shape = {
+        .batch = 2, .steps = 4, .threads = 1, .backward = true, .input_gradient = true};
+    assert_int_equal(car_stack_size(model, &shape), 0);
+    model->input_transposed = true;
+    assert_true(car_stack_size(model, &shape) > 0);
+    car_model_free(model);
+}
+
 static void test_targets(void **state) {
     (void)state;
     car_error error = {0};
@@ -910,6 +922,7 @@ int main(void) {
         cmocka_unit_test(test_evaluation),
         cmocka_unit_test(test_dropout_in_pieces),
         cmocka_unit_test(test_gradient_replaces),
+        cmocka_unit_test(test_input_gradient_is_asked_for),
         cmocka_unit_test_setup_teardown(test_threads, in_bf16, in_f32),
         cmocka_unit_test_setup_teardown(test_evaluation, in_bf16, in_f32),
         cmocka_unit_test_setup_teardown(test_dropout_in_pieces, in_bf16, in_f32),
