@@ -4,7 +4,7 @@
  * In:  [THREADS [UNITS [CLASSES]]], by default 1, 650, 10,000. Out: for SGD and Adam, milliseconds of an update of
  * embed U | lstm U x2 | softmax at B20 T35 with its norm clipped, and of its parts: embedding and layers forward; the
  * head with its loss and gradients; layers backward with the embedding's gradient; the rest, which is the sweeps over
- * the weights (zeroing the gradient, norm, update, transposed copies). Medians of runs that take turns.
+ * the weights (norm, update, transposed copies). Medians of runs that take turns.
  */
 #include "bench.h"
 #include <stdlib.h>
