@@ -41,12 +41,13 @@ static void run_parts(car_trainer *trainer, const car_batch *batch, double done[
     car_error error;
     double loss, start = car_seconds();
     int64_t counted;
-    check(car_stack_forward(trainer->stack, STEPS, NULL, batch->input, NULL, 0, &error), &error);
+    check(car_shards_forward(trainer->shards, STEPS, NULL, batch->input, NULL, 0, &error), &error);
     done[0] = car_seconds() - start;
-    check(car_stack_loss(trainer->stack, batch->target, trainer->gradient, &loss, &counted, &error),
-          &error);
+    check(
+        car_shards_loss(trainer->shards, batch->target, trainer->gradient, &loss, &counted, &error),
+        &error);
     done[1] = car_seconds() - start;
-    car_stack_backward(trainer->stack, batch->input, trainer->gradient);
+    car_shards_backward(trainer->shards, batch->input, trainer->gradient);
     done[2] = car_seconds() - start;
 }
 
