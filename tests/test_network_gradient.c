@@ -802,7 +802,7 @@ static void test_dropout_in_pieces(void **state) {
     car_model_free(model);
 }
 
-/* A pass writes its gradient, whatever an earlier one over other rows has left there. */
+/* A pass writes its gradient, whatever an earlier one over other rows has left there; one without rows writes 0. */
 static void check_gradient_replaces(const char *net, int inputs) {
     enum { BATCH = 3, STEPS = 5 };
     car_error error = {0};
@@ -810,22 +810,30 @@ static void check_gradient_replaces(const char *net, int inputs) {
     placed_stack placed = place_stack(model, BATCH, STEPS, 2, true);
     float *gradient = car_allocate(NULL, model->weight_floats, sizeof *gradient);
     float *alone = car_allocate(NULL, model->weight_floats, sizeof *alone);
-    static const int lengths[] = {3, 0, 4};
+    float *empty = car_allocate(NULL, model->weight_floats, sizeof *empty);
+    static const int some[] = {3, 0, 4}, none[] = {0, 0, 0};
     void *input = make_input(model, STEPS, BATCH, NULL),
          *target = make_target(model, STEPS * BATCH);
-    for (int pass = 0; pass < 3; pass++) { /* some rows, all rows, all rows where nothing stood */
+    struct {
+        const int *lengths;
+        float *into;
+    } const passes[] = {
+        {some, gradient}, {NULL, gradient}, {some, empty}, {none, empty}, {NULL, alone}};
+    for (size_t k = 0; k < sizeof passes / sizeof *passes; k++) {
         double loss;
         int64_t counted;
-        float *into = pass == 2 ? alone : gradient;
-        require(car_stack_forward(placed.stack, STEPS, pass == 0 ? lengths : NULL, input, NULL, 0,
-                                  &error),
+        float *into = passes[k].into;
+        require(car_stack_forward(placed.stack, STEPS, passes[k].lengths, input, NULL, 0, &error),
                 &error);
         require(car_stack_loss(placed.stack, target, into, &loss, &counted, &error), &error);
         car_stack_backward(placed.stack, input, into);
     }
+    for (size_t k = 0; k < model->weight_floats; k++)
+        assert_true(empty[k] == 0);
     assert_memory_equal(gradient, alone, model->weight_floats * sizeof *gradient);
     car_release(NULL, gradient);
     car_release(NULL, alone);
+    car_release(NULL, empty);
     car_release(NULL, placed.memory);
     free(input);
     free(target);

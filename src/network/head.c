@@ -367,6 +367,9 @@ double car_head_loss(const car_head *head, const float *input, int rows, const i
                       .scale = counted > 0 ? (float)(1.0 / (double)counted) : 0,
                       .input_gradient = input_gradient,
                       .gradient = gradient};
+    if (head->backward && rows == 0) /* weights and bias are the last ones */
+        memset(gradient + head->model->head_weights, 0,
+               (head->model->weight_floats - head->model->head_weights) * sizeof(float));
     car_team_run(head->threads, pass_task, &pass);
     double sum = 0;
     for (int row = 0; row < rows; row++)

@@ -301,7 +301,8 @@ float *car_stack_top_gradient(car_stack *stack);
  * padding above all, is left as it is, and should be 0. While weights are dropped, the sum is masked as they are. */
 void car_stack_backward(car_stack *stack, const void *input, float *gradient);
 /* The same, but the gradients of the states at the end are those that the last backward call left at its start, and not
- * 0, and those of the weights are added to what stands there: a sequence can be gone back through in pieces. */
+ * 0, and those of the weights are added to what stands there: a sequence can be gone back through in pieces. The shape must have
+ * asked for `input_gradient`. */
 void car_stack_backward_onward(car_stack *stack, const void *input, float *gradient);
 /* After backward, if the shape asked for them: dL/d(start state) of a layer's forward direction, [batch][padded units], and
  * dL/d(input), [..][padded inputs of the first layer] in rows as the last forward call had them, NULL otherwise; with embed

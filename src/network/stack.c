@@ -614,8 +614,6 @@ car_status car_stack_count(car_stack *stack, const void *target, int64_t *counte
 double car_stack_counted_loss(car_stack *stack, const void *target, int64_t counted,
                               float *gradient) {
     float *input_gradient = stack->pooled ? stack->head_gradient : stack->gradient[0];
-    if (stack->shape.backward && row_count(stack) == 0)
-        memset(gradient, 0, stack->model->weight_floats * sizeof(float));
     return car_head_loss(&stack->head, stack->head_input, (int)head_rows(stack), head_places(stack),
                          target, counted, input_gradient, gradient);
 }

@@ -87,7 +87,7 @@ typedef struct car_group {
     int back_blocks;
     car_product_block *back_block; /* c: place in a row of back_place */
     car_product_block *gradient_block; /* [blocks] c: place in a row of the packed weight gradient */
-    car_product_block *gradient_begin; /* the same, from zero: goes not on from what stands there */
+    car_product_block *gradient_begin; /* the same, starting from zero */
 } car_group;
 
 typedef struct car_stage {

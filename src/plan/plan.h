@@ -135,7 +135,7 @@ void car_plan_drop(const car_plan *plan, const car_kernels *kernels, const car_w
 void car_plan_round(const car_plan *plan, const car_kernels *kernels, const float *weights,
                     float *running, int member, int members);
 /* Refreshes the transposed copies, in the plan's precision, from the packed weights; a share of it as well. Without
- * `input` but those of matrices that x alone meets, which the way to dL/dx alone takes. */
+ * `input` all but those of x's matrices, which dL/dx alone takes. */
 void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, bool input,
                         const float *weights, float *transposed, int member, int members);
 
@@ -195,8 +195,8 @@ const float *car_layer_output(const car_layer *layer, int step);
 /* After forward, over the same rows: output_gradient rows [..][padded]; writes `gradient` (packed; what no gradient reaches,
  * padding above all, is left as it is and should be 0) and input_gradient in the input's shape unless NULL. Destroys
  * kept values. State gradients start from 0 at the end of each sequence (truncated BPTT); `onward`: from
- * car_layer_state_gradient, and the gradient is added to what stands there, so that a sequence can be gone back
- * through in pieces. */
+ * car_layer_state_gradient (of a layer with start_gradient), and the gradient is added to what stands there, so that a
+ * sequence can be gone back through in pieces. */
 void car_layer_backward(car_layer *layer, const float *input, const float *weights,
                         const float *transposed, const float *output_gradient,
                         float *input_gradient, float *gradient, bool onward);

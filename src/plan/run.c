@@ -369,6 +369,6 @@ void car_layer_backward(car_layer *layer, const float *input, const float *weigh
     car_layer_bind_phase(layer, CAR_PHASE_BACK_LOOP);
     car_layer_bind_phase(layer, CAR_PHASE_BACK_AFTER);
     car_team_run(layer->shape.threads, backward_task, layer);
-    for (int s = 0; s < plan->cell->state_count; s++)
+    for (int s = 0; s < plan->cell->state_count && layer->shape.start_gradient; s++)
         settle_state_gradient(layer, s);
 }
