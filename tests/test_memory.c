@@ -94,8 +94,8 @@ static void a_trainer_in_shards_too(void **state) {
     car_model *model = make_model("embed 20 | lstm 50 | softmax", 50, 50, NULL);
     const car_trainer_options whole = {.batch = 12, .steps = 64, .threads = 2},
                               shards = {.batch = 32, .steps = 24, .threads = 2};
-    assert_int_equal(car_shard_count(model, whole.batch, whole.steps), 1);
-    assert_int_equal(car_shard_count(model, shards.batch, shards.steps), 3);
+    assert_int_equal(car_shards_planned(model, whole.batch, whole.steps), 1);
+    assert_int_equal(car_shards_planned(model, shards.batch, shards.steps), 3);
     assert_true(bytes_of_trainer(model, &shards) >=
                 bytes_of_trainer(model, &whole) + 2 * model->weight_floats * sizeof(float));
     car_model_free(model);

@@ -116,7 +116,7 @@ static void assert_near_gradients(const outcome *a, const outcome *b, size_t cou
 static void check(const char *text, int batch, int steps, const int *lengths, int shards) {
     rig made = make_rig(text, batch, steps, lengths);
     const size_t weights = made.model->weight_floats;
-    assert_int_equal(car_shard_count(made.model, batch, steps), shards);
+    assert_int_equal(car_shards_planned(made.model, batch, steps), shards);
     outcome whole = run_whole(&made), one = run_shards(&made, 1);
     const size_t state_bytes = (size_t)batch * whole.state_floats * sizeof(float);
     assert_int_equal(one.state_floats, whole.state_floats);
@@ -178,15 +178,15 @@ static void test_how_many(void **state) {
     car_model *patched = make_model("patch 4 | lstm 32 | linear", 8, 1, NULL);
     car_model *middle = make_model("lstm 256 | linear", 256, 1, NULL);
     car_model *large = make_model("embed 650 | lstm 650 x2 | softmax", 100, 100, NULL);
-    assert_int_equal(car_shard_count(small, 15, 1000), 1);
-    assert_int_equal(car_shard_count(small, 16, 1000), 2);
-    assert_int_equal(car_shard_count(small, 16, 31), 1);
-    assert_int_equal(car_shard_count(small, 40, 100), 5);
-    assert_int_equal(car_shard_count(small, 1000, 100), 8);
-    assert_int_equal(car_shard_count(patched, 16, 124), 1);
-    assert_int_equal(car_shard_count(patched, 16, 128), 2);
-    assert_int_equal(car_shard_count(middle, 1000, 100), 2);
-    assert_int_equal(car_shard_count(large, 1000, 100), 1);
+    assert_int_equal(car_shards_planned(small, 15, 1000), 1);
+    assert_int_equal(car_shards_planned(small, 16, 1000), 2);
+    assert_int_equal(car_shards_planned(small, 16, 31), 1);
+    assert_int_equal(car_shards_planned(small, 40, 100), 5);
+    assert_int_equal(car_shards_planned(small, 1000, 100), 8);
+    assert_int_equal(car_shards_planned(patched, 16, 124), 1);
+    assert_int_equal(car_shards_planned(patched, 16, 128), 2);
+    assert_int_equal(car_shards_planned(middle, 1000, 100), 2);
+    assert_int_equal(car_shards_planned(large, 1000, 100), 1);
     car_model_free(small);
     car_model_free(patched);
     car_model_free(middle);

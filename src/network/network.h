@@ -323,10 +323,10 @@ void car_stack_set_state(car_stack *stack, int lane, const float *state);
 
 /* ---- shards.c ----------------------------------------------------------------------------------------- */
 
-/* A batch in shards, each some of its lanes with a stack of their own, as many as follow from the model and from batch and
- * steps at most. What is said of a stack's calls holds; lanes, rows and messages are those of the whole batch. */
+/* A batch in shards, each some of its lanes with a stack of their own. What is said of a stack's calls holds; lanes, rows and
+ * messages are those of the whole batch. How many there are follows from the model and from batch and steps at most. */
 typedef struct car_shards car_shards;
-int car_shard_count(const car_model *model, int batch, int steps);
+int car_shards_planned(const car_model *model, int batch, int steps);
 size_t car_shards_size(const car_model *model, const car_stack_shape *shape);
 car_shards *car_shards_place(const car_model *model, const car_stack_shape *shape, void *memory);
 car_status car_shards_forward(car_shards *shards, int steps, const int *lengths, const void *input,

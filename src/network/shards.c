@@ -38,7 +38,7 @@ struct car_shards {
 
 /* ---- Memory ------------------------------------------------------------------------------------------- */
 
-int car_shard_count(const car_model *model, int batch, int steps) {
+int car_shards_planned(const car_model *model, int batch, int steps) {
     const int64_t rows = (int64_t)batch * (steps / model->net->patch);
     int64_t count = model->weight_floats <= FEW_WEIGHTS ? MOST_SHARDS : 2;
     if (model->weight_floats > MOST_WEIGHTS)
@@ -74,7 +74,7 @@ static car_stack_shape shape_of(const car_stack_shape *shape, int index, const c
 /* Lays stacks and gradients; with base NULL it only counts. */
 static void lay_shards(const car_model *model, const car_stack_shape *shape, car_layout *layout,
                        char *base, car_shards *shards) {
-    shards->count = car_shard_count(model, shape->batch, shape->steps);
+    shards->count = car_shards_planned(model, shape->batch, shape->steps);
     shards->side_by_side = threads_side_by_side(model, shape, shards->count);
     for (int k = 0; k < shards->count; k++) {
         const car_stack_shape own = shape_of(shape, k, shards);
