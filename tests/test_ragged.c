@@ -287,6 +287,61 @@ static void threads_that_share_units_run_lanes_as_if_alone(void **state) {
     }
 }
 
+/* y of a call whose lane k is sequence k, from the cell's start states: rows of [units], as they lie. */
+static float *outputs_of(const bench *b, car_layer *layer, const car_rows *rows, float *x) {
+    const size_t row = (size_t)b->row, padded = (size_t)b->padded;
+    float *y = car_allocate(NULL, (size_t)car_rows_count(rows) * padded, sizeof(float));
+    for (int t = 0; t < rows->steps; t++)
+        for (int k = 0; k < car_rows_active(rows, t); k++)
+            fill_row(x + (size_t)(rows->first[t] + k) * row, car_plan_units(b->plan), 1,
+                     rows->lane[k], t);
+    car_layer_reset(layer, -1);
+    car_layer_forward_rows(layer, rows, x, b->weights);
+    for (int t = 0; t < rows->steps; t++)
+        memcpy(y + (size_t)rows->first[t] * padded, car_layer_output(layer, t),
+               (size_t)car_rows_active(rows, t) * padded * sizeof(float));
+    return y;
+}
+
+/* What a layer has worked out for one call must not be taken for another whose lanes, steps and memory are the same, but
+ * whose lanes end elsewhere. */
+static void check_other_lengths(const char *text, const char *name, bool reverse) {
+    enum { LANES_HERE = 3, STEPS_HERE = 5 };
+    static const int lengths[][LANES_HERE] = {{5, 5, 5}, {5, 1, 3}, {5, 4, 3}, {5, 5, 5}};
+    bench b = open_bench(text, name, 19);
+    const car_layer_shape shape = {LANES_HERE, STEPS_HERE, false, reverse, 1, false};
+    const size_t bytes = car_layer_size(b.plan, &shape);
+    void *memory = car_allocate(NULL, bytes, 1);
+    car_layer *layer = car_layer_place(b.plan, &shape, b.kernels, memory);
+    float *x = car_allocate(NULL, (size_t)(LANES_HERE * STEPS_HERE) * (size_t)b.row, 4);
+    placed_rows placed = place_rows(LANES_HERE, STEPS_HERE, STEPS_HERE, lengths[0]);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        car_rows_set(&placed.rows, STEPS_HERE, lengths[i]);
+        void *fresh = car_allocate(NULL, bytes, 1);
+        float *y = outputs_of(&b, layer, &placed.rows, x);
+        float *expected =
+            outputs_of(&b, car_layer_place(b.plan, &shape, b.kernels, fresh), &placed.rows, x);
+        const size_t rows = (size_t)car_rows_count(&placed.rows);
+        assert_memory_equal(y, expected, rows * (size_t)b.padded * sizeof(float));
+        car_release(NULL, y);
+        car_release(NULL, expected);
+        car_release(NULL, fresh);
+    }
+    car_release(NULL, placed.memory);
+    car_release(NULL, x);
+    car_release(NULL, memory);
+    close_bench(&b);
+}
+
+static void a_layer_takes_lanes_of_other_lengths(void **state) {
+    (void)state;
+    const car_zoo_entry *zoo;
+    const int count = car_zoo_entries(&zoo);
+    for (int i = 0; i < count; i++)
+        for (int reverse = 0; reverse < 2; reverse++)
+            check_other_lengths(zoo[i].text, zoo[i].name, reverse);
+}
+
 /* ---- Nets --------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -589,6 +644,7 @@ int main(void) {
         cmocka_unit_test(every_cell_runs_lanes_as_if_alone),
         cmocka_unit_test(long_sequences_run_as_if_alone),
         cmocka_unit_test(threads_that_share_units_run_lanes_as_if_alone),
+        cmocka_unit_test(a_layer_takes_lanes_of_other_lengths),
         cmocka_unit_test(every_head_sees_real_steps_alone),
         cmocka_unit_test(lengths_out_of_range_are_refused),
         cmocka_unit_test(a_bad_id_is_named_by_the_callers_place),

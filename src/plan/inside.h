@@ -184,10 +184,11 @@ static inline float *car_bound_own(const car_bound *bound, int time, int parity,
     return car_bound_at(bound, time, parity) + member * bound->member_stride;
 }
 
-/* A forward product of a group, bound for one call: `a` and `c` move from step to step. */
+/* A forward product of a group, bound for one call; its rows, too, are counted through all steps. */
 typedef struct car_group_call {
-    car_product product;
+    car_product product[2]; /* of even steps, and of odd ones, which take the panels from the last to the first */
     car_bound operand;
+    bool moves; /* `a` does not stay */
 } car_group_call;
 
 /* A mean, bound for one call. */
@@ -195,10 +196,22 @@ typedef struct car_mean_call {
     car_bound source, target;
 } car_mean_call;
 
+/* A stage, bound for one call. Rows of its program are counted through all steps, so that most slots stay where they are: to
+ * work out at each step where all of them are takes as long as the step of a small cell. */
+typedef struct car_stage_call {
+    car_bound *bound;       /* [slot_count] */
+    car_vector_slot *slots; /* [threads][slot_count], a thread's `slot_stride` behind those of the one before */
+    int slot_stride;
+    int moving_count;
+    int *moving;          /* [moving_count] the slots that do not stay */
+    car_mean_call *means; /* [mean_count] */
+} car_stage_call;
+
 /* What the forward phases' slots, means and products depend on. */
 typedef struct car_forward_call {
     const car_rows *rows;
     int active; /* lanes of the first step */
+    bool even;  /* they run all steps */
     const float *input, *weights;
 } car_forward_call;
 
@@ -218,10 +231,9 @@ struct car_layer {
     float *gradient_panels; /* panels [rows of a round][64] of one group; bf16: of pairs */
     float *scratch;         /* bf16, int8: [threads][scratch_floats] for the products */
     size_t scratch_floats;
-    car_bound **slots[CAR_PHASES];     /* [stage][slot] */
-    car_mean_call **means[CAR_PHASES]; /* [stage][mean] */
-    car_group_call *calls;             /* [group_count] */
-    car_forward_call bound;            /* what these are bound for */
+    car_stage_call *stages[CAR_PHASES]; /* [stage] */
+    car_group_call *calls;              /* [group_count] */
+    car_forward_call bound;             /* what these are bound for */
 
     car_rows own_rows; /* of calls whose lanes all run every step */
 
@@ -249,8 +261,8 @@ typedef struct car_part {
  * its lanes as its second part. */
 typedef struct car_share {
     car_team *team;
-    int member, members;
-    car_part parts[2];
+    int member, members, count;
+    car_part parts[2]; /* [count] */
 } car_share;
 
 enum { CAR_MOST_SLOTS = 256 };

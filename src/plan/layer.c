@@ -91,24 +91,27 @@ static float **take_means(arranger *arrange, int arrays, const bool *own,
     return take_own(arrange, arrays, own, shape, lines, lines, CAR_BLOCK, member_stride);
 }
 
-static void take_slots(arranger *arrange, const car_plan *plan, car_layer *layer) {
+static void take_stages(arranger *arrange, const car_plan *plan, const car_layer_shape *shape,
+                        car_layer *layer) {
+    enum { SLOTS_APART = 16 }; /* six cache lines: each thread writes where its own are at a step */
     for (int phase = 0; phase < CAR_PHASES; phase++) {
         const size_t stages = (size_t)plan->stage_count[phase];
-        car_bound **list = take(arrange, stages + 1, sizeof *list);
-        car_mean_call **means = take(arrange, stages + 1, sizeof *means);
+        car_stage_call *list = take(arrange, stages + 1, sizeof *list);
         for (size_t s = 0; s < stages; s++) {
             const car_stage *stage = &plan->stages[phase][s];
-            car_bound *slots = take(arrange, (size_t)stage->slot_count + 1, sizeof *slots);
-            car_mean_call *calls = take(arrange, (size_t)stage->mean_count + 1, sizeof *calls);
-            if (layer) {
-                list[s] = slots;
-                means[s] = calls;
-            }
+            const size_t slots = (size_t)stage->slot_count + 1;
+            const size_t stride = slots + (shape->threads > 1 ? SLOTS_APART : 0);
+            const car_stage_call call = {
+                .bound = take(arrange, slots, sizeof *call.bound),
+                .slots = take(arrange, stride * (size_t)shape->threads, sizeof *call.slots),
+                .slot_stride = (int)stride,
+                .moving = take(arrange, slots, sizeof *call.moving),
+                .means = take(arrange, (size_t)stage->mean_count + 1, sizeof *call.means)};
+            if (layer)
+                list[s] = call;
         }
-        if (layer) {
-            layer->slots[phase] = list;
-            layer->means[phase] = means;
-        }
+        if (layer)
+            layer->stages[phase] = list;
     }
     car_group_call *calls = take(arrange, (size_t)plan->group_count + 1, sizeof *calls);
     if (layer)
@@ -213,7 +216,7 @@ static car_layer *arrange_layer(arranger *arrange, const car_plan *plan,
     }
     if (shape->backward)
         take_backward(arrange, plan, shape, layer);
-    take_slots(arrange, plan, layer);
+    take_stages(arrange, plan, shape, layer);
     car_rows counted;
     car_rows_lay(layer ? &layer->own_rows : &counted, shape->batch, shape->steps, &arrange->layout,
                  arrange->memory);
@@ -336,16 +339,32 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
     return bound;
 }
 
-void car_layer_bind_phase(car_layer *layer, car_phase phase) {
-    for (int s = 0; s < layer->plan->stage_count[phase]; s++) {
-        const car_stage *stage = &layer->plan->stages[phase][s];
-        for (int k = 0; k < stage->slot_count; k++)
-            layer->slots[phase][s][k] = car_layer_bind(layer, stage->slots[k]);
-        for (int m = 0; m < stage->mean_count; m++)
-            layer->means[phase][s][m] =
-                (car_mean_call){car_layer_bind(layer, stage->means[m].source),
-                                car_layer_bind(layer, stage->means[m].target)};
+/* Does row first[t] of a place, counted through all steps, lie elsewhere from step to step? That of a value which the next step
+ * overwrites does, and of states, where a lane has ended: before a step they stand in the rows of the step before. */
+static bool moves(const car_layer *layer, const car_bound *bound) {
+    const bool along = bound->first == layer->rows->first || (bound->first && layer->rows->even);
+    return bound->parity_stride != 0 || (bound->row_stride != 0 && !along);
+}
+
+static void bind_stage(const car_layer *layer, const car_stage *stage, car_stage_call *call) {
+    call->moving_count = 0;
+    for (int k = 0; k < stage->slot_count; k++) {
+        const car_bound bound = car_layer_bind(layer, stage->slots[k]);
+        call->bound[k] = bound;
+        if (moves(layer, &bound))
+            call->moving[call->moving_count++] = k;
+        for (int member = 0; member < layer->shape.threads; member++)
+            call->slots[member * call->slot_stride + k] = (car_vector_slot){
+                car_bound_own(&bound, 0, 0, member), bound.row_stride, bound.block_stride};
     }
+    for (int m = 0; m < stage->mean_count; m++)
+        call->means[m] = (car_mean_call){car_layer_bind(layer, stage->means[m].source),
+                                         car_layer_bind(layer, stage->means[m].target)};
+}
+
+void car_layer_bind_phase(car_layer *layer, car_phase phase) {
+    for (int s = 0; s < layer->plan->stage_count[phase]; s++)
+        bind_stage(layer, &layer->plan->stages[phase][s], &layer->stages[phase][s]);
 }
 
 static void bind_group(car_layer *layer, const car_group *group, car_group_call *call) {
@@ -353,7 +372,9 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
     const bool input = group->operand_place.region == CAR_REGION_INPUT;
     const int parts = input ? plan->input.parts : 1;
     call->operand = car_layer_bind(layer, group->operand_place);
-    call->product = (car_product){
+    call->moves = moves(layer, &call->operand);
+    call->product[0] = (car_product){
+        .a = car_bound_at(&call->operand, 0, 0),
         .a_row_stride = call->operand.row_stride,
         .parts = parts,
         .part_length = group->depth / parts,
@@ -365,16 +386,19 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
         .c = layer->sums,
         .c_row_stride = (int64_t)plan->gates * plan->padded,
     };
+    call->product[1] = call->product[0];
+    call->product[1].descending = true;
 }
 
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights) {
-    const car_forward_call call = {rows, -rows->first[-1], input, weights};
+    const car_forward_call call = {rows, -rows->first[-1], rows->even, input, weights};
     layer->rows = rows;
     layer->input = input;
     layer->weights = weights;
     if (call.rows == layer->bound.rows && call.active == layer->bound.active &&
-        call.input == layer->bound.input && call.weights == layer->bound.weights)
+        call.even == layer->bound.even && call.input == layer->bound.input &&
+        call.weights == layer->bound.weights)
         return;
     layer->bound = call;
     car_layer_bind_phase(layer, CAR_PHASE_BEFORE);

@@ -27,13 +27,14 @@ static car_range lanes_of_member(const car_layer *layer, int member, int members
 static car_share share_of(const car_layer *layer, car_team *team, int member, int members) {
     const int blocks = layer->plan->blocks, lanes = layer->shape.batch;
     car_share mine = {
-        team, member, members, {{{0, lanes}, {0, blocks}}, {{0, 0}, {blocks, blocks}}}};
+        team, member, members, 1, {{{0, lanes}, {0, blocks}}, {{0, 0}, {blocks, blocks}}}};
     car_range *first = &mine.parts[0].blocks;
     if (members > 1 && !layer->by_units) {
         mine.parts[0].lanes = lanes_of_member(layer, member, members);
     } else if (members > 1 && lanes >= members) {
         const int each = blocks / members;
         *first = (car_range){member * each, (member + 1) * each};
+        mine.count = 2;
         mine.parts[1] =
             (car_part){lanes_of_member(layer, member, members), {members * each, blocks}};
     } else if (members > 1) {
@@ -68,16 +69,21 @@ static void run_group(const car_layer *layer, const car_group *group, int member
                       car_range rows, car_range blocks) {
     const car_plan *plan = layer->plan;
     const car_group_call *call = &layer->calls[group - plan->groups];
-    car_product product = call->product;
-    product.a = car_bound_at(&call->operand, time, 0);
-    product.c += layer->rows->first[time] * product.c_row_stride;
-    product.descending = time & 1;
+    const int first = layer->rows->first[time];
+    const car_product *product = &call->product[time & 1];
+    car_product moved;
+    if (call->moves) {
+        moved = *product;
+        moved.a = car_bound_at(&call->operand, time, 0) - first * moved.a_row_stride;
+        product = &moved;
+    }
+    rows = (car_range){first + rows.begin, first + rows.end};
     const car_range columns = {blocks.begin * group->count, blocks.end * group->count};
     if (plan->precision == CAR_PRECISION_INT8)
-        layer->kernels->product_int8(&product, group->bounded, scratch_of(layer, member),
-                                     rows.begin, rows.end, columns.begin, columns.end);
+        layer->kernels->product_int8(product, group->bounded, scratch_of(layer, member), rows.begin,
+                                     rows.end, columns.begin, columns.end);
     else
-        car_layer_multiply(layer, &product, member, rows, columns);
+        car_layer_multiply(layer, product, member, rows, columns);
 }
 
 /* Whether anyone reads what a product leaves in a place: not dL/dx where the caller did not ask, and no gradient of the
@@ -123,14 +129,18 @@ static void run_mean(const car_layer *layer, const car_mean_call *mean, int memb
                              mean->target.row_stride);
 }
 
-static void run_program(const car_layer *layer, const car_stage *stage, const car_bound *bound,
+static void run_program(const car_layer *layer, const car_stage *stage, const car_stage_call *call,
                         int member, int time, int parity, car_range rows, car_range blocks) {
-    car_vector_slot slots[CAR_MOST_SLOTS];
     if (stage->program.count == 0)
         return;
-    for (int k = 0; k < stage->slot_count; k++)
-        slots[k] = (car_vector_slot){car_bound_own(&bound[k], time, parity, member),
-                                     bound[k].row_stride, bound[k].block_stride};
+    const int first = layer->rows->first[time];
+    car_vector_slot *slots = call->slots + (ptrdiff_t)member * call->slot_stride;
+    for (int i = 0; i < call->moving_count; i++) {
+        const int k = call->moving[i];
+        slots[k].base =
+            car_bound_own(&call->bound[k], time, parity, member) - first * slots[k].row_stride;
+    }
+    rows = (car_range){first + rows.begin, first + rows.end};
     if (stage->function && layer->kernels->level == layer->plan->function_level)
         stage->function(slots, layer->plan->units, rows.begin, rows.end, blocks.begin, blocks.end);
     else
@@ -154,13 +164,13 @@ static void run_sums(const car_layer *layer, const car_share *mine, car_phase ph
         }
     }
     for (int m = 0; m < stage->mean_count; m++)
-        run_mean(layer, &layer->means[phase][s][m], mine->member, time, parity, rows);
+        run_mean(layer, &layer->stages[phase][s].means[m], mine->member, time, parity, rows);
 }
 
 static void run_stage(const car_layer *layer, const car_share *mine, car_phase phase, int s,
                       int time, int parity, car_range rows, car_range blocks) {
     run_sums(layer, mine, phase, s, time, parity, rows, blocks);
-    run_program(layer, &layer->plan->stages[phase][s], layer->slots[phase][s], mine->member, time,
+    run_program(layer, &layer->plan->stages[phase][s], &layer->stages[phase][s], mine->member, time,
                 parity, rows, blocks);
 }
 
@@ -169,7 +179,7 @@ static void run_loop_stage(const car_layer *layer, const car_share *mine, car_ph
                            int time, int parity) {
     if (layer->by_units && layer->plan->stages[phase][s].group_count > 0)
         car_team_barrier(mine->team, mine->member);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < mine->count; i++) {
         const car_part *of = &mine->parts[i];
         car_range lanes = active_lanes(layer, of->lanes, time);
         if (!car_range_is_empty(lanes) && !car_range_is_empty(of->blocks))
@@ -260,7 +270,8 @@ static void run_back_loop(const car_layer *layer, const car_share *mine, int don
 }
 
 /* The program of a stage for rows of some steps. */
-static void run_after_program(const car_layer *layer, int s, car_range times, car_range rows) {
+static void run_after_program(const car_layer *layer, int s, int member, car_range times,
+                              car_range rows) {
     const int *first = layer->rows->first;
     for (int end; times.begin < times.end; times.begin = end) {
         end = car_rows_run_end(layer->rows, times);
@@ -269,7 +280,7 @@ static void run_after_program(const car_layer *layer, int s, car_range times, ca
         int end_row = rows.end < first[end] ? rows.end : first[end];
         if (begin_row < end_row)
             run_program(layer, &layer->plan->stages[CAR_PHASE_BACK_AFTER][s],
-                        layer->slots[CAR_PHASE_BACK_AFTER][s], 0, times.begin, 0,
+                        &layer->stages[CAR_PHASE_BACK_AFTER][s], member, times.begin, 0,
                         (car_range){begin_row - base, end_row - base},
                         (car_range){0, layer->plan->blocks});
     }
@@ -283,7 +294,8 @@ static void run_back_after(const car_layer *layer, const car_share *mine, car_ra
     car_team_share(rows.end, 1, mine->member, mine->members, &rows.begin, &rows.end);
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_AFTER]; s++) {
         run_sums(layer, mine, CAR_PHASE_BACK_AFTER, s, times.begin, 0, rows, blocks);
-        run_after_program(layer, s, times, (car_range){base + rows.begin, base + rows.end});
+        run_after_program(layer, s, mine->member, times,
+                          (car_range){base + rows.begin, base + rows.end});
     }
     car_team_barrier(mine->team, mine->member);
 }
