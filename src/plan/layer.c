@@ -17,6 +17,9 @@
 static const size_t CACHED_WEIGHTS = 768 << 10;
 /* One sequence alone: from this size on, half of a step's product saves more time than a barrier takes. */
 static const size_t SHARED_WEIGHTS = 128 << 10;
+/* One sequence alone, whose loop is one thread's: with more inputs than this its sums before the loop take longer to make than
+ * to fetch from the cache of another thread that has made half of them. */
+static const int LONE_INPUTS = 32;
 /* Sums of the phase before the loop that are written before the loop reads them again, from the second-level cache. */
 static const size_t CHUNK_BYTES = 512 << 10;
 enum { CHUNK_ROWS = 128 };
@@ -236,15 +239,21 @@ size_t car_layer_size(const car_plan *plan, const car_layer_shape *shape) {
 static void choose_split(car_layer *layer) {
     const car_plan *plan = layer->plan;
     size_t recurrent = 0;
+    int inputs = 0;
     for (int g = 0; g < plan->group_count; g++)
         if (plan->groups[g].when.phase == CAR_PHASE_LOOP)
             recurrent +=
                 (size_t)plan->groups[g].blocks * CAR_BLOCK * (size_t)plan->groups[g].depth * 4;
+        else
+            inputs += plan->groups[g].depth;
     bool lanes_suffice =
         layer->shape.batch >= 2 * layer->shape.threads && recurrent <= CACHED_WEIGHTS;
     bool worth_it = layer->shape.batch > 1 || recurrent > SHARED_WEIGHTS;
     layer->by_units = layer->shape.threads > 1 && recurrent > 0 && !lanes_suffice && worth_it &&
                       plan->all_mean_count == 0 && plan->blocks >= layer->shape.threads;
+    if (layer->shape.batch == 1 && recurrent > 0 && !layer->by_units && !layer->shape.backward &&
+        inputs <= LONE_INPUTS)
+        layer->shape.threads = 1;
 }
 
 static void choose_chunk(car_layer *layer) {
