@@ -564,6 +564,26 @@ static void identities(void **unused) {
     assert_other_fingerprint("cell a(x) -> y\ny = W@x*0.1*3\n", "cell a(x) -> y\ny = W@x*0.3\n");
 }
 
+/* What two constants make is not put in their place where no text could write it: the printed cell is read again. */
+static void folded_constants_can_be_written(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {
+        "cell a(x) -> y\ny = W@x + 9/8e33/844575\n",  /* 1.3e-39 */
+        "cell a(x) -> y\ny = W@x + 1e-30*-1e-10\n",   /* -1e-40 */
+        "cell a(x) -> y\ny = W@x + 2e38*2\n",         /* 4e38 */
+        "cell a(x) -> y\ny = W@x + 1.5e-38*0.9375\n", /* above the least float */
+    };
+    for (int i = 0; i < 4; i++) {
+        struct car_cell *cell = compile_ok(texts[i]);
+        car_text printed;
+        car_text_start(&printed, NULL);
+        car_cell_print(&printed, cell);
+        assert_same_fingerprint(texts[i], printed.data);
+        car_text_free(&printed);
+        car_cell_free(cell);
+    }
+}
+
 static void fingerprints_differ(void **unused) {
     (void)unused;
     static const char *const texts[] = {
@@ -780,6 +800,7 @@ int main(void) {
         cmocka_unit_test(numbers_in_any_locale),
         cmocka_unit_test(product_chains),
         cmocka_unit_test(identities),
+        cmocka_unit_test(folded_constants_can_be_written),
         cmocka_unit_test(fingerprints_differ),
         cmocka_unit_test(fingerprint_of_rings),
         cmocka_unit_test(fingerprints_ignore_names_and_order),

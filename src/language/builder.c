@@ -3,9 +3,11 @@
  *
  * Comes in: nodes one by one, operands first. Goes out: their numbers. A hash table of node numbers finds
  * the equal node; car_builder_simplify also applies the identities that hold bit for bit in float:
- * -(-a) = a, a*1 = a, a/1 = a, and + - * / of constants whose float result is the double result rounded.
+ * -(-a) = a, a*1 = a, a/1 = a, and + - * / of constants whose float result is the double result rounded, where
+ * a text can write it.
  */
 #include "syntax.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -71,6 +73,11 @@ static bool is_constant(const car_builder *builder, int node, double value) {
            builder->nodes[node].value == value;
 }
 
+/* Can a text write the number? Outside, a float loses digits or has no such value. */
+static bool can_be_written(double value) {
+    return value == 0 || (fabs(value) >= FLT_MIN && fabs(value) <= FLT_MAX);
+}
+
 /* The constant that the node is, when float arithmetic gives that very value rounded. */
 static bool fold(const car_builder *builder, const car_node *node, double *value) {
     if (node->a < 0 || builder->nodes[node->a].op != CAR_OP_CONSTANT)
@@ -99,8 +106,7 @@ static bool fold(const car_builder *builder, const car_node *node, double *value
     default:
         return false;
     }
-    return isfinite(narrow) && isfinite(*value) && (float)*value == narrow &&
-           (narrow != 0 || *value == 0);
+    return can_be_written(*value) && (float)*value == narrow && (narrow != 0 || *value == 0);
 }
 
 int car_builder_simplify(car_builder *builder, car_node node) {
