@@ -261,8 +261,8 @@ typedef struct car_part {
  * its lanes as its second part. */
 typedef struct car_share {
     car_team *team;
-    int member, members, count;
-    car_part parts[2]; /* [count] */
+    int member, members, part_count;
+    car_part parts[2]; /* [part_count] */
 } car_share;
 
 enum { CAR_MOST_SLOTS = 256 };

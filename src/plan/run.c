@@ -34,7 +34,7 @@ static car_share share_of(const car_layer *layer, car_team *team, int member, in
     } else if (members > 1 && lanes >= members) {
         const int each = blocks / members;
         *first = (car_range){member * each, (member + 1) * each};
-        mine.count = 2;
+        mine.part_count = 2;
         mine.parts[1] =
             (car_part){lanes_of_member(layer, member, members), {members * each, blocks}};
     } else if (members > 1) {
@@ -64,6 +64,8 @@ void car_layer_multiply(const car_layer *layer, const car_product *product, int 
 }
 
 /* ---- One stage at one time ---------------------------------------------------------------------------- */
+
+/* `rows` here are lanes of the step `time`, and of those behind it where all steps run at once. */
 
 static void run_group(const car_layer *layer, const car_group *group, int member, int time,
                       car_range rows, car_range blocks) {
@@ -179,7 +181,7 @@ static void run_loop_stage(const car_layer *layer, const car_share *mine, car_ph
                            int time, int parity) {
     if (layer->by_units && layer->plan->stages[phase][s].group_count > 0)
         car_team_barrier(mine->team, mine->member);
-    for (int i = 0; i < mine->count; i++) {
+    for (int i = 0; i < mine->part_count; i++) {
         const car_part *of = &mine->parts[i];
         car_range lanes = active_lanes(layer, of->lanes, time);
         if (!car_range_is_empty(lanes) && !car_range_is_empty(of->blocks))
