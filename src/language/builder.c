@@ -7,7 +7,6 @@
  * a text can write it.
  */
 #include "syntax.h"
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -73,11 +72,6 @@ static bool is_constant(const car_builder *builder, int node, double value) {
            builder->nodes[node].value == value;
 }
 
-/* Can a text write the number? Outside, a float loses digits or has no such value. */
-static bool can_be_written(double value) {
-    return value == 0 || (fabs(value) >= FLT_MIN && fabs(value) <= FLT_MAX);
-}
-
 /* The constant that the node is, when float arithmetic gives that very value rounded. */
 static bool fold(const car_builder *builder, const car_node *node, double *value) {
     if (node->a < 0 || builder->nodes[node->a].op != CAR_OP_CONSTANT)
@@ -106,7 +100,7 @@ static bool fold(const car_builder *builder, const car_node *node, double *value
     default:
         return false;
     }
-    return can_be_written(*value) && (float)*value == narrow && (narrow != 0 || *value == 0);
+    return car_number_fits(*value) && (float)*value == narrow && (narrow != 0 || *value == 0);
 }
 
 int car_builder_simplify(car_builder *builder, car_node node) {

@@ -76,14 +76,18 @@ int car_lex_number(const char *text, size_t length, double *value) {
     return (int)end;
 }
 
+bool car_number_fits(double value) {
+    const double size = fabs(value);
+    return value == 0 || (size >= FLT_MIN && size <= FLT_MAX);
+}
+
 static car_status lex_number(car_lexer *lexer, car_token *token) {
     int length = car_lex_number(token->start, lexer->length - lexer->position, &token->value);
     if (length == 0)
         return car_report(
             lexer->reporter, token->place,
             "this is not a number; write it like 0.5 or 1e-5, in fewer than 64 characters");
-    double size = fabs(token->value);
-    if (size > FLT_MAX || (size > 0 && size < FLT_MIN))
+    if (!car_number_fits(token->value))
         return car_report(lexer->reporter, token->place,
                           "%.*s is beyond what a float holds; use a number from 1.2e-38 to 3.4e38",
                           length, token->start);

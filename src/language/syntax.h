@@ -62,6 +62,7 @@ typedef struct car_lexer {
 car_status car_lex(car_lexer *lexer, car_token *token) CAR_CHECK_RESULT;
 /* The number that `text` starts with, whatever the locale, and its length; 0 when there is none. */
 int car_lex_number(const char *text, size_t length, double *value);
+bool car_number_fits(double value); /* it is 0, or of a size that a float holds with all its digits */
 
 /* ---- parse.c ------------------------------------------------------------------------------------------ */
 

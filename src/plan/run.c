@@ -43,11 +43,11 @@ static car_share share_of(const car_layer *layer, car_team *team, int member, in
     return mine;
 }
 
-/* The lanes of a range that run at a step. */
-static car_range active_lanes(const car_layer *layer, car_range lanes, int time) {
-    int active = car_rows_active(layer->rows, time);
-    return (car_range){lanes.begin < active ? lanes.begin : active,
-                       lanes.end < active ? lanes.end : active};
+/* The rows of the lanes of a range that run at a step. */
+static car_range active_rows(const car_layer *layer, car_range lanes, int time) {
+    const int first = layer->rows->first[time], end = layer->rows->first[time + 1];
+    return (car_range){first + lanes.begin < end ? first + lanes.begin : end,
+                       first + lanes.end < end ? first + lanes.end : end};
 }
 
 static float *scratch_of(const car_layer *layer, int member) {
@@ -65,21 +65,26 @@ void car_layer_multiply(const car_layer *layer, const car_product *product, int 
 
 /* ---- One stage at one time ---------------------------------------------------------------------------- */
 
-/* `rows` here are lanes of the step `time`, and of those behind it where all steps run at once. */
+/* Rows are counted through all steps: those of the step `time`, and of the steps behind it where all run at once. */
+
+/* The base of a place from which these count, as its rows lie at a step. */
+static float *base_at(const car_layer *layer, const car_bound *bound, int time, int parity,
+                      int member) {
+    return car_bound_own(bound, time, parity, member) -
+           layer->rows->first[time] * bound->row_stride;
+}
 
 static void run_group(const car_layer *layer, const car_group *group, int member, int time,
                       car_range rows, car_range blocks) {
     const car_plan *plan = layer->plan;
     const car_group_call *call = &layer->calls[group - plan->groups];
-    const int first = layer->rows->first[time];
     const car_product *product = &call->product[time & 1];
     car_product moved;
     if (call->moves) {
         moved = *product;
-        moved.a = car_bound_at(&call->operand, time, 0) - first * moved.a_row_stride;
+        moved.a = base_at(layer, &call->operand, time, 0, 0);
         product = &moved;
     }
-    rows = (car_range){first + rows.begin, first + rows.end};
     const car_range columns = {blocks.begin * group->count, blocks.end * group->count};
     if (plan->precision == CAR_PRECISION_INT8)
         layer->kernels->product_int8(product, group->bounded, scratch_of(layer, member), rows.begin,
@@ -107,7 +112,7 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
     int64_t row = (int64_t)plan->gates * plan->padded;
     bool whole = group->gate_span == plan->gates;
     car_product product = {
-        .a = layer->sums + layer->rows->first[time] * row + (int64_t)group->gate_first * CAR_BLOCK,
+        .a = layer->sums + (int64_t)group->gate_first * CAR_BLOCK,
         .a_row_stride = row,
         .parts = whole ? 1 : plan->blocks,
         .part_length = group->gate_span * CAR_BLOCK * (whole ? plan->blocks : 1),
@@ -115,7 +120,7 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
         .panels = layer->transposed + group->transposed,
         .blocks = group->back_blocks,
         .block = group->back_block,
-        .c = car_bound_own(&target, time, parity, member),
+        .c = base_at(layer, &target, time, parity, member),
         .c_row_stride = target.row_stride,
         .descending = time & 1,
     };
@@ -124,10 +129,10 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
 
 static void run_mean(const car_layer *layer, const car_mean_call *mean, int member, int time,
                      int parity, car_range rows) {
-    const car_vector_slot slot = {car_bound_own(&mean->source, time, parity, member),
+    const car_vector_slot slot = {base_at(layer, &mean->source, time, parity, member),
                                   mean->source.row_stride, mean->source.block_stride};
     layer->kernels->row_mean(slot, layer->plan->units, rows.begin, rows.end,
-                             car_bound_own(&mean->target, time, 0, member),
+                             base_at(layer, &mean->target, time, 0, member),
                              mean->target.row_stride);
 }
 
@@ -135,14 +140,11 @@ static void run_program(const car_layer *layer, const car_stage *stage, const ca
                         int member, int time, int parity, car_range rows, car_range blocks) {
     if (stage->program.count == 0)
         return;
-    const int first = layer->rows->first[time];
     car_vector_slot *slots = call->slots + (ptrdiff_t)member * call->slot_stride;
     for (int i = 0; i < call->moving_count; i++) {
         const int k = call->moving[i];
-        slots[k].base =
-            car_bound_own(&call->bound[k], time, parity, member) - first * slots[k].row_stride;
+        slots[k].base = base_at(layer, &call->bound[k], time, parity, member);
     }
-    rows = (car_range){first + rows.begin, first + rows.end};
     if (stage->function && layer->kernels->level == layer->plan->function_level)
         stage->function(slots, layer->plan->units, rows.begin, rows.end, blocks.begin, blocks.end);
     else
@@ -150,7 +152,7 @@ static void run_program(const car_layer *layer, const car_stage *stage, const ca
                                 blocks.begin, blocks.end);
 }
 
-/* Products and means of stage s of a phase for rows of time step `time` on. */
+/* Products and means of stage s of a phase. */
 static void run_sums(const car_layer *layer, const car_share *mine, car_phase phase, int s,
                      int time, int parity, car_range rows, car_range blocks) {
     const car_stage *stage = &layer->plan->stages[phase][s];
@@ -183,20 +185,29 @@ static void run_loop_stage(const car_layer *layer, const car_share *mine, car_ph
         car_team_barrier(mine->team, mine->member);
     for (int i = 0; i < mine->part_count; i++) {
         const car_part *of = &mine->parts[i];
-        car_range lanes = active_lanes(layer, of->lanes, time);
-        if (!car_range_is_empty(lanes) && !car_range_is_empty(of->blocks))
-            run_stage(layer, mine, phase, s, time, parity, lanes, of->blocks);
+        const car_range rows = active_rows(layer, of->lanes, time);
+        if (!car_range_is_empty(rows) && !car_range_is_empty(of->blocks))
+            run_stage(layer, mine, phase, s, time, parity, rows, of->blocks);
     }
+}
+
+/* A thread's share of the rows of some steps. */
+static car_range rows_of_member(const car_layer *layer, const car_share *mine, car_range times) {
+    const int first = layer->rows->first[times.begin];
+    car_range rows;
+    car_team_share(layer->rows->first[times.end] - first, 1, mine->member, mine->members,
+                   &rows.begin, &rows.end);
+    return (car_range){first + rows.begin, first + rows.end};
 }
 
 /* ---- Forward ------------------------------------------------------------------------------------------ */
 
 /* Blocks of a thread's own for all rows; the others, which are all without such, by rows. */
 static void run_before(const car_layer *layer, const car_share *mine, int first, int last) {
-    car_range rows = {0, layer->rows->first[last] - layer->rows->first[first]}, cut;
+    const car_range rows = {layer->rows->first[first], layer->rows->first[last]};
+    const car_range cut = rows_of_member(layer, mine, (car_range){first, last});
     const car_range own = layer->by_units ? mine->parts[0].blocks : (car_range){0, 0};
     const car_range shared = mine->parts[layer->by_units ? 1 : 0].blocks;
-    car_team_share(rows.end, 1, mine->member, mine->members, &cut.begin, &cut.end);
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BEFORE]; s++) {
         if (s > 0 && layer->by_units && layer->plan->stages[CAR_PHASE_BEFORE][s].group_count > 0)
             car_team_barrier(mine->team, mine->member);
@@ -277,13 +288,11 @@ static void run_after_program(const car_layer *layer, int s, int member, car_ran
     const int *first = layer->rows->first;
     for (int end; times.begin < times.end; times.begin = end) {
         end = car_rows_run_end(layer->rows, times);
-        const int base = first[times.begin];
-        int begin_row = rows.begin > base ? rows.begin : base;
-        int end_row = rows.end < first[end] ? rows.end : first[end];
-        if (begin_row < end_row)
+        const car_range met = {rows.begin > first[times.begin] ? rows.begin : first[times.begin],
+                               rows.end < first[end] ? rows.end : first[end]};
+        if (!car_range_is_empty(met))
             run_program(layer, &layer->plan->stages[CAR_PHASE_BACK_AFTER][s],
-                        &layer->stages[CAR_PHASE_BACK_AFTER][s], member, times.begin, 0,
-                        (car_range){begin_row - base, end_row - base},
+                        &layer->stages[CAR_PHASE_BACK_AFTER][s], member, times.begin, 0, met,
                         (car_range){0, layer->plan->blocks});
     }
 }
@@ -291,13 +300,10 @@ static void run_after_program(const car_layer *layer, int s, int member, car_ran
 static void run_back_after(const car_layer *layer, const car_share *mine, car_range times) {
     if (layer->plan->stage_count[CAR_PHASE_BACK_AFTER] == 0)
         return;
-    const int base = layer->rows->first[times.begin];
-    car_range rows = {0, layer->rows->first[times.end] - base}, blocks = {0, layer->plan->blocks};
-    car_team_share(rows.end, 1, mine->member, mine->members, &rows.begin, &rows.end);
+    const car_range rows = rows_of_member(layer, mine, times), blocks = {0, layer->plan->blocks};
     for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_BACK_AFTER]; s++) {
         run_sums(layer, mine, CAR_PHASE_BACK_AFTER, s, times.begin, 0, rows, blocks);
-        run_after_program(layer, s, mine->member, times,
-                          (car_range){base + rows.begin, base + rows.end});
+        run_after_program(layer, s, mine->member, times, rows);
     }
     car_team_barrier(mine->team, mine->member);
 }
