@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <locale.h>
 #include <math.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -289,6 +290,47 @@ static void test_team(void **state) {
         free(record);
     }
 }
+
+#if defined(__linux__)
+typedef struct places {
+    bool
+        gather; /* onto the first processor that the process may use, from where all are free to go */
+    int processor[2];
+} places;
+
+static void note_place(void *argument, car_team *team, int member, int members) {
+    (void)team, (void)members;
+    places *of = argument;
+    if (of->gather) {
+        cpu_set_t all, first;
+        CPU_ZERO(&first);
+        if (sched_getaffinity(0, sizeof all, &all) == 0) {
+            for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&first) == 0; i++)
+                if (CPU_ISSET(i, &all))
+                    CPU_SET(i, &first);
+            sched_setaffinity(0, sizeof first, &first);
+            sched_setaffinity(0, sizeof all, &all);
+        }
+    }
+    of->processor[member] = sched_getcpu();
+}
+
+/* Beside a busy process a scheduler may wake one member on the processor of the other and leave both there. */
+static void test_members_part(void **state) {
+    (void)state;
+    enum { ROUNDS = 50, MOST_MOVED_BY_OTHERS = 10 };
+    if (car_thread_count(0) < 2)
+        skip();
+    int apart = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        places together = {.gather = true}, after = {.gather = false};
+        car_team_run(2, note_place, &together);
+        car_team_run(2, note_place, &after);
+        apart += after.processor[0] != after.processor[1];
+    }
+    assert_in_range(apart, ROUNDS - MOST_MOVED_BY_OTHERS, ROUNDS);
+}
+#endif
 
 static void test_team_share(void **state) {
     (void)state;
@@ -884,17 +926,31 @@ static void test_file_write_pipe(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error_text),    cmocka_unit_test(test_error_cut),
-        cmocka_unit_test(test_allocate),      cmocka_unit_test(test_checked_sizes),
-        cmocka_unit_test(test_layout),        cmocka_unit_test(test_layout_take),
-        cmocka_unit_test(test_arena),         cmocka_unit_test(test_philox_known_answers),
-        cmocka_unit_test(test_random_places), cmocka_unit_test(test_random_distributions),
-        cmocka_unit_test(test_team),          cmocka_unit_test(test_team_share),
-        cmocka_unit_test(test_sha256),        cmocka_unit_test(test_sha256_pieces),
-        cmocka_unit_test(test_utf8),          cmocka_unit_test(test_text),
-        cmocka_unit_test(test_json_numbers),  cmocka_unit_test(test_number_parse),
-        cmocka_unit_test(test_locale),        cmocka_unit_test(test_json_accepts),
-        cmocka_unit_test(test_json_long),     cmocka_unit_test(test_json_refuses),
+        cmocka_unit_test(test_error_text),
+        cmocka_unit_test(test_error_cut),
+        cmocka_unit_test(test_allocate),
+        cmocka_unit_test(test_checked_sizes),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_layout_take),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_philox_known_answers),
+        cmocka_unit_test(test_random_places),
+        cmocka_unit_test(test_random_distributions),
+        cmocka_unit_test(test_team),
+        cmocka_unit_test(test_team_share),
+#if defined(__linux__)
+        cmocka_unit_test(test_members_part),
+#endif
+        cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_sha256_pieces),
+        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_json_numbers),
+        cmocka_unit_test(test_number_parse),
+        cmocka_unit_test(test_locale),
+        cmocka_unit_test(test_json_accepts),
+        cmocka_unit_test(test_json_long),
+        cmocka_unit_test(test_json_refuses),
     };
     const struct CMUnitTest file_tests[] = {
         cmocka_unit_test(test_file_write_and_replace),

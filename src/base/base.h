@@ -114,7 +114,8 @@ int car_order_doubles(const void *a, const void *b); /* for qsort: ascending */
 typedef struct car_team car_team; /* lives inside one car_team_run */
 typedef void (*car_team_task)(void *argument, car_team *team, int member, int members);
 /* Runs task on `threads` threads (an OpenMP region; 1: the caller's own thread, no OpenMP call), with
- * subnormals flushed to zero meanwhile and the caller's mode restored. Returns when all are done. */
+ * subnormals flushed to zero meanwhile and the caller's mode restored. Members that the scheduler has put onto one
+ * processor go to others that they may use; none is bound. Returns when all are done. */
 void car_team_run(int threads, car_team_task task, void *argument);
 /* All members wait for each other here. Spins, then sleeps; free with one member. */
 void car_team_barrier(car_team *team, int member);

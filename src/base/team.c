@@ -6,9 +6,10 @@
  * One OpenMP region holds the whole job; inside it members meet at a barrier of our own that costs
  * well below a microsecond: each arrival is counted, the last one opens the next generation, the
  * others watch the generation number, first spinning, then asleep: who sleeps is woken at once also on a
- * machine that others use, while who spins or yields has spent its share of the processor when it is needed. Subnormal
- * floats are flushed to zero in every member (they cost a hundred times a normal product), and the
- * caller's mode is restored.
+ * machine that others use, while who spins or yields has spent its share of the processor when it is needed. Members that
+ * find themselves on one processor part: who wakes another may have it on its own processor from then on, as each of them
+ * sleeps while the other runs, and a scheduler sees one thread at a time there. Subnormal floats are flushed to zero in
+ * every member (they cost a hundred times a normal product), and the caller's mode is restored.
  */
 #include "base.h"
 #include <omp.h>
@@ -34,7 +35,10 @@ struct car_team {
     _Alignas(64) atomic_int arrived;
     atomic_int sleepers;
     _Alignas(64) atomic_uint generation;
+    _Alignas(64)
+        atomic_int processor[MOST_MEMBERS]; /* on which a member was last seen; NOWHERE: not yet */
 };
+enum { NOWHERE = -1 };
 
 /* Flush to zero, denormals are zero. Setting a mode costs more than looking at it. */
 #define FLUSHING 0x8040u
@@ -67,14 +71,51 @@ static void pause_briefly(void) {
 #endif
 }
 
+#if defined(__linux__)
+/* Goes to a processor of its own among those that the thread may use, if there is one, and may use them all again. */
+static void move_apart(car_team *team, int member, int members) {
+    cpu_set_t allowed, others;
+    CPU_ZERO(&others);
+    for (int i = 0; i < members; i++) {
+        int processor = atomic_load_explicit(&team->processor[i], memory_order_relaxed);
+        if (i != member && processor >= 0 && processor < CPU_SETSIZE)
+            CPU_SET(processor, &others);
+    }
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    CPU_AND(&others, &others, &allowed);
+    CPU_XOR(&others, &others, &allowed); /* now those that are free */
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0)
+        return;
+    atomic_store_explicit(&team->processor[member], sched_getcpu(), memory_order_relaxed);
+    sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
+static void stand_apart(car_team *team, int member, int members) {
+    const int own = sched_getcpu();
+    atomic_store_explicit(&team->processor[member], own, memory_order_relaxed);
+    for (int i = 0; i < members; i++)
+        if (i != member && atomic_load_explicit(&team->processor[i], memory_order_relaxed) == own) {
+            move_apart(team, member, members);
+            return;
+        }
+}
+#else
+static void stand_apart(car_team *team, int member, int members) {
+    (void)team, (void)member, (void)members;
+}
+#endif
+
 /* Sleeps while the generation is still the one that the caller saw. */
-static void sleep_until_opened(car_team *team, unsigned generation) {
+static void sleep_until_opened(car_team *team, int member, int members, unsigned generation) {
 #if defined(__linux__)
     atomic_fetch_add(&team->sleepers, 1);
     syscall(SYS_futex, &team->generation, FUTEX_WAIT_PRIVATE, generation, NULL, NULL, 0);
     atomic_fetch_sub(&team->sleepers, 1);
+    if (team->spins > 0)
+        stand_apart(team, member, members);
 #else
-    (void)team, (void)generation;
+    (void)team, (void)member, (void)members, (void)generation;
     sched_yield();
 #endif
 }
@@ -112,11 +153,15 @@ __attribute__((noinline)) static void run_region(int threads, car_team_task task
     int wanted = threads < MOST_MEMBERS ? threads : MOST_MEMBERS;
     if (wanted > processors())
         team->spins = 0;
+    for (int member = 0; member < wanted; member++)
+        atomic_init(&team->processor[member], NOWHERE);
 #pragma omp parallel num_threads(wanted)
     {
         /* OpenMP may give fewer threads than wanted; every member stores the same number. */
         int members = omp_get_num_threads();
         atomic_store_explicit(&team->members, members, memory_order_relaxed);
+        if (team->spins > 0)
+            stand_apart(team, omp_get_thread_num(), members);
         run_member(task, argument, team, omp_get_thread_num(), members);
     }
 }
@@ -135,7 +180,6 @@ void car_team_run(int threads, car_team_task task, void *argument) {
 }
 
 void car_team_barrier(car_team *team, int member) {
-    (void)member;
     int members = atomic_load_explicit(&team->members, memory_order_relaxed);
     if (members == 1)
         return;
@@ -150,7 +194,7 @@ void car_team_barrier(car_team *team, int member) {
         if (spins++ < team->spins)
             pause_briefly();
         else
-            sleep_until_opened(team, generation);
+            sleep_until_opened(team, member, members, generation);
     }
 }
 
