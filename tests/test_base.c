@@ -293,8 +293,7 @@ static void test_team(void **state) {
 
 #if defined(__linux__)
 typedef struct places {
-    bool
-        gather; /* onto the first processor that the process may use, from where all are free to go */
+    bool gather; /* onto the first processor, from where all are free to go */
     int processor[2];
 } places;
 

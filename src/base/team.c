@@ -35,8 +35,7 @@ struct car_team {
     _Alignas(64) atomic_int arrived;
     atomic_int sleepers;
     _Alignas(64) atomic_uint generation;
-    _Alignas(64)
-        atomic_int processor[MOST_MEMBERS]; /* on which a member was last seen; NOWHERE: not yet */
+    _Alignas(64) atomic_int processor[MOST_MEMBERS]; /* where a member was seen, or NOWHERE */
 };
 enum { NOWHERE = -1 };
 
@@ -74,18 +73,18 @@ static void pause_briefly(void) {
 #if defined(__linux__)
 /* Goes to a processor of its own among those that the thread may use, if there is one, and may use them all again. */
 static void move_apart(car_team *team, int member, int members) {
-    cpu_set_t allowed, others;
-    CPU_ZERO(&others);
+    cpu_set_t allowed, taken, left;
+    CPU_ZERO(&taken);
     for (int i = 0; i < members; i++) {
         int processor = atomic_load_explicit(&team->processor[i], memory_order_relaxed);
         if (i != member && processor >= 0 && processor < CPU_SETSIZE)
-            CPU_SET(processor, &others);
+            CPU_SET(processor, &taken);
     }
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return;
-    CPU_AND(&others, &others, &allowed);
-    CPU_XOR(&others, &others, &allowed); /* now those that are free */
-    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0)
+    CPU_AND(&taken, &taken, &allowed);
+    CPU_XOR(&left, &taken, &allowed);
+    if (CPU_COUNT(&left) == 0 || sched_setaffinity(0, sizeof left, &left) != 0)
         return;
     atomic_store_explicit(&team->processor[member], sched_getcpu(), memory_order_relaxed);
     sched_setaffinity(0, sizeof allowed, &allowed);
