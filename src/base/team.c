@@ -70,17 +70,24 @@ static void pause_briefly(void) {
 #endif
 }
 
+/* A member that finds itself where another was seen goes to a processor of its own among those that it may use, if one is
+ * left, and may use them all again. Not where members must share processors. */
+static void stand_apart(car_team *team, int member) {
 #if defined(__linux__)
-/* Goes to a processor of its own among those that the thread may use, if there is one, and may use them all again. */
-static void move_apart(car_team *team, int member, int members) {
-    cpu_set_t allowed, taken, left;
+    if (team->spins == 0)
+        return;
+    const int members = atomic_load_explicit(&team->members, memory_order_relaxed);
+    const int own = sched_getcpu();
+    atomic_store_explicit(&team->processor[member], own, memory_order_relaxed);
+    cpu_set_t taken, allowed, left;
     CPU_ZERO(&taken);
     for (int i = 0; i < members; i++) {
         int processor = atomic_load_explicit(&team->processor[i], memory_order_relaxed);
         if (i != member && processor >= 0 && processor < CPU_SETSIZE)
             CPU_SET(processor, &taken);
     }
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    if (own < 0 || own >= CPU_SETSIZE || !CPU_ISSET(own, &taken) ||
+        sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return;
     CPU_AND(&taken, &taken, &allowed);
     CPU_XOR(&left, &taken, &allowed);
@@ -88,33 +95,20 @@ static void move_apart(car_team *team, int member, int members) {
         return;
     atomic_store_explicit(&team->processor[member], sched_getcpu(), memory_order_relaxed);
     sched_setaffinity(0, sizeof allowed, &allowed);
-}
-
-static void stand_apart(car_team *team, int member, int members) {
-    const int own = sched_getcpu();
-    atomic_store_explicit(&team->processor[member], own, memory_order_relaxed);
-    for (int i = 0; i < members; i++)
-        if (i != member && atomic_load_explicit(&team->processor[i], memory_order_relaxed) == own) {
-            move_apart(team, member, members);
-            return;
-        }
-}
 #else
-static void stand_apart(car_team *team, int member, int members) {
-    (void)team, (void)member, (void)members;
-}
+    (void)team, (void)member;
 #endif
+}
 
 /* Sleeps while the generation is still the one that the caller saw. */
-static void sleep_until_opened(car_team *team, int member, int members, unsigned generation) {
+static void sleep_until_opened(car_team *team, int member, unsigned generation) {
 #if defined(__linux__)
     atomic_fetch_add(&team->sleepers, 1);
     syscall(SYS_futex, &team->generation, FUTEX_WAIT_PRIVATE, generation, NULL, NULL, 0);
     atomic_fetch_sub(&team->sleepers, 1);
-    if (team->spins > 0)
-        stand_apart(team, member, members);
+    stand_apart(team, member);
 #else
-    (void)team, (void)member, (void)members, (void)generation;
+    (void)team, (void)member, (void)generation;
     sched_yield();
 #endif
 }
@@ -159,8 +153,7 @@ __attribute__((noinline)) static void run_region(int threads, car_team_task task
         /* OpenMP may give fewer threads than wanted; every member stores the same number. */
         int members = omp_get_num_threads();
         atomic_store_explicit(&team->members, members, memory_order_relaxed);
-        if (team->spins > 0)
-            stand_apart(team, omp_get_thread_num(), members);
+        stand_apart(team, omp_get_thread_num());
         run_member(task, argument, team, omp_get_thread_num(), members);
     }
 }
@@ -193,7 +186,7 @@ void car_team_barrier(car_team *team, int member) {
         if (spins++ < team->spins)
             pause_briefly();
         else
-            sleep_until_opened(team, member, members, generation);
+            sleep_until_opened(team, member, generation);
     }
 }
 
