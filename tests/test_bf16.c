@@ -19,13 +19,15 @@ static uint32_t bits_of(float x) {
     return bits;
 }
 
-/* The tables to test: every level's, and that of avx512 without AVX512_BF16, which another CPU may run. */
+/* The tables to test: every level's, and those of avx512 that other CPUs run, without AVX512_BF16 and before Zen 5. */
 static void each_table(void (*test)(const car_kernels *kernels, stream *numbers)) {
     each_level(test);
 #if defined(__x86_64__)
     if (car_kernels_of(CAR_CPU_AVX512)) {
         stream numbers = {0};
         test(&car_kernels_avx512, &numbers);
+        if (car_kernels_of(CAR_CPU_AVX512) == &car_kernels_zen5)
+            test(&car_kernels_avx512_bf16, &numbers);
     }
 #endif
 }
@@ -275,6 +277,35 @@ static void splits(const car_kernels *kernels, pairs_order order, stream *number
     }
 }
 
+/* A product and the one before it, at once or one by one, in either direction: the same bits. */
+static void before(const car_kernels *kernels, stream *numbers) {
+    for (int run = 0; run < 36; run++) {
+        const int rows = run % 3 == 0 ? 1 + next_below(numbers, 60) : 1;
+        const int blocks = 1 + next_below(numbers, 14), parts = 1 + next_below(numbers, 3);
+        const int lengths[] = {1 + next_below(numbers, 90), 1 + next_below(numbers, 90)};
+        pair_case x = make_pairs(numbers, rows, blocks, parts, lengths[0], 3),
+                  y = make_pairs(numbers, rows, blocks, 1, lengths[1], 1);
+        car_product first, second = y.x.product;
+        float *one_by_one = pair_copy(&x, kernels, IN_CHAINS, &first),
+              *at_once = guarded_copy(x.x.c, x.x.c_count);
+        const size_t scratch_count =
+            car_product_scratch(rows, x.depth) + car_product_scratch(rows, y.depth);
+        float *scratch = guarded(scratch_count);
+        second.c = one_by_one;
+        kernels->product_bf16(&second, scratch, 0, rows, 0, blocks);
+        first.c = second.c = at_once;
+        second.before = &first;
+        second.descending = run % 2 == 1;
+        kernels->product_bf16(&second, scratch, 0, rows, 0, blocks);
+        assert_same(at_once, one_by_one, x.x.c_count);
+        release(one_by_one, x.x.c_count);
+        release(at_once, x.x.c_count);
+        release(scratch, scratch_count);
+        free_pairs(&x);
+        free_pairs(&y);
+    }
+}
+
 static void splits_in_chains(const car_kernels *kernels, stream *numbers) {
     splits(kernels, IN_CHAINS, numbers);
 }
@@ -288,6 +319,7 @@ static void test_products(void **state) {
 
 static void test_splits(void **state) {
     (void)state;
+    each_table(before);
     each_table(splits_in_chains);
 }
 

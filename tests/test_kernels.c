@@ -149,6 +149,34 @@ static void product_depth_split(const car_kernels *kernels, stream *numbers) {
     free_product(&x);
 }
 
+/* A product and the one before it, at once or one by one, in either direction: the same bits. */
+static void product_before(const car_kernels *kernels, stream *numbers) {
+    static const int rows_of[] = {1, 1, 1, 2, 7, 60};
+    for (int run = 0; run < 36; run++) {
+        const int rows = rows_of[run % 6], blocks = 1 + next_below(numbers, 14);
+        const int parts = 1 + next_below(numbers, 3);
+        product_case x = make_product(numbers, rows, blocks, parts, 1 + next_below(numbers, 90), 3),
+                     y = make_product(numbers, rows, blocks, 1, 1 + next_below(numbers, 90), 1);
+        car_product first, second;
+        float *one_by_one = product_copy(&x, kernels, &first),
+              *at_once = guarded_copy(x.c, x.c_count);
+        second = y.product;
+        second.c = one_by_one;
+        kernels->product(&second, 0, rows, 0, blocks);
+        first.c = second.c = at_once;
+        first.descending = second.descending = run % 2 == 1;
+        second.before = &first;
+        const int cut = next_below(numbers, blocks + 1);
+        kernels->product(&second, 0, rows, cut, blocks);
+        kernels->product(&second, 0, rows, 0, cut);
+        assert_same(at_once, one_by_one, x.c_count);
+        release(one_by_one, x.c_count);
+        release(at_once, x.c_count);
+        free_product(&x);
+        free_product(&y);
+    }
+}
+
 static void test_product(void **state) {
     (void)state;
     each_level(product_shapes);
@@ -162,6 +190,7 @@ static void test_product_splits(void **state) {
     each_level(product_splits);
     each_level(product_descending);
     each_level(product_depth_split);
+    each_level(product_before);
 }
 
 static void packing(const car_kernels *kernels, stream *numbers) {

@@ -48,7 +48,7 @@ def main():
     files = {}
     for entry in entries:
         name = entry["file"]
-        again = name.endswith(("_avx2.c", "_avx512.c", "_avx512_bf16.c", "_avx512_vnni.c", "_amx.c"))
+        again = name.endswith(("_avx2.c", "_avx512.c", "_avx512_bf16.c", "_avx512_vnni.c", "_zen5.c", "_amx.c"))
         if ("../src/" in name or "../cli/" in name) and part in name and not again:
             files.setdefault(name, entry)
     failed = 0

@@ -123,10 +123,20 @@ static void open_generation(car_team *team, unsigned generation) {
 #endif
 }
 
+/* This thread's mode is set by a team whose task it runs. To look at the mode itself waits for all arithmetic before it, and a step
+ * of a stream opens a team of one for each of its parts. */
+static _Thread_local bool flushing;
+
 static void run_member(car_team_task task, void *argument, car_team *team, int member,
                        int members) {
+    if (flushing) {
+        task(argument, team, member, members);
+        return;
+    }
     unsigned before = flush_subnormals();
+    flushing = true;
     task(argument, team, member, members);
+    flushing = false;
     restore_float_mode(before);
 }
 

@@ -1,7 +1,7 @@
 /*
  * cpu: which levels this CPU and this operating system allow, and the choice among them.
  *
- * In:  CPUID leaves 1 and 7 (subleaves 0 and 1), XCR0 (XGETBV), Linux's permission to use AMX, the environment variable
+ * In:  CPUID leaves 0, 1 and 7 (subleaves 0 and 1), XCR0 (XGETBV), Linux's permission to use AMX, the environment variable
  * CAROUSEL_CPU. Out: a level, its table,
  * or the reason why a level is not available.
  *
@@ -71,6 +71,17 @@ static bool has_bf16(void) {
     return has_vnni() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
 }
 
+/* Is it one of AMD's of a family from Zen 5's on? */
+static bool is_zen5(void) {
+    enum { ZEN5 = 26 };
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx || c != signature_AMD_ecx ||
+        d != signature_AMD_edx || !__get_cpuid(1, &a, &b, &c, &d))
+        return false;
+    const unsigned family = (a >> 8 & 15) + (a >> 20 & 255);
+    return family >= ZEN5;
+}
+
 /* Where AVX512_BF16 is: why products do not run on tiles; NULL when they do. */
 static const char *why_no_tiles(void) {
     enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 }; /* leaf 7, EDX */
@@ -117,7 +128,7 @@ car_cpu_level car_cpu_highest(void) {
 
 #if defined(__x86_64__)
 static const car_kernels *without_tiles(void) {
-    return has_bf16()   ? &car_kernels_avx512_bf16
+    return has_bf16()   ? is_zen5() ? &car_kernels_zen5 : &car_kernels_avx512_bf16
            : has_vnni() ? &car_kernels_avx512_vnni
                         : &car_kernels_avx512;
 }

@@ -92,6 +92,9 @@ typedef struct car_product {
     /* Panels from the last to the first, to the same bits: of weights that no cache holds whole, what the step before
      * read last is still there. */
     bool descending;
+    /* NULL, or a product of the same blocks and rows of c that comes first, from whose sums this one goes on (CAR_FROM_C). One
+     * row takes both panel by panel, and c does not see the sums in between. Of product and product_bf16 alone. */
+    const struct car_product *before;
 } car_product;
 
 /* Pairs that `depth` values fill. */
@@ -252,7 +255,8 @@ typedef struct car_kernels {
      * offset). Used for the weight gradient, whose right operand is the gradient of the preactivations. */
     car_pack *pack_rows;
     /* The same product in bf16: packed panels of pairs, a_depth_stride 1. a is rounded to the nearest bf16 (ties to
-     * even, NaN stays NaN); c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats. */
+     * even, NaN stays NaN); c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats, those of
+     * the product before it as well. */
     void (*product_bf16)(const car_product *product, float *scratch, int row_begin, int row_end,
                          int block_begin, int block_end);
     /* product_bf16 in the order of AMX's tiles: for every 32 values of k a chain of fma over the even ones and one over

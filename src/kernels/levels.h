@@ -11,6 +11,7 @@ extern const car_kernels car_kernels_avx2;
 extern const car_kernels car_kernels_avx512;
 extern const car_kernels car_kernels_avx512_vnni; /* the same level */
 extern const car_kernels car_kernels_avx512_bf16; /* the same level, with VNNI too */
+extern const car_kernels car_kernels_zen5;        /* and again */
 extern const car_kernels car_kernels_amx;         /* and again */
 
 #endif

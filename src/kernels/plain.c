@@ -10,6 +10,8 @@
 
 static void plain_product(const car_product *product, int row_begin, int row_end, int block_begin,
                           int block_end) {
+    if (product->before)
+        plain_product(product->before, row_begin, row_end, block_begin, block_end);
     const int64_t depth = (int64_t)product->parts * product->part_length;
     const bool packed = product->panel_row_stride == 0;
     const int64_t panel_row = packed ? CAR_PANEL : product->panel_row_stride;
@@ -72,7 +74,8 @@ static void plain_set_half(float *pair, int half, float x) {
 
 static void plain_product_bf16(const car_product *product, float *scratch, int row_begin,
                                int row_end, int block_begin, int block_end) {
-    (void)scratch;
+    if (product->before)
+        plain_product_bf16(product->before, scratch, row_begin, row_end, block_begin, block_end);
     const int depth = product->parts * product->part_length;
     for (int row = row_begin; row < row_end; row++)
         for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {

@@ -141,12 +141,6 @@ static void gradient_in_place(const car_layer *layer, const car_group *group, co
     }
 }
 
-/* Whether the sums of two groups give the same panels. */
-static bool has_same_gates(const car_group *a, const car_group *b) {
-    return a && a->count == b->count &&
-           memcmp(a->gates, b->gates, (size_t)a->count * sizeof *a->gates) == 0;
-}
-
 static void pack_sums(const car_layer *layer, const car_group *group, const car_share *mine,
                       const rows_met *sums) {
     const bool pairs = layer->plan->precision == CAR_PRECISION_BF16;
@@ -168,7 +162,7 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
     const car_range own = {mine->member * each, (mine->member + 1) * each},
                     left = {mine->members * each, group->blocks};
     car_range depth;
-    if (!has_same_gates(packed, group))
+    if (!packed || !car_same_gates(packed, group))
         pack_sums(layer, group, mine, &sums);
     transpose_operand(layer, group, mine, times);
     car_team_barrier(mine->team, mine->member);

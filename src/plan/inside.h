@@ -157,6 +157,7 @@ struct car_plan {
     bool *mean_own, *work_mean_own; /* [mean_count] [work_mean_count]: a thread's own */
 
     /* plan.c */
+    int joined; /* the group of the loop that one row runs together with the one before it; -1: none */
     int stage_count[CAR_PHASES];
     car_stage *stages[CAR_PHASES];
 
@@ -186,7 +187,7 @@ static inline float *car_bound_own(const car_bound *bound, int time, int parity,
 
 /* A forward product of a group, bound for one call; its rows, too, are counted through all steps. */
 typedef struct car_group_call {
-    car_product product[2]; /* of even steps, and of odd ones, which take the panels from the last to the first */
+    car_product product[2]; /* the second takes the panels from the last to the first */
     car_bound operand;
     bool moves; /* `a` does not stay */
 } car_group_call;
@@ -212,6 +213,7 @@ typedef struct car_forward_call {
     const car_rows *rows;
     int active; /* lanes of the first step */
     bool even;  /* they run all steps */
+    bool one_row; /* one lane, one step */
     const float *input, *weights;
 } car_forward_call;
 
@@ -234,6 +236,8 @@ struct car_layer {
     car_stage_call *stages[CAR_PHASES]; /* [stage] */
     car_group_call *calls;              /* [group_count] */
     car_forward_call bound;             /* what these are bound for */
+    bool joined; /* one row: the product before the loop is a part of the first one in it */
+    unsigned turn; /* of calls: panels are taken to and fro from step to step where each is a call, too */
 
     car_rows own_rows; /* of calls whose lanes all run every step */
 
@@ -270,6 +274,19 @@ enum { CAR_MOST_SLOTS = 256 };
  * that they are still in cache. */
 enum { CAR_GRADIENT_ROWS = 768 };
 
+/* The group from whose sums the joined one goes on. */
+static inline const car_group *car_plan_group_before(const car_plan *plan) {
+    return &plan->groups[plan->stages[CAR_PHASE_BEFORE]->groups[0]];
+}
+/* Whether the sums of two groups stand in the same gates. */
+static inline bool car_same_gates(const car_group *a, const car_group *b) {
+    if (a->count != b->count)
+        return false;
+    for (int i = 0; i < a->count; i++)
+        if (a->gates[i] != b->gates[i])
+            return false;
+    return true;
+}
 static inline bool car_same_place(car_place a, car_place b) {
     return a.region == b.region && a.index == b.index && a.after == b.after;
 }

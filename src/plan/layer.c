@@ -151,6 +151,11 @@ static size_t scratch_floats(const car_plan *plan, const car_layer_shape *shape)
         for (int i = 0; i < 3; i++)
             most = sizes[i] > most ? sizes[i] : most;
     }
+    if (plan->precision == CAR_PRECISION_BF16 && plan->joined >= 0) {
+        const size_t both = car_product_scratch(1, plan->groups[plan->joined].depth) +
+                            car_product_scratch(1, car_plan_group_before(plan)->depth);
+        most = both > most ? both : most;
+    }
     return (most + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
 }
 
@@ -399,21 +404,35 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
     call->product[1].descending = true;
 }
 
+/* One row takes x's product together with the first of the loop. Not in int8, nor on tiles. */
+static void join_groups(car_layer *layer) {
+    const car_plan *plan = layer->plan;
+    layer->joined = layer->bound.one_row && plan->joined >= 0 &&
+                    plan->precision != CAR_PRECISION_INT8 &&
+                    !(plan->precision == CAR_PRECISION_BF16 && plan->training);
+    for (int k = 0; k < 2 && layer->joined; k++)
+        layer->calls[plan->joined].product[k].before =
+            &layer->calls[car_plan_group_before(plan) - plan->groups].product[k];
+}
+
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights) {
-    const car_forward_call call = {rows, -rows->first[-1], rows->even, input, weights};
+    const int active = -rows->first[-1];
+    const car_forward_call call = {rows,  active, rows->even, rows->steps == 1 && active == 1,
+                                   input, weights};
     layer->rows = rows;
     layer->input = input;
     layer->weights = weights;
     if (call.rows == layer->bound.rows && call.active == layer->bound.active &&
-        call.even == layer->bound.even && call.input == layer->bound.input &&
-        call.weights == layer->bound.weights)
+        call.even == layer->bound.even && call.one_row == layer->bound.one_row &&
+        call.input == layer->bound.input && call.weights == layer->bound.weights)
         return;
     layer->bound = call;
     car_layer_bind_phase(layer, CAR_PHASE_BEFORE);
     car_layer_bind_phase(layer, CAR_PHASE_LOOP);
     for (int g = 0; g < layer->plan->group_count; g++)
         bind_group(layer, &layer->plan->groups[g], &layer->calls[g]);
+    join_groups(layer);
 }
 
 /* ---- Accessors ---------------------------------------------------------------------------------------- */

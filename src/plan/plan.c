@@ -73,6 +73,23 @@ static car_status build_stages(car_plan *plan, car_error *error) {
     return CAR_OK;
 }
 
+/* Where x's product is all there is before the loop and the first one in the loop goes on from its sums, a single row can take
+ * both at once. */
+static int find_joined(const car_plan *plan) {
+    const car_stage *before = plan->stages[CAR_PHASE_BEFORE], *loop = plan->stages[CAR_PHASE_LOOP];
+    if (plan->stage_count[CAR_PHASE_BEFORE] != 1 || plan->stage_count[CAR_PHASE_LOOP] == 0 ||
+        before->group_count != 1 || before->mean_count > 0 || before->program.count > 0 ||
+        loop->group_count == 0)
+        return -1;
+    const car_group *group = &plan->groups[loop->groups[0]];
+    if (!car_same_gates(group, &plan->groups[before->groups[0]]))
+        return -1;
+    for (int block = 0; block < group->blocks; block++)
+        if (group->block[block].initial != CAR_FROM_C)
+            return -1;
+    return loop->groups[0];
+}
+
 static car_program_function find_function(const car_emitted_table *table,
                                           car_program_digest digest) {
     for (int k = 0; k < table->count; k++)
@@ -151,8 +168,10 @@ static car_status place_and_build(car_plan *plan, const car_plan_options *option
         CAR_TRY(car_plan_lay_out(plan, error));
         CAR_TRY(build_stages(plan, error));
         if (reserved_gates(plan) == reserved)
-            return car_plan_find_lifetimes(plan, error);
+            break;
     }
+    plan->joined = find_joined(plan);
+    return car_plan_find_lifetimes(plan, error);
 }
 
 static car_status check_input(const struct car_cell *cell, car_shape input, int units,

@@ -78,7 +78,7 @@ static void run_group(const car_layer *layer, const car_group *group, int member
                       car_range rows, car_range blocks) {
     const car_plan *plan = layer->plan;
     const car_group_call *call = &layer->calls[group - plan->groups];
-    const car_product *product = &call->product[time & 1];
+    const car_product *product = &call->product[((unsigned)time ^ layer->turn) & 1];
     car_product moved;
     if (call->moves) {
         moved = *product;
@@ -232,7 +232,7 @@ static void forward_task(void *argument, car_team *team, int member, int members
     for (int done = 0; done < steps; done += layer->chunk) {
         int count = steps - done < layer->chunk ? steps - done : layer->chunk;
         int first = layer->shape.reverse ? steps - done - count : done;
-        if (layer->plan->stage_count[CAR_PHASE_BEFORE])
+        if (layer->plan->stage_count[CAR_PHASE_BEFORE] && !layer->joined)
             run_before(layer, &mine, first, first + count);
         for (int k = 0; k < count; k++)
             run_forward_step(layer, &mine,
@@ -259,6 +259,7 @@ static void place_start(const car_layer *layer, int state) {
 void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights) {
     car_layer_bind_forward(layer, rows, input, weights);
+    layer->turn ^= 1;
     for (int s = 0; s < layer->plan->cell->state_count; s++)
         place_start(layer, s);
     car_team_run(layer->shape.threads, forward_task, layer);
