@@ -362,35 +362,50 @@ static void transpose_part(const car_plan *plan, const car_kernels *kernels, con
     }
 }
 
-/* One block of 16 operand values against all units and gates. */
-static void transpose_block(const car_plan *plan, const car_kernels *kernels,
-                            const car_group *group, int column_block, const float *weights,
-                            float *transposed) {
-    int part_blocks = operand_part_blocks(plan, group);
-    int part_size = group->depth / operand_parts(plan, group);
-    int inside = (column_block % part_blocks) * CAR_BLOCK;
-    int first = (column_block / part_blocks) * part_size + inside;
-    turned part = {.count = part_size - inside < CAR_BLOCK ? part_size - inside : CAR_BLOCK};
-    part.target = transposed + group->transposed +
-                  (size_t)(column_block / CAR_PANEL_BLOCKS) *
-                      (size_t)running_rows(plan, transposed_depth(plan, group)) * CAR_PANEL +
-                  (size_t)(column_block % CAR_PANEL_BLOCKS) * CAR_BLOCK;
-    for (int panel = 0; panel < panels_of(group->blocks); panel++) {
-        part.source = weights + group->weights +
-                      ((size_t)panel * (size_t)group->depth + (size_t)first) * CAR_PANEL;
-        transpose_part(plan, kernels, group, panel, &part);
-    }
+/* The lines of the square that comes next: the processor's own prefetcher ends with a page, which is a quarter of one. */
+static void fetch_square(const float *source, int rows) {
+    for (int k = 0; k < rows; k++)
+        for (int line = 0; line < CAR_PANEL; line += CAR_BLOCK)
+            __builtin_prefetch(source + k * CAR_PANEL + line);
+}
+
+/* Blocks [begin, end) of 16 operand values, which share a transposed panel, against all units and gates: with a panel of
+ * weights they make a square, which is read and written in one piece. */
+static void transpose_blocks(const car_plan *plan, const car_kernels *kernels,
+                             const car_group *group, int begin, int end, const float *weights,
+                             float *transposed) {
+    const int part_blocks = operand_part_blocks(plan, group);
+    const int part_size = group->depth / operand_parts(plan, group);
+    float *target = transposed + group->transposed +
+                    (size_t)(begin / CAR_PANEL_BLOCKS) *
+                        (size_t)running_rows(plan, transposed_depth(plan, group)) * CAR_PANEL;
+    for (int panel = 0; panel < panels_of(group->blocks); panel++)
+        for (int block = begin; block < end; block++) {
+            const int inside = block % part_blocks * CAR_BLOCK,
+                      first = block / part_blocks * part_size + inside;
+            const float *source = weights + group->weights +
+                                  ((size_t)panel * (size_t)group->depth + (size_t)first) * CAR_PANEL;
+            const turned part = {
+                .source = source,
+                .count = part_size - inside < CAR_BLOCK ? part_size - inside : CAR_BLOCK,
+                .target = target + (size_t)(block % CAR_PANEL_BLOCKS) * CAR_BLOCK};
+            if (panel + 1 < panels_of(group->blocks))
+                fetch_square(source + (size_t)group->depth * CAR_PANEL, part.count);
+            transpose_part(plan, kernels, group, panel, &part);
+        }
 }
 
 void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, bool input,
                         const float *weights, float *transposed, int member, int members) {
     for (int g = 0; g < plan->group_count; g++) {
+        const car_group *group = &plan->groups[g];
         int begin, end;
-        if (!input && plan->groups[g].back_place.region == CAR_REGION_INPUT_GRADIENT)
+        if (!input && group->back_place.region == CAR_REGION_INPUT_GRADIENT)
             continue;
-        car_team_share(plan->groups[g].back_blocks, CAR_PANEL_BLOCKS, member, members, &begin,
-                       &end);
-        for (int j = begin; j < end; j++)
-            transpose_block(plan, kernels, &plan->groups[g], j, weights, transposed);
+        car_team_share(group->back_blocks, CAR_PANEL_BLOCKS, member, members, &begin, &end);
+        for (int j = begin; j < end; j += CAR_PANEL_BLOCKS)
+            transpose_blocks(plan, kernels, group, j,
+                             j + CAR_PANEL_BLOCKS < end ? j + CAR_PANEL_BLOCKS : end, weights,
+                             transposed);
     }
 }
