@@ -565,6 +565,8 @@ static car_status take_lengths(car_stack *stack, int *steps, const int **lengths
 static void choose_rows(car_stack *stack, int steps, const int *lengths, const int32_t *ids) {
     car_rows *rows = &stack->rows;
     const car_lanes *lanes = &stack->shape.lanes;
+    if (!lengths && !stack->placed && rows->even && rows->steps == steps)
+        return; /* as in the call before: steps of a stream */
     car_rows_set(rows, steps, lengths);
     stack->placed = !rows->even || lanes->all != rows->batch;
     for (int k = 0; k < rows->batch; k++)
