@@ -383,12 +383,13 @@ static void transpose_blocks(const car_plan *plan, const car_kernels *kernels,
         for (int block = begin; block < end; block++) {
             const int inside = block % part_blocks * CAR_BLOCK,
                       first = block / part_blocks * part_size + inside;
-            const float *source = weights + group->weights +
-                                  ((size_t)panel * (size_t)group->depth + (size_t)first) * CAR_PANEL;
-            const turned part = {
-                .source = source,
-                .count = part_size - inside < CAR_BLOCK ? part_size - inside : CAR_BLOCK,
-                .target = target + (size_t)(block % CAR_PANEL_BLOCKS) * CAR_BLOCK};
+            const float *source =
+                weights + group->weights +
+                ((size_t)panel * (size_t)group->depth + (size_t)first) * CAR_PANEL;
+            const turned part = {.source = source,
+                                 .count = part_size - inside < CAR_BLOCK ? part_size - inside
+                                                                         : CAR_BLOCK,
+                                 .target = target + (size_t)(block % CAR_PANEL_BLOCKS) * CAR_BLOCK};
             if (panel + 1 < panels_of(group->blocks))
                 fetch_square(source + (size_t)group->depth * CAR_PANEL, part.count);
             transpose_part(plan, kernels, group, panel, &part);
