@@ -1,8 +1,8 @@
 /*
  * bench_onednn: our packed products beside oneDNN's dnnl_sgemm on one core, in turns in the same run.
  *
- * In:  nothing, or how many rounds. Out: a line a shape: GFLOP/s of ours, of dnnl_sgemm with weights [K][N] and with
- * weights [N][K] (transposed), and its time divided by ours; medians of the rounds' medians. Our weights stand packed
+ * In:  nothing, or how many rounds. Out: a line a shape: GFLOP/s of ours and its share of the roofline (bench.h), GFLOP/s of
+ * dnnl_sgemm with weights [K][N] and with weights [N][K] (transposed), and its time divided by ours; medians of the rounds' medians. Our weights stand packed
  * already, as they do in a model; dnnl_sgemm takes them as they are, as the recurrent nets built on it do.
  *
  * Built where meson finds oneDNN (Debian: libdnnl-dev): ninja -C build bench/bench_onednn
@@ -39,7 +39,7 @@ static float *numbers(size_t count) {
 
 static car_status compare(const car_bench_machine *machine, const car_bench_shape *shape,
                           int rounds, car_error *error) {
-    double seconds[WAYS][MOST_ROUNDS], flop = 0;
+    double seconds[WAYS][MOST_ROUNDS], flop = 0, roofline = 0;
     peer x = {.rows = shape->batch, .columns = shape->units, .depth = shape->input};
     x.a = numbers((size_t)shape->batch * (size_t)shape->input);
     x.b = numbers((size_t)shape->units * (size_t)shape->input);
@@ -52,6 +52,7 @@ static car_status compare(const car_bench_machine *machine, const car_bench_shap
         CAR_TRY(car_bench_product(machine, shape, SECONDS, &ours, error));
         seconds[0][round] = ours.seconds;
         flop = ours.flop;
+        roofline = ours.roofline;
         for (int way = 1; way < WAYS; way++) {
             x.transposed = way == 1 ? 'N' : 'T';
             CAR_TRY(car_bench_measure(multiply, &x, SECONDS, &theirs, error));
@@ -62,9 +63,9 @@ static car_status compare(const car_bench_machine *machine, const car_bench_shap
         qsort(seconds[way], (size_t)rounds, sizeof(double), car_order_doubles);
     const int middle = rounds / 2;
     const double ours = seconds[0][middle], plain = seconds[1][middle], turned = seconds[2][middle];
-    printf("| %d | %d | %d | %.1f | %.1f | %.1f | %.2f | %.2f |\n", shape->batch, shape->input,
-           shape->units, flop / ours * 1e-9, flop / plain * 1e-9, flop / turned * 1e-9,
-           plain / ours, turned / ours);
+    printf("| %d | %d | %d | %.1f | %.0f %% | %.1f | %.1f | %.2f | %.2f |\n", shape->batch,
+           shape->input, shape->units, flop / ours * 1e-9, 100 * roofline / ours,
+           flop / plain * 1e-9, flop / turned * 1e-9, plain / ours, turned / ours);
     fflush(stdout);
     car_release(NULL, x.a);
     car_release(NULL, x.b);
@@ -86,8 +87,9 @@ int main(int argc, char **argv) {
     const dnnl_version_t *version = dnnl_version();
     if (status == CAR_OK)
         printf("%s, one core, peak %.1f GFLOP/s; oneDNN %d.%d.%d\n\n"
-               "| rows | depth | columns | ours | dnnl_sgemm | transposed | ratio | transposed |\n"
-               "|---|---|---|---|---|---|---|---|\n",
+               "| rows | depth | columns | ours | of roofline | dnnl_sgemm | transposed | ratio | "
+               "transposed |\n"
+               "|---|---|---|---|---|---|---|---|---|\n",
                machine.processor, machine.fma.one * 1e-9, version->major, version->minor,
                version->patch);
     for (int k = 0; k < count && status == CAR_OK; k++)
