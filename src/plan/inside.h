@@ -217,12 +217,26 @@ typedef struct car_forward_call {
     const float *input, *weights;
 } car_forward_call;
 
+/* Some steps, lanes, rows or blocks: from begin up to end. */
+typedef struct car_range {
+    int begin, end;
+} car_range;
+static inline bool car_range_is_empty(car_range of) {
+    return of.begin >= of.end;
+}
+
+/* Some units of some lanes. */
+typedef struct car_part {
+    car_range lanes, blocks;
+} car_part;
+
 struct car_layer {
     const car_plan *plan;
     const car_kernels *kernels;
     car_layer_shape shape;
     bool by_units; /* threads share the units (a barrier a stage), else the lanes (no barrier) */
     int chunk;     /* steps of one round of the phase before the loop */
+    car_part whole; /* all lanes and units */
     float **state, **start, **kept, **mean; /* [states] [states] [kept_count] [mean_count] */
     float *sums;
     float **state_gradient, **work, **work_mean;
@@ -247,19 +261,6 @@ struct car_layer {
     float *input_gradient, *gradient;
     bool onward; /* gradients go on from those of an earlier call */
 };
-
-/* Some steps, lanes, rows or blocks: from begin up to end. */
-typedef struct car_range {
-    int begin, end;
-} car_range;
-static inline bool car_range_is_empty(car_range of) {
-    return of.begin >= of.end;
-}
-
-/* Some units of some lanes. */
-typedef struct car_part {
-    car_range lanes, blocks;
-} car_part;
 
 /* What a thread does of the loop. Of units that leave a block over when they are shared, every thread takes a share of
  * its lanes as its second part. */
@@ -310,6 +311,9 @@ void car_layer_bind_phase(car_layer *layer, car_phase phase);
  * step to step of a stream. */
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights);
+
+/* Each lane's start state to where its first step reads it. */
+void car_layer_place_start(const car_layer *layer);
 
 /* rows.c: whether the rows of `time` lie as far behind those of the step before as these behind theirs. */
 bool car_rows_go_on(const car_rows *rows, int time);

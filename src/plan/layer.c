@@ -276,6 +276,7 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
     layer->kernels = kernels;
     layer->shape = *shape;
     layer->rows = &layer->own_rows;
+    layer->whole = (car_part){{0, shape->batch}, {0, plan->blocks}};
     choose_split(layer);
     choose_chunk(layer);
     car_layer_reset(layer, -1);
@@ -299,11 +300,10 @@ static car_bound rows_of(const car_layer *layer, float *base, int64_t row_stride
 }
 
 /* Slot t of a state begins at row first[t-1] behind slot 0, slot t+1 at row first[t]. */
-static car_bound states_of(const car_layer *layer, car_place place) {
+static car_bound states_of(const car_layer *layer, int state, bool after) {
     int64_t padded = layer->plan->padded;
-    bool next = place.after != layer->shape.reverse;
-    car_bound bound =
-        rows_of(layer, layer->state[place.index] - layer->rows->first[-1] * padded, padded);
+    bool next = after != layer->shape.reverse;
+    car_bound bound = rows_of(layer, layer->state[state] - layer->rows->first[-1] * padded, padded);
     bound.first -= next ? 0 : 1;
     return bound;
 }
@@ -316,7 +316,7 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
     case CAR_REGION_INPUT: /* only read */
         return rows_of(layer, (float *)layer->input, car_shape_row_stride(plan->input));
     case CAR_REGION_STATE:
-        return states_of(layer, place);
+        return states_of(layer, place.index, place.after);
     case CAR_REGION_SUMS:
         bound =
             rows_of(layer, layer->sums + (int64_t)place.index * CAR_BLOCK, plan->gates * padded);
@@ -456,11 +456,28 @@ void car_layer_reset(car_layer *layer, int lane) {
                     (float)plan->cell->state_init[s].value;
 }
 
+void car_layer_place_start(const car_layer *layer) {
+    const car_rows *rows = layer->rows;
+    int64_t padded = layer->plan->padded;
+    for (int s = 0; s < layer->plan->cell->state_count; s++) {
+        car_bound before = states_of(layer, s, false);
+        if (rows->even) {
+            memcpy(car_bound_at(&before, layer->shape.reverse ? rows->steps - 1 : 0, 0),
+                   layer->start[s], (size_t)(rows->batch * padded) * sizeof(float));
+            continue;
+        }
+        for (int k = 0; k < rows->batch && rows->length[k] > 0; k++)
+            memcpy(car_bound_at(&before, layer->shape.reverse ? rows->length[k] - 1 : 0, 0) +
+                       k * padded,
+                   layer->start[s] + rows->lane[k] * padded, (size_t)padded * sizeof(float));
+    }
+}
+
 void car_layer_carry(car_layer *layer) {
     const car_rows *rows = layer->rows;
     int64_t padded = layer->plan->padded;
     for (int s = 0; s < layer->plan->cell->state_count; s++) {
-        car_bound after = states_of(layer, (car_place){CAR_REGION_STATE, s, true});
+        car_bound after = states_of(layer, s, true);
         if (rows->even) {
             memcpy(layer->start[s],
                    car_bound_at(&after, layer->shape.reverse ? 0 : rows->steps - 1, 0),

@@ -24,23 +24,23 @@ static car_range lanes_of_member(const car_layer *layer, int member, int members
                        lanes_of(layer->rows, member + 1, members)};
 }
 
-static car_share share_of(const car_layer *layer, car_team *team, int member, int members) {
+/* A step of a stream would wait for numbers that are written one by one and read in pairs: most of `mine` is copied. */
+static void take_share(const car_layer *layer, car_team *team, int member, int members,
+                       car_share *mine) {
     const int blocks = layer->plan->blocks, lanes = layer->shape.batch;
-    car_share mine = {
-        team, member, members, 1, {{{0, lanes}, {0, blocks}}, {{0, 0}, {blocks, blocks}}}};
-    car_range *first = &mine.parts[0].blocks;
+    *mine = (car_share){team, member, members, 1, {layer->whole, {{0, 0}, {blocks, blocks}}}};
+    car_range *first = &mine->parts[0].blocks;
     if (members > 1 && !layer->by_units) {
-        mine.parts[0].lanes = lanes_of_member(layer, member, members);
+        mine->parts[0].lanes = lanes_of_member(layer, member, members);
     } else if (members > 1 && lanes >= members) {
         const int each = blocks / members;
         *first = (car_range){member * each, (member + 1) * each};
-        mine.part_count = 2;
-        mine.parts[1] =
+        mine->part_count = 2;
+        mine->parts[1] =
             (car_part){lanes_of_member(layer, member, members), {members * each, blocks}};
     } else if (members > 1) {
         car_team_share(blocks, 1, member, members, &first->begin, &first->end);
     }
-    return mine;
 }
 
 /* The rows of the lanes of a range that run at a step. */
@@ -227,7 +227,8 @@ static void run_forward_step(const car_layer *layer, const car_share *mine, int 
 
 static void forward_task(void *argument, car_team *team, int member, int members) {
     const car_layer *layer = argument;
-    car_share mine = share_of(layer, team, member, members);
+    car_share mine;
+    take_share(layer, team, member, members, &mine);
     int steps = layer->rows->steps;
     for (int done = 0; done < steps; done += layer->chunk) {
         int count = steps - done < layer->chunk ? steps - done : layer->chunk;
@@ -240,28 +241,11 @@ static void forward_task(void *argument, car_team *team, int member, int members
     }
 }
 
-/* Each lane's start state to where its first step reads it. */
-static void place_start(const car_layer *layer, int state) {
-    const car_rows *rows = layer->rows;
-    int64_t padded = layer->plan->padded;
-    car_bound before = car_layer_bind(layer, (car_place){CAR_REGION_STATE, state, false});
-    if (rows->even) {
-        memcpy(car_bound_at(&before, layer->shape.reverse ? rows->steps - 1 : 0, 0),
-               layer->start[state], (size_t)(rows->batch * padded) * sizeof(float));
-        return;
-    }
-    for (int k = 0; k < rows->batch && rows->length[k] > 0; k++)
-        memcpy(car_bound_at(&before, layer->shape.reverse ? rows->length[k] - 1 : 0, 0) +
-                   k * padded,
-               layer->start[state] + rows->lane[k] * padded, (size_t)padded * sizeof(float));
-}
-
 void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights) {
     car_layer_bind_forward(layer, rows, input, weights);
     layer->turn ^= 1;
-    for (int s = 0; s < layer->plan->cell->state_count; s++)
-        place_start(layer, s);
+    car_layer_place_start(layer);
     car_team_run(layer->shape.threads, forward_task, layer);
 }
 
@@ -319,7 +303,8 @@ static int steps_of_round(const car_rows *rows) {
 static void backward_task(void *argument, car_team *team, int member, int members) {
     const car_layer *layer = argument;
     const car_plan *plan = layer->plan;
-    car_share mine = share_of(layer, team, member, members);
+    car_share mine;
+    take_share(layer, team, member, members, &mine);
     const int steps = layer->rows->steps, round = steps_of_round(layer->rows);
     for (int done = 0, end; done < steps; done = end) {
         end = steps - done < round ? steps : done + round;
