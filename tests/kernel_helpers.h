@@ -7,6 +7,7 @@
 #define KERNEL_HELPERS_H
 
 #include "kernels.h"
+#include "levels.h"
 #include "plain.h"
 
 #include <setjmp.h>
@@ -105,6 +106,25 @@ static inline void each_level(void (*test)(const car_kernels *kernels, stream *n
         stream numbers = {0};
         test(kernels, &numbers);
     }
+}
+
+/* Every level's table and, of level avx512, those that other CPUs run and this one can. */
+static inline void each_table(void (*test)(const car_kernels *kernels, stream *numbers)) {
+    each_level(test);
+#if defined(__x86_64__)
+    const car_kernels *own = car_kernels_of(CAR_CPU_AVX512);
+    const car_kernels *const others[] = {&car_kernels_avx512, &car_kernels_avx512_vnni,
+                                         &car_kernels_avx512_bf16, &car_kernels_zen5};
+    const int count = !own                              ? 0
+                      : own == &car_kernels_avx512      ? 1
+                      : own == &car_kernels_avx512_vnni ? 2
+                                                        : 4;
+    for (int k = 0; k < count; k++) {
+        stream numbers = {0};
+        if (others[k] != own)
+            test(others[k], &numbers);
+    }
+#endif
 }
 
 static const int sizes[] = {1, 2, 3, 15, 16, 17, 33, 63, 64, 65, 200};

@@ -3,7 +3,6 @@
  * tables of level avx512 against each other.
  */
 #include "kernel_helpers.h"
-#include "levels.h"
 
 /* ---- Rounding ----------------------------------------------------------------------------------------- */
 
@@ -17,19 +16,6 @@ static uint32_t bits_of(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
-}
-
-/* The tables to test: every level's, and those of avx512 that other CPUs run, without AVX512_BF16 and before Zen 5. */
-static void each_table(void (*test)(const car_kernels *kernels, stream *numbers)) {
-    each_level(test);
-#if defined(__x86_64__)
-    if (car_kernels_of(CAR_CPU_AVX512)) {
-        stream numbers = {0};
-        test(&car_kernels_avx512, &numbers);
-        if (car_kernels_of(CAR_CPU_AVX512) == &car_kernels_zen5)
-            test(&car_kernels_avx512_bf16, &numbers);
-    }
-#endif
 }
 
 static void rounding_of_one(const car_kernels *kernels, uint32_t from, uint32_t wanted) {

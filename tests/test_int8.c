@@ -3,20 +3,6 @@
  * numbers the same at every level; and all tables of level avx512 against each other.
  */
 #include "kernel_helpers.h"
-#include "levels.h"
-
-/* The tables to test: every level's, and those of avx512 that another CPU may run. */
-static void each_table(void (*test)(const car_kernels *kernels, stream *numbers)) {
-    each_level(test);
-#if defined(__x86_64__)
-    const car_kernels *chosen = car_kernels_of(CAR_CPU_AVX512);
-    const car_kernels *const further[] = {&car_kernels_avx512, &car_kernels_avx512_vnni};
-    for (int i = 0; chosen && i < 1 + (chosen != &car_kernels_avx512); i++) {
-        stream numbers = {0};
-        test(further[i], &numbers);
-    }
-#endif
-}
 
 /* A product with weights in int8, packed as kernels.h says. */
 typedef struct quad_case {

@@ -179,18 +179,18 @@ static void product_before(const car_kernels *kernels, stream *numbers) {
 
 static void test_product(void **state) {
     (void)state;
-    each_level(product_shapes);
-    each_level(product_depths);
-    each_level(product_parts);
-    each_level(product_bound);
+    each_table(product_shapes);
+    each_table(product_depths);
+    each_table(product_parts);
+    each_table(product_bound);
 }
 
 static void test_product_splits(void **state) {
     (void)state;
-    each_level(product_splits);
-    each_level(product_descending);
-    each_level(product_depth_split);
-    each_level(product_before);
+    each_table(product_splits);
+    each_table(product_descending);
+    each_table(product_depth_split);
+    each_table(product_before);
 }
 
 static void packing(const car_kernels *kernels, stream *numbers) {

@@ -123,8 +123,8 @@ static void open_generation(car_team *team, unsigned generation) {
 #endif
 }
 
-/* This thread's mode is set by a team whose task it runs. To look at the mode itself waits for all arithmetic before it, and a step
- * of a stream opens a team of one for each of its parts. */
+/* This thread's mode is set, by a team whose task it runs: a mark of the thread, as the mode is. A step of a stream opens a team of
+ * one for each of its parts, and to ask the processor each time takes several percent of it. */
 static _Thread_local bool flushing;
 
 static void run_member(car_team_task task, void *argument, car_team *team, int member,
