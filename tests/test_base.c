@@ -291,6 +291,36 @@ static void test_team(void **state) {
     }
 }
 
+#if defined(__x86_64__)
+static void halve(void *argument, car_team *team, int member, int members) {
+    volatile float *tiny = argument;
+    (void)team, (void)members;
+    tiny[member] *= 0.5f;
+}
+
+/* One number by a member of a team, three by teams that it opens, one by itself again. */
+static void halve_within(void *argument, car_team *team, int member, int members) {
+    float *tiny = argument;
+    halve(tiny, team, member, members);
+    car_team_run(1, halve, tiny + 1);
+    car_team_run(2, halve, tiny + 2);
+    halve(tiny + 4, team, member, members);
+}
+
+/* Teams within a team leave its mode as it is, and the outer one restores the caller's, each time anew. */
+static void test_teams_within(void **state) {
+    (void)state;
+    for (int run = 0; run < 2; run++) {
+        float tiny[5] = {1.5e-38f, 1.5e-38f, 1.5e-38f, 1.5e-38f, 1.5e-38f};
+        volatile float own = 1.5e-38f;
+        car_team_run(1, halve_within, tiny);
+        for (int k = 0; k < 5; k++) /* the team of two may have had but one member */
+            assert_true(tiny[k] == 0 || (k == 3 && tiny[k] == 1.5e-38f));
+        assert_true(own * 0.5f > 0);
+    }
+}
+#endif
+
 #if defined(__linux__)
 typedef struct places {
     bool gather; /* onto the first processor, from where all are free to go */
@@ -936,6 +966,9 @@ int main(void) {
         cmocka_unit_test(test_random_places),
         cmocka_unit_test(test_random_distributions),
         cmocka_unit_test(test_team),
+#if defined(__x86_64__)
+        cmocka_unit_test(test_teams_within),
+#endif
         cmocka_unit_test(test_team_share),
 #if defined(__linux__)
         cmocka_unit_test(test_members_part),
