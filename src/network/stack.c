@@ -282,7 +282,7 @@ static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
     size_t size = (size_t)stack->model->input_size, lanes = (size_t)stack->shape.lanes.all;
     size_t patch = (size_t)stack->model->net->patch;
     const int *first = stack->rows.first;
-    size_t step = begin < end ? step_of(stack, begin) : 0;
+    size_t step = begin > 0 && begin < end ? step_of(stack, begin) : 0;
     for (size_t row = begin; row < end; row++) {
         step += row == (size_t)first[step + 1];
         const size_t lane = (size_t)stack->lane[row - (size_t)first[step]];
@@ -539,6 +539,8 @@ static void forward_head(car_stack *stack, const forward_call *call, const float
 static car_status take_lengths(car_stack *stack, int *steps, const int **lengths,
                                car_error *error) {
     const int patch = stack->model->net->patch;
+    if (patch == 1 && !*lengths)
+        return CAR_OK;
     bool whole = *steps % patch == 0;
     for (int k = 0; *lengths && k < stack->shape.batch; k++) {
         const int lane = car_lane_of(&stack->shape.lanes, k), length = (*lengths)[lane];
