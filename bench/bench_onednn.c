@@ -2,8 +2,9 @@
  * bench_onednn: our packed products beside oneDNN's dnnl_sgemm on one core, in turns in the same run.
  *
  * In:  nothing, or how many rounds. Out: a line a shape: GFLOP/s of ours and its share of the roofline (bench.h), GFLOP/s of
- * dnnl_sgemm with weights [K][N] and with weights [N][K] (transposed), and its time divided by ours; medians of the rounds' medians. Our weights stand packed
- * already, as they do in a model; dnnl_sgemm takes them as they are, as the recurrent nets built on it do.
+ * dnnl_sgemm with weights [K][N] and with weights [N][K] (transposed), and its time divided by ours; medians of the rounds'
+ * medians. Our weights stand packed already, as they do in a model; dnnl_sgemm takes them as they are, as the recurrent nets
+ * built on it do.
  *
  * Built where meson finds oneDNN (Debian: libdnnl-dev): ninja -C build bench/bench_onednn
  */

@@ -1,5 +1,5 @@
 /*
- * Tests of the products in bf16: every level against plain loops, to the bit where the level has fma; and both
+ * Tests of the products in bf16: every level against plain loops, to the bit where the level has fma; and all
  * tables of level avx512 against each other.
  */
 #include "kernel_helpers.h"

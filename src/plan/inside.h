@@ -250,7 +250,6 @@ struct car_layer {
     car_stage_call *stages[CAR_PHASES]; /* [stage] */
     car_group_call *calls;              /* [group_count] */
     car_forward_call bound;             /* what these are bound for */
-    bool joined; /* one row: the product before the loop is a part of the first one in it */
     unsigned turn; /* of calls: panels are taken to and fro from step to step where each is a call, too */
 
     car_rows own_rows; /* of calls whose lanes all run every step */
@@ -278,6 +277,10 @@ enum { CAR_GRADIENT_ROWS = 768 };
 /* The group from whose sums the joined one goes on. */
 static inline const car_group *car_plan_group_before(const car_plan *plan) {
     return &plan->groups[plan->stages[CAR_PHASE_BEFORE]->groups[0]];
+}
+/* Whether the product before the loop runs as a part of the first one in it. */
+static inline bool car_layer_joins(const car_layer *layer) {
+    return layer->bound.one_row && layer->plan->joined >= 0;
 }
 /* Whether the sums of two groups stand in the same gates. */
 static inline bool car_same_gates(const car_group *a, const car_group *b) {

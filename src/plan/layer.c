@@ -404,13 +404,10 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
     call->product[1].descending = true;
 }
 
-/* One row takes x's product together with the first of the loop. Not in int8, nor on tiles. */
+/* Makes x's product a part of the first one in the loop. */
 static void join_groups(car_layer *layer) {
     const car_plan *plan = layer->plan;
-    layer->joined = layer->bound.one_row && plan->joined >= 0 &&
-                    plan->precision != CAR_PRECISION_INT8 &&
-                    !(plan->precision == CAR_PRECISION_BF16 && plan->training);
-    for (int k = 0; k < 2 && layer->joined; k++)
+    for (int k = 0; k < 2; k++)
         layer->calls[plan->joined].product[k].before =
             &layer->calls[car_plan_group_before(plan) - plan->groups].product[k];
 }
@@ -432,7 +429,8 @@ void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float 
     car_layer_bind_phase(layer, CAR_PHASE_LOOP);
     for (int g = 0; g < layer->plan->group_count; g++)
         bind_group(layer, &layer->plan->groups[g], &layer->calls[g]);
-    join_groups(layer);
+    if (car_layer_joins(layer))
+        join_groups(layer);
 }
 
 /* ---- Accessors ---------------------------------------------------------------------------------------- */
@@ -456,40 +454,37 @@ void car_layer_reset(car_layer *layer, int lane) {
                     (float)plan->cell->state_init[s].value;
 }
 
-void car_layer_place_start(const car_layer *layer) {
+/* Copies a state of lanes that run so many steps between where their first step reads it and its start state, or, `after`,
+ * where their last one wrote it. */
+static void copy_state(const car_layer *layer, const car_bound *states, bool after, int steps,
+                       int64_t offset, float *start, int64_t floats) {
+    float *place = car_bound_at(states, after == layer->shape.reverse ? 0 : steps - 1, 0) + offset;
+    memcpy(after ? start : place, after ? place : start, (size_t)floats * sizeof(float));
+}
+
+/* All states: even rows as a whole, others lane by lane. */
+static void copy_states(const car_layer *layer, bool after) {
     const car_rows *rows = layer->rows;
-    int64_t padded = layer->plan->padded;
+    const int64_t padded = layer->plan->padded;
     for (int s = 0; s < layer->plan->cell->state_count; s++) {
-        car_bound before = states_of(layer, s, false);
+        const car_bound states = states_of(layer, s, after);
         if (rows->even) {
-            memcpy(car_bound_at(&before, layer->shape.reverse ? rows->steps - 1 : 0, 0),
-                   layer->start[s], (size_t)(rows->batch * padded) * sizeof(float));
+            copy_state(layer, &states, after, rows->steps, 0, layer->start[s],
+                       rows->batch * padded);
             continue;
         }
         for (int k = 0; k < rows->batch && rows->length[k] > 0; k++)
-            memcpy(car_bound_at(&before, layer->shape.reverse ? rows->length[k] - 1 : 0, 0) +
-                       k * padded,
-                   layer->start[s] + rows->lane[k] * padded, (size_t)padded * sizeof(float));
+            copy_state(layer, &states, after, rows->length[k], k * padded,
+                       layer->start[s] + rows->lane[k] * padded, padded);
     }
 }
 
+void car_layer_place_start(const car_layer *layer) {
+    copy_states(layer, false);
+}
+
 void car_layer_carry(car_layer *layer) {
-    const car_rows *rows = layer->rows;
-    int64_t padded = layer->plan->padded;
-    for (int s = 0; s < layer->plan->cell->state_count; s++) {
-        car_bound after = states_of(layer, s, true);
-        if (rows->even) {
-            memcpy(layer->start[s],
-                   car_bound_at(&after, layer->shape.reverse ? 0 : rows->steps - 1, 0),
-                   (size_t)(rows->batch * padded) * sizeof(float));
-            continue;
-        }
-        for (int k = 0; k < rows->batch && rows->length[k] > 0; k++)
-            memcpy(layer->start[s] + rows->lane[k] * padded,
-                   car_bound_at(&after, layer->shape.reverse ? 0 : rows->length[k] - 1, 0) +
-                       k * padded,
-                   (size_t)padded * sizeof(float));
-    }
+    copy_states(layer, true);
 }
 
 float *car_layer_state_gradient(car_layer *layer, int state) {

@@ -74,9 +74,12 @@ static car_status build_stages(car_plan *plan, car_error *error) {
 }
 
 /* Where x's product is all there is before the loop and the first one in the loop goes on from its sums, a single row can take
- * both at once. */
+ * both at once. Not in int8, nor in products that may run on tiles. */
 static int find_joined(const car_plan *plan) {
     const car_stage *before = plan->stages[CAR_PHASE_BEFORE], *loop = plan->stages[CAR_PHASE_LOOP];
+    if (plan->precision == CAR_PRECISION_INT8 ||
+        (plan->precision == CAR_PRECISION_BF16 && plan->training))
+        return -1;
     if (plan->stage_count[CAR_PHASE_BEFORE] != 1 || plan->stage_count[CAR_PHASE_LOOP] == 0 ||
         before->group_count != 1 || before->mean_count > 0 || before->program.count > 0 ||
         loop->group_count == 0)

@@ -233,7 +233,7 @@ static void forward_task(void *argument, car_team *team, int member, int members
     for (int done = 0; done < steps; done += layer->chunk) {
         int count = steps - done < layer->chunk ? steps - done : layer->chunk;
         int first = layer->shape.reverse ? steps - done - count : done;
-        if (layer->plan->stage_count[CAR_PHASE_BEFORE] && !layer->joined)
+        if (layer->plan->stage_count[CAR_PHASE_BEFORE] && !car_layer_joins(layer))
             run_before(layer, &mine, first, first + count);
         for (int k = 0; k < count; k++)
             run_forward_step(layer, &mine,
