@@ -342,6 +342,66 @@ static void a_layer_takes_lanes_of_other_lengths(void **state) {
             check_other_lengths(zoo[i].text, zoo[i].name, reverse);
 }
 
+/* A layer that only runs forward keeps some rows at a time of what passes within its steps, and gives what one gives that keeps
+ * them all. */
+static void check_passing(const char *text, const char *name, bool reverse, int threads) {
+    enum { LONG_STEPS = 60 };
+    static const int lengths[][LANES] = {{60, 60, 60, 60, 60, 60}, {30, 50, 1, 0, 50, 20}};
+    bench b = open_bench(text, name, 231);
+    const size_t state_bytes = LANES * (size_t)b.padded * sizeof(float);
+    float *x = car_allocate(NULL, (size_t)(LANES * LONG_STEPS) * (size_t)b.row, sizeof(float));
+    placed_rows placed = place_rows(LANES, LONG_STEPS, LONG_STEPS, NULL);
+    car_layer *layer[2];
+    void *memory[2];
+    for (int keeps = 0; keeps < 2; keeps++) {
+        const car_layer_shape shape = {LANES, LONG_STEPS, keeps, reverse, threads, false};
+        memory[keeps] = car_allocate(NULL, car_layer_size(b.plan, &shape), 1);
+        layer[keeps] = car_layer_place(b.plan, &shape, b.kernels, memory[keeps]);
+    }
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        car_rows_set(&placed.rows, LONG_STEPS, lengths[i]);
+        float *y = outputs_of(&b, layer[0], &placed.rows, x);
+        float *expected = outputs_of(&b, layer[1], &placed.rows, x);
+        const size_t rows = (size_t)car_rows_count(&placed.rows);
+        assert_memory_equal(y, expected, rows * (size_t)b.padded * sizeof(float));
+        car_layer_carry(layer[0]);
+        car_layer_carry(layer[1]);
+        for (int s = 0; s < b.cell->state_count; s++)
+            assert_memory_equal(car_layer_start(layer[0], s), car_layer_start(layer[1], s),
+                                state_bytes);
+        car_release(NULL, y);
+        car_release(NULL, expected);
+    }
+    car_release(NULL, memory[0]);
+    car_release(NULL, memory[1]);
+    car_release(NULL, placed.memory);
+    car_release(NULL, x);
+    close_bench(&b);
+}
+
+static void what_passes_within_a_step_changes_no_output(void **state) {
+    (void)state;
+    const car_zoo_entry *zoo;
+    const int count = car_zoo_entries(&zoo);
+    for (int i = 0; i < count; i++)
+        for (int reverse = 0; reverse < 2; reverse++)
+            for (int threads = 1; threads <= 3; threads++)
+                check_passing(zoo[i].text, zoo[i].name, reverse, threads);
+}
+
+/* Of a step there are its states alone, however many gates the cell has. */
+static void a_long_sequence_costs_its_states(void **state) {
+    (void)state;
+    enum { SHORT = 600, LONG = 6000, MORE = LANES * (LONG - SHORT) };
+    bench b = open_bench(car_zoo_text("lstm"), "lstm", 231);
+    car_layer_shape shape = {.batch = LANES, .steps = SHORT, .threads = 2};
+    const size_t bytes = car_layer_size(b.plan, &shape), row = (size_t)b.padded * sizeof(float);
+    shape.steps = LONG;
+    assert_true(car_layer_size(b.plan, &shape) - bytes >= MORE * 2 * row);
+    assert_true(car_layer_size(b.plan, &shape) - bytes < MORE * (2 * row + 8 * sizeof(int)));
+    close_bench(&b);
+}
+
 /* ---- Nets --------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -645,6 +705,8 @@ int main(void) {
         cmocka_unit_test(long_sequences_run_as_if_alone),
         cmocka_unit_test(threads_that_share_units_run_lanes_as_if_alone),
         cmocka_unit_test(a_layer_takes_lanes_of_other_lengths),
+        cmocka_unit_test(what_passes_within_a_step_changes_no_output),
+        cmocka_unit_test(a_long_sequence_costs_its_states),
         cmocka_unit_test(every_head_sees_real_steps_alone),
         cmocka_unit_test(lengths_out_of_range_are_refused),
         cmocka_unit_test(a_bad_id_is_named_by_the_callers_place),

@@ -236,6 +236,8 @@ struct car_layer {
     car_layer_shape shape;
     bool by_units; /* threads share the units (a barrier a stage), else the lanes (no barrier) */
     int chunk;     /* steps of one round of the phase before the loop */
+    bool passing;  /* sums, kept values and means have the rows of one such round alone, each in the place of the one before */
+    int origin;    /* the row that stands first there */
     car_part whole; /* all lanes and units */
     float **state, **start, **kept, **mean; /* [states] [states] [kept_count] [mean_count] */
     float *sums;
@@ -314,6 +316,11 @@ void car_layer_bind_phase(car_layer *layer, car_phase phase);
  * step to step of a stream. */
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights);
+
+/* The steps of the chunk that begins when `done` are done. */
+car_range car_layer_chunk(const car_layer *layer, int done);
+/* Binds what holds the rows of a chunk alone to those of the chunk that begins there. */
+void car_layer_bind_chunk(car_layer *layer, int done);
 
 /* Each lane's start state to where its first step reads it. */
 void car_layer_place_start(const car_layer *layer);

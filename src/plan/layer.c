@@ -4,7 +4,8 @@
  * One block holds everything; car_layer_size and car_layer_place walk through it in the same way. The buffers are
  * those of inside.h's regions; how a call uses them is in run.c.
  *
- * A buffer holds the rows of car_rows, [T][B] when they are even. States have a slot more than there are steps: slot 0
+ * A buffer holds the rows of car_rows, [T][B] when they are even. In a layer that only runs forward what passes within a step,
+ * sums, kept values and means, has the rows of one chunk alone, [chunk][B], which each chunk writes over (`origin`). States have a slot more than there are steps: slot 0
  * holds active(0) rows, slot t+1 as many as ran at step t. Forward, step t reads slot t and writes slot t+1; reverse it
  * reads slot t+1 and writes slot t, and a lane's start state waits in the slot above its own last step.
  */
@@ -81,16 +82,16 @@ static float **take_own(arranger *arrange, int arrays, const bool *own,
 
 /* Arrays of [steps][batch][padded], those that are brief of [batch][padded] for each thread. */
 static float **take_values(arranger *arrange, int arrays, const bool *brief,
-                           const car_layer_shape *shape, size_t padded, int64_t *member_stride) {
-    const size_t batch = (size_t)shape->batch, steps = (size_t)shape->steps;
+                           const car_layer_shape *shape, size_t steps, size_t padded,
+                           int64_t *member_stride) {
+    const size_t batch = (size_t)shape->batch;
     return take_own(arrange, arrays, brief, shape, steps * batch, batch, padded, member_stride);
 }
 
 /* Arrays of [steps][batch], whole cache lines. */
 static float **take_means(arranger *arrange, int arrays, const bool *own,
-                          const car_layer_shape *shape, int64_t *member_stride) {
-    const size_t rows = (size_t)shape->steps * (size_t)shape->batch;
-    const size_t lines = (rows + CAR_BLOCK - 1) / CAR_BLOCK;
+                          const car_layer_shape *shape, size_t steps, int64_t *member_stride) {
+    const size_t lines = (steps * (size_t)shape->batch + CAR_BLOCK - 1) / CAR_BLOCK;
     return take_own(arrange, arrays, own, shape, lines, lines, CAR_BLOCK, member_stride);
 }
 
@@ -173,10 +174,10 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     }
     int64_t work_stride, work_mean_stride;
     float **state_gradient = take_arrays(arrange, plan->cell->state_count, 2, batch, padded);
-    float **work =
-        take_values(arrange, plan->work_count, plan->work_brief, shape, padded, &work_stride);
-    float **work_mean =
-        take_means(arrange, plan->work_mean_count, plan->work_mean_own, shape, &work_mean_stride);
+    float **work = take_values(arrange, plan->work_count, plan->work_brief, shape, steps, padded,
+                               &work_stride);
+    float **work_mean = take_means(arrange, plan->work_mean_count, plan->work_mean_own, shape,
+                                   steps, &work_mean_stride);
     float *operand = take_floats(arrange, depth, stride, 1);
     float *unasked = take_floats(arrange, plan->input_gradient_stored ? steps : 0, batch,
                                  (size_t)car_shape_row_stride(plan->input));
@@ -196,20 +197,36 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     layer->unasked_input_gradient = unasked;
 }
 
+/* Steps of one round of the phase before the loop. */
+static int chunk_of(const car_plan *plan, const car_layer_shape *shape) {
+    const size_t row = (size_t)plan->gates * (size_t)plan->padded * sizeof(float) + 1;
+    const size_t rows = CHUNK_BYTES / row > CHUNK_ROWS ? CHUNK_BYTES / row : CHUNK_ROWS;
+    const size_t chunk = (rows + (size_t)shape->batch - 1) / (size_t)shape->batch;
+    return chunk < (size_t)shape->steps ? (int)chunk : shape->steps;
+}
+
+/* Whether what a step works out on its way to the next states is dead behind its chunk: nothing goes back through it, and no
+ * tap nor the output shows it. */
+static bool is_passing(const car_plan *plan, const car_layer_shape *shape) {
+    return !shape->backward && plan->tap_count == 0 && plan->output.region == CAR_REGION_STATE;
+}
+
 /* The whole walk. With memory NULL nothing is written and the size is in arrange->layout. */
 static car_layer *arrange_layer(arranger *arrange, const car_plan *plan,
                                 const car_layer_shape *shape) {
     size_t steps = (size_t)shape->steps, batch = (size_t)shape->batch,
            padded = (size_t)plan->padded;
+    const size_t kept_steps = is_passing(plan, shape) ? (size_t)chunk_of(plan, shape) : steps;
     car_layer *layer = take(arrange, 1, sizeof *layer);
     int states = plan->cell->state_count;
     int64_t kept_stride, mean_stride;
     float **state = take_arrays(arrange, states, steps + 1, batch, padded);
     float **start = take_arrays(arrange, states, 1, batch, padded);
-    float **kept =
-        take_values(arrange, plan->kept_count, plan->kept_brief, shape, padded, &kept_stride);
-    float **mean = take_means(arrange, plan->mean_count, plan->mean_own, shape, &mean_stride);
-    float *sums = take_floats(arrange, steps, batch, (size_t)plan->gates * padded);
+    float **kept = take_values(arrange, plan->kept_count, plan->kept_brief, shape, kept_steps,
+                               padded, &kept_stride);
+    float **mean =
+        take_means(arrange, plan->mean_count, plan->mean_own, shape, kept_steps, &mean_stride);
+    float *sums = take_floats(arrange, kept_steps, batch, (size_t)plan->gates * padded);
     float *scratch = take_floats(arrange, (size_t)shape->threads, scratch_floats(plan, shape), 1);
     if (layer) {
         layer->state = state;
@@ -261,13 +278,6 @@ static void choose_split(car_layer *layer) {
         layer->shape.threads = 1;
 }
 
-static void choose_chunk(car_layer *layer) {
-    size_t row = (size_t)layer->plan->gates * (size_t)layer->plan->padded * sizeof(float) + 1;
-    size_t rows = CHUNK_BYTES / row > CHUNK_ROWS ? CHUNK_BYTES / row : CHUNK_ROWS;
-    size_t chunk = (rows + (size_t)layer->shape.batch - 1) / (size_t)layer->shape.batch;
-    layer->chunk = chunk < (size_t)layer->shape.steps ? (int)chunk : layer->shape.steps;
-}
-
 car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
                            const car_kernels *kernels, void *memory) {
     arranger arrange = {.memory = memory};
@@ -277,26 +287,36 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
     layer->shape = *shape;
     layer->rows = &layer->own_rows;
     layer->whole = (car_part){{0, shape->batch}, {0, plan->blocks}};
+    layer->chunk = chunk_of(plan, shape);
+    layer->passing = is_passing(plan, shape);
     choose_split(layer);
-    choose_chunk(layer);
     car_layer_reset(layer, -1);
     return layer;
 }
 
 /* ---- Binding places to memory ------------------------------------------------------------------------- */
 
+static car_bound rows_of(const car_layer *layer, float *base, int64_t row_stride) {
+    return (car_bound){base, layer->rows->first, row_stride, CAR_BLOCK, 0, 0};
+}
+
+/* Rows of the present chunk alone, where what they hold is passing: `origin` stands first. */
+static car_bound chunk_rows_of(const car_layer *layer, float *base, int64_t row_stride) {
+    return rows_of(layer, base - layer->origin * row_stride, row_stride);
+}
+
 /* A value that the next step overwrites has the same rows at every step. */
 static car_bound value_of(const car_layer *layer, float *base, bool brief, car_region region) {
-    return (car_bound){base, brief ? NULL : layer->rows->first,    layer->plan->padded, CAR_BLOCK,
-                       0,    brief ? layer->own_stride[region] : 0};
+    const int64_t padded = layer->plan->padded;
+    return brief ? (car_bound){base, NULL, padded, CAR_BLOCK, 0, layer->own_stride[region]}
+                 : chunk_rows_of(layer, base, padded);
 }
 
 static car_bound mean_of(const car_layer *layer, float *base, bool own, car_region region) {
-    return (car_bound){base, layer->rows->first, 1, 0, 0, own ? layer->own_stride[region] : 0};
-}
-
-static car_bound rows_of(const car_layer *layer, float *base, int64_t row_stride) {
-    return (car_bound){base, layer->rows->first, row_stride, CAR_BLOCK, 0, 0};
+    car_bound bound = chunk_rows_of(layer, base, 1);
+    bound.block_stride = 0;
+    bound.member_stride = own ? layer->own_stride[region] : 0;
+    return bound;
 }
 
 /* Slot t of a state begins at row first[t-1] behind slot 0, slot t+1 at row first[t]. */
@@ -318,8 +338,8 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
     case CAR_REGION_STATE:
         return states_of(layer, place.index, place.after);
     case CAR_REGION_SUMS:
-        bound =
-            rows_of(layer, layer->sums + (int64_t)place.index * CAR_BLOCK, plan->gates * padded);
+        bound = chunk_rows_of(layer, layer->sums + (int64_t)place.index * CAR_BLOCK,
+                              plan->gates * padded);
         bound.block_stride = (int64_t)plan->gates * CAR_BLOCK;
         return bound;
     case CAR_REGION_KEPT:
@@ -385,6 +405,7 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
     const car_plan *plan = layer->plan;
     const bool input = group->operand_place.region == CAR_REGION_INPUT;
     const int parts = input ? plan->input.parts : 1;
+    const int64_t row = (int64_t)plan->gates * plan->padded;
     call->operand = car_layer_bind(layer, group->operand_place);
     call->moves = moves(layer, &call->operand);
     call->product[0] = (car_product){
@@ -397,8 +418,8 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
         .blocks = group->blocks,
         .block = group->block,
         .initial = layer->weights,
-        .c = layer->sums,
-        .c_row_stride = (int64_t)plan->gates * plan->padded,
+        .c = layer->sums - layer->origin * row,
+        .c_row_stride = row,
     };
     call->product[1] = call->product[0];
     call->product[1].descending = true;
@@ -412,25 +433,52 @@ static void join_groups(car_layer *layer) {
             &layer->calls[car_plan_group_before(plan) - plan->groups].product[k];
 }
 
-void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
-                            const float *weights) {
-    const int active = -rows->first[-1];
-    const car_forward_call call = {rows,  active, rows->even, rows->steps == 1 && active == 1,
-                                   input, weights};
-    layer->rows = rows;
-    layer->input = input;
-    layer->weights = weights;
-    if (call.rows == layer->bound.rows && call.active == layer->bound.active &&
-        call.even == layer->bound.even && call.one_row == layer->bound.one_row &&
-        call.input == layer->bound.input && call.weights == layer->bound.weights)
-        return;
-    layer->bound = call;
+/* Binds both forward phases and the groups for what layer->bound says. */
+static void bind_calls(car_layer *layer) {
     car_layer_bind_phase(layer, CAR_PHASE_BEFORE);
     car_layer_bind_phase(layer, CAR_PHASE_LOOP);
     for (int g = 0; g < layer->plan->group_count; g++)
         bind_group(layer, &layer->plan->groups[g], &layer->calls[g]);
     if (car_layer_joins(layer))
         join_groups(layer);
+}
+
+car_range car_layer_chunk(const car_layer *layer, int done) {
+    const int left = layer->rows->steps - done;
+    const int count = left < layer->chunk ? left : layer->chunk;
+    const int first = layer->shape.reverse ? left - count : done;
+    return (car_range){first, first + count};
+}
+
+/* The row that stands first in what holds the rows of a chunk alone. */
+static int origin_of(const car_layer *layer, int done) {
+    return layer->passing ? layer->rows->first[car_layer_chunk(layer, done).begin] : 0;
+}
+
+void car_layer_bind_chunk(car_layer *layer, int done) {
+    const int origin = origin_of(layer, done);
+    if (origin == layer->origin)
+        return;
+    layer->origin = origin;
+    bind_calls(layer);
+}
+
+void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
+                            const float *weights) {
+    const int active = -rows->first[-1], before = layer->origin;
+    const car_forward_call call = {rows,  active, rows->even, rows->steps == 1 && active == 1,
+                                   input, weights};
+    layer->rows = rows;
+    layer->input = input;
+    layer->weights = weights;
+    layer->origin = layer->shape.reverse ? origin_of(layer, 0) : 0;
+    if (call.rows == layer->bound.rows && call.active == layer->bound.active &&
+        call.even == layer->bound.even && call.one_row == layer->bound.one_row &&
+        call.input == layer->bound.input && call.weights == layer->bound.weights &&
+        layer->origin == before)
+        return;
+    layer->bound = call;
+    bind_calls(layer);
 }
 
 /* ---- Accessors ---------------------------------------------------------------------------------------- */

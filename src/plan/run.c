@@ -225,19 +225,27 @@ static void run_forward_step(const car_layer *layer, const car_share *mine, int 
         run_loop_stage(layer, mine, CAR_PHASE_LOOP, s, time, 0);
 }
 
+/* When all have left a chunk, its rows become those of the next one. */
+static void pass_on(car_layer *layer, const car_share *mine, int done) {
+    car_team_barrier(mine->team, mine->member);
+    if (mine->member == 0)
+        car_layer_bind_chunk(layer, done);
+    car_team_barrier(mine->team, mine->member);
+}
+
 static void forward_task(void *argument, car_team *team, int member, int members) {
-    const car_layer *layer = argument;
+    car_layer *layer = argument;
     car_share mine;
     take_share(layer, team, member, members, &mine);
-    int steps = layer->rows->steps;
-    for (int done = 0; done < steps; done += layer->chunk) {
-        int count = steps - done < layer->chunk ? steps - done : layer->chunk;
-        int first = layer->shape.reverse ? steps - done - count : done;
+    for (int done = 0; done < layer->rows->steps; done += layer->chunk) {
+        const car_range times = car_layer_chunk(layer, done);
+        if (done > 0 && layer->passing)
+            pass_on(layer, &mine, done);
         if (layer->plan->stage_count[CAR_PHASE_BEFORE] && !car_layer_joins(layer))
-            run_before(layer, &mine, first, first + count);
-        for (int k = 0; k < count; k++)
+            run_before(layer, &mine, times.begin, times.end);
+        for (int k = times.begin; k < times.end; k++)
             run_forward_step(layer, &mine,
-                             layer->shape.reverse ? first + count - 1 - k : first + k);
+                             layer->shape.reverse ? times.end - 1 - (k - times.begin) : k);
     }
 }
 
