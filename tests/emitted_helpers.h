@@ -66,7 +66,8 @@ static inline outcome run(const car_plan *plan, const car_kernels *kernels) {
         car_plan_pack(plan, p, logical, weights);
         car_release(NULL, logical);
     }
-    car_plan_transpose(plan, kernels, true, weights, transposed, 0, 1);
+    const car_weight_copies copies = {.transposed = transposed, .input = true};
+    car_plan_copy(plan, kernels, weights, &copies, 0, 1);
     car_layer_shape shape = {BATCH, STEPS, true, false, 1, false};
     void *memory = must(1, car_layer_size(plan, &shape));
     car_layer *layer = car_layer_place(plan, &shape, kernels, memory);

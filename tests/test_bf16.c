@@ -18,9 +18,16 @@ static uint32_t bits_of(float x) {
     return bits;
 }
 
+/* The pair of one number and none, as a panel has it. */
+static float pair_of(const car_kernels *kernels, float x) {
+    static const car_product_block block = {0, 0};
+    float row[CAR_BLOCK] = {x}, panel[CAR_PANEL];
+    kernels->pack_pairs(row, CAR_BLOCK, 1, &block, 1, panel, 0, 1);
+    return panel[0];
+}
+
 static void rounding_of_one(const car_kernels *kernels, uint32_t from, uint32_t wanted) {
-    float x = float_of(from), pair;
-    kernels->round_pairs(&x, 1, &pair);
+    const float pair = pair_of(kernels, float_of(from));
     if (bits_of(pair) != wanted)
         fail_msg("%s: %08x became %08x, not %08x", kernels->name, from, bits_of(pair), wanted);
 }
@@ -37,23 +44,56 @@ static void rounding(const car_kernels *kernels, stream *numbers) {
     rounding_of_one(kernels, 0x80000000u, 0x80000000u);
     rounding_of_one(kernels, 0x807fffffu, 0x80000000u); /* a subnormal is 0 */
     rounding_of_one(kernels, 0x00800000u, 0x00800000u);
-    for (int count = 1; count < 200; count += 1 + count / 40) {
-        size_t pairs = (size_t)car_pairs(count);
-        float *from = guarded((size_t)count), *fast = guarded(pairs), *plain = guarded(pairs);
-        for (int k = 0; k < count; k++)
-            from[k] = float_of(next_number(numbers));
-        kernels->round_pairs(from, count, fast);
-        car_kernels_plain.round_pairs(from, count, plain);
-        assert_memory_equal(fast, plain, pairs * sizeof *fast);
-        release(from, (size_t)count);
-        release(fast, pairs);
-        release(plain, pairs);
+    for (int run = 0; run < 3000; run++) {
+        const float x = float_of(next_number(numbers));
+        rounding_of_one(kernels, bits_of(x), bits_of(pair_of(&car_kernels_plain, x)));
+    }
+}
+
+/* A number and zeros, by ones: what a product makes of an operand, wherever it stands. */
+static void rounding_of_operands(const car_kernels *kernels, stream *numbers) {
+    enum { ROWS = 250 };
+    static const car_product_block block[CAR_PANEL_BLOCKS] = {{0, CAR_FROM_ZERO}};
+    for (int depth = 1; depth < 80; depth += 1 + depth / 3) {
+        const size_t count = (size_t)(ROWS * depth), panel = (size_t)car_pairs(depth) * CAR_PANEL;
+        const size_t scratch_count = car_bf16_scratch(true, ROWS, depth);
+        float *a = guarded(count), *c = guarded(ROWS * CAR_BLOCK), *panels = guarded(panel);
+        float *scratch = guarded(scratch_count);
+        for (size_t i = 0; i < count; i++)
+            a[i] = (int)(i / (size_t)depth) % depth == (int)(i % (size_t)depth)
+                       ? float_of(next_number(numbers))
+                       : 0.0f;
+        for (size_t i = 0; i < panel; i++)
+            panels[i] = float_of(0x3f803f80u);
+        const car_product product = {.a = a,
+                                     .a_row_stride = depth,
+                                     .parts = 1,
+                                     .part_length = depth,
+                                     .panels = panels,
+                                     .blocks = 1,
+                                     .block = block,
+                                     .c = c,
+                                     .c_row_stride = CAR_BLOCK};
+        kernels->product_bf16(&product, scratch, 0, ROWS - 1, 0, 1);
+        kernels->product_bf16(&product, scratch, ROWS - 1, ROWS, 0, 1);
+        for (int row = 0; row < ROWS; row++) {
+            const float wanted = pair_of(&car_kernels_plain, a[row * depth + row % depth]);
+            const float got = c[row * CAR_BLOCK];
+            if (!(got == wanted || (isnan(got) && isnan(wanted))))
+                fail_msg("%s: %a became %a, not %a", kernels->name,
+                         (double)a[row * depth + row % depth], (double)got, (double)wanted);
+        }
+        release(a, count);
+        release(c, ROWS * CAR_BLOCK);
+        release(panels, panel);
+        release(scratch, scratch_count);
     }
 }
 
 static void test_rounding(void **state) {
     (void)state;
     each_table(rounding);
+    each_table(rounding_of_operands);
 }
 
 static void packing(const car_kernels *kernels, stream *numbers) {
@@ -80,9 +120,32 @@ static void packing(const car_kernels *kernels, stream *numbers) {
     }
 }
 
+static void transposing(const car_kernels *kernels, stream *numbers) {
+    for (int i = 0; i < SIZES; i++)
+        for (int j = 0; j < SIZES; j++) {
+            const int rows = sizes[i], columns = 2 * car_pairs(sizes[j]), first = (i + j) % 2;
+            const int64_t a_stride = columns + next_below(numbers, 3);
+            const int64_t out_stride = rows + next_below(numbers, 3);
+            const size_t a_count = (size_t)(car_pairs(first + rows) * a_stride),
+                         count = (size_t)(columns / 2 * out_stride);
+            float *a = guarded(a_count), *plain = guarded(count), *fast = guarded(count);
+            for (size_t k = 0; k < a_count; k++)
+                a[k] =
+                    float_of(bits_of(pair_of(&car_kernels_plain, next_float(numbers, 1.0f))) |
+                             bits_of(pair_of(&car_kernels_plain, next_float(numbers, 1.0f))) >> 16);
+            car_kernels_plain.transpose_pairs(a, a_stride, first, rows, columns, plain, out_stride);
+            kernels->transpose_pairs(a, a_stride, first, rows, columns, fast, out_stride);
+            assert_memory_equal(fast, plain, count * sizeof *fast);
+            release(a, a_count);
+            release(plain, count);
+            release(fast, count);
+        }
+}
+
 static void test_packing(void **state) {
     (void)state;
     each_table(packing);
+    each_table(transposing);
 }
 
 /* ---- Products ----------------------------------------------------------------------------------------- */
@@ -223,9 +286,9 @@ static void equals_f32(const car_kernels *kernels, stream *numbers) {
         float *pairs = pair_copy(&made, kernels, IN_CHAINS, &product),
               *floats = pair_copy(&made, NULL, IN_CHAINS, &rounded);
         for (size_t i = 0; i < made.x.a_count; i++)
-            kernels->round_pairs(&made.x.a[i], 1, &made.x.a[i]);
+            made.x.a[i] = pair_of(kernels, made.x.a[i]);
         for (size_t i = 0; i < made.x.panel_count; i++)
-            kernels->round_pairs(&made.x.panels[i], 1, &made.x.panels[i]);
+            made.x.panels[i] = pair_of(kernels, made.x.panels[i]);
         rounded.panels = made.x.panels;
         kernels->product(&rounded, 0, made.x.rows, 0, made.x.blocks);
         assert_same(pairs, floats, made.x.c_count);

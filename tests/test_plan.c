@@ -74,6 +74,14 @@ static void fill_parameters(rig *r, uint32_t seed) {
     }
 }
 
+static void copy_weights(const rig *r, bool input) {
+    const car_weight_copies copies = {.running = r->running == r->weights ? NULL : r->running,
+                                      .transposed = r->transposed,
+                                      .input = input};
+    for (int member = 0; member < 3; member++)
+        car_plan_copy(r->plan, r->kernels, r->weights, &copies, member, 3);
+}
+
 static void place_layer(rig *r, int batch, int steps, bool reverse, int threads, bool backward) {
     car_layer_shape shape = {batch, steps, backward, reverse, threads, backward};
     size_t size = car_layer_size(r->plan, &shape);
@@ -118,10 +126,8 @@ static void open_rig(rig *r, car_precision precision, struct car_cell *cell,
     r->running = r->weights;
     if (precision != CAR_PRECISION_F32) {
         r->running = must(car_plan_running_floats(r->plan), sizeof(float));
-        for (int member = 0; member < 3; member++)
-            car_plan_round(r->plan, kernels, r->weights, r->running, member, 3);
     }
-    car_plan_transpose(r->plan, kernels, true, r->weights, r->transposed, 0, 1);
+    copy_weights(r, true);
     place_layer(r, batch, steps, false, 1, true);
 }
 
@@ -525,7 +531,7 @@ static void check_unasked(void **state, struct car_cell *cell, bool reverse) {
     void *memory = must(1, car_layer_size(r.plan, &shape));
     car_layer *layer = car_layer_place(r.plan, &shape, r.kernels, memory);
     memset(r.transposed, 0, car_plan_transposed_floats(r.plan) * sizeof(float));
-    car_plan_transpose(r.plan, r.kernels, false, r.weights, r.transposed, 0, 1);
+    copy_weights(&r, false);
     car_layer_forward(layer, 7, r.x, r.running);
     car_layer_backward(layer, r.x, r.running, r.transposed, r.dy, NULL, r.gradient, false);
     assert_memory_equal(r.gradient, asked.gradient, asked.gradient_count * sizeof(float));

@@ -96,7 +96,8 @@ static bench open_bench(const char *text, const char *name, int units) {
         car_plan_pack(b.plan, p, logical, b.weights);
         car_release(NULL, logical);
     }
-    car_plan_transpose(b.plan, b.kernels, true, b.weights, b.transposed, 0, 1);
+    const car_weight_copies copies = {.transposed = b.transposed, .input = true};
+    car_plan_copy(b.plan, b.kernels, b.weights, &copies, 0, 1);
     return b;
 }
 

@@ -266,8 +266,6 @@ typedef struct car_kernels {
                           int block_begin, int block_end);
     /* pack_rows to panels of pairs. */
     car_pack *pack_pairs;
-    /* count floats as car_pairs(count) pairs of neighbours. */
-    void (*round_pairs)(const float *from, int count, float *pairs);
     /* The same product with weights packed in int8; a is made whole row by row: with the scale 1/127 where it is
      * `bounded`, known to lie within [-1, 1] (beyond it saturates), else by its own largest value. A NaN or an infinity
      * in a row makes its outputs NaN. K <= CAR_INTEGER_DEPTH; scratch: car_integer_scratch(row_end - row_begin, K) floats. */
@@ -276,6 +274,10 @@ typedef struct car_kernels {
     /* out[column][row] = a[row][column]: out is [columns][out_row_stride], a is [rows][a_row_stride]. */
     void (*transpose)(const float *a, int64_t a_row_stride, int rows, int columns, float *out,
                       int64_t out_row_stride);
+    /* The same of pairs, a lies in pairs of rows and out in pairs of columns, which are even in number. `rows` are those from
+     * the row `first`, 0 or 1, of the first pair on: out is [columns/2][out_row_stride]. */
+    void (*transpose_pairs)(const float *a, int64_t a_row_stride, int first, int rows, int columns,
+                            float *out, int64_t out_row_stride);
 
     /* Rows [row_begin,row_end), blocks [block_begin,block_end) of rows of `units` units. */
     void (*program)(const car_vector_program *program, const car_vector_slot *slots, int units,

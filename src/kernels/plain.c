@@ -148,9 +148,13 @@ static void plain_pack_pairs(const float *source, int64_t source_row_stride, int
                                k < rows ? source[k * source_row_stride + block[i].c + lane] : 0.0f);
 }
 
-static void plain_round_pairs(const float *from, int count, float *pairs) {
-    for (int k = 0; k < 2 * car_pairs(count); k++)
-        plain_set_half(&pairs[k / 2], k % 2, k < count ? from[k] : 0.0f);
+static void plain_transpose_pairs(const float *a, int64_t a_row_stride, int first, int rows,
+                                  int columns, float *out, int64_t out_row_stride) {
+    for (int column = 0; column < columns; column++)
+        for (int row = 0; row < rows; row++)
+            plain_set_half(
+                &out[column / 2 * out_row_stride + row], column % 2,
+                plain_half(&a[(first + row) / 2 * a_row_stride + column], (first + row) % 2));
 }
 
 static float plain_left(const car_product *product, int row, int k) {
@@ -460,9 +464,9 @@ const car_kernels car_kernels_plain = {.level = CAR_CPU_BASELINE,
                                        .product_bf16 = plain_product_bf16,
                                        .product_tiles = plain_product_tiles,
                                        .pack_pairs = plain_pack_pairs,
-                                       .round_pairs = plain_round_pairs,
                                        .product_int8 = plain_product_int8,
                                        .transpose = plain_transpose,
+                                       .transpose_pairs = plain_transpose_pairs,
                                        .program = plain_program,
                                        .row_mean = plain_row_mean,
                                        .column_sum = plain_column_sum,

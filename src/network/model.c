@@ -410,61 +410,52 @@ static void unite(car_model *model) {
             car_plan_refresh(model->layers[i].plan, model->weights + model->layers[i].weights[d]);
 }
 
-/* [rows][columns] of a panel -> [columns][rows] of another; in bf16 [pairs of columns][rows]. */
-static void transpose_panel(const car_model *model, const float *panel, int rows, int columns,
-                            float *target) {
-    enum { PAIRS = CAR_PANEL / 2 };
-    float pairs[CAR_PANEL * PAIRS];
-    if (model->precision == CAR_PRECISION_F32) {
-        model->kernels->transpose(panel, CAR_PANEL, rows, columns, target, CAR_PANEL);
-        return;
-    }
-    for (int k = 0; k < rows; k++)
-        model->kernels->round_pairs(panel + k * CAR_PANEL, columns, pairs + k * PAIRS);
-    model->kernels->transpose(pairs, PAIRS, rows, car_pairs(columns), target, CAR_PANEL);
-}
-
-/* The head's panels of 64 outputs -> panels of 64 inputs, by panels of outputs. */
-static void transpose_head(const car_model *model, int member, int members) {
-    int depth = model->head_depth, outputs = model->output_size, begin, end;
-    size_t panel_rows = running_rows(model, outputs);
-    car_team_share(outputs, CAR_PANEL, member, members, &begin, &end);
-    for (int output = begin; output < end; output += CAR_PANEL) {
-        const float *panel = model->weights + model->head_weights + (size_t)output * (size_t)depth;
-        int columns = outputs - output < CAR_PANEL ? outputs - output : CAR_PANEL;
-        for (int k = 0; k < depth; k += CAR_PANEL) {
-            int rows = depth - k < CAR_PANEL ? depth - k : CAR_PANEL;
-            transpose_panel(model, panel + (size_t)k * CAR_PANEL, rows, columns,
-                            model->transposed + model->head_transposed + (size_t)k * panel_rows +
-                                running_rows(model, output) * CAR_PANEL);
-        }
+/* A panel of 64 of the head's outputs, as it runs, to panels of 64 inputs, of which it is some rows. */
+static void transpose_head(const car_model *model, int output, const float *panel) {
+    const int depth = model->head_depth, left = model->output_size - output;
+    const int columns = left < CAR_PANEL ? 2 * car_pairs(left) : CAR_PANEL;
+    const size_t panel_rows = running_rows(model, model->output_size);
+    float *target =
+        model->transposed + model->head_transposed + running_rows(model, output) * CAR_PANEL;
+    for (int k = 0; k < depth; k += CAR_PANEL, target += panel_rows * CAR_PANEL) {
+        const int rows = depth - k < CAR_PANEL ? depth - k : CAR_PANEL;
+        const float *source = panel + running_rows(model, k) * CAR_PANEL;
+        if (model->rounded)
+            model->kernels->transpose_pairs(source, CAR_PANEL, 0, rows, columns, target, CAR_PANEL);
+        else
+            model->kernels->transpose(source, CAR_PANEL, rows, left < CAR_PANEL ? left : CAR_PANEL,
+                                      target, CAR_PANEL);
     }
 }
 
-static void round_head(const car_model *model, int member, int members) {
+static void copy_head(const car_model *model, int member, int members) {
     static const car_product_block blocks[CAR_PANEL_BLOCKS] = {
         {0, 0}, {CAR_BLOCK, 0}, {2 * CAR_BLOCK, 0}, {3 * CAR_BLOCK, 0}};
     int depth = model->head_depth, begin, end;
     car_team_share(model->output_size, CAR_PANEL, member, members, &begin, &end);
-    for (int output = begin; output < end; output += CAR_PANEL)
-        model->kernels->pack_pairs(
-            model->weights + model->head_weights + (size_t)output * (size_t)depth, CAR_PANEL, depth,
-            blocks, CAR_PANEL_BLOCKS,
-            model->rounded + model->head_running + (size_t)output * running_rows(model, depth), 0,
-            CAR_PANEL_BLOCKS);
+    for (int output = begin; output < end; output += CAR_PANEL) {
+        const float *weights =
+            model->weights + model->head_weights + (size_t)output * (size_t)depth;
+        float *rounded = model->rounded ? model->rounded + model->head_running +
+                                              (size_t)output * running_rows(model, depth)
+                                        : NULL;
+        if (rounded)
+            model->kernels->pack_pairs(weights, CAR_PANEL, depth, blocks, CAR_PANEL_BLOCKS, rounded,
+                                       0, CAR_PANEL_BLOCKS);
+        if (model->transposed)
+            transpose_head(model, output, rounded ? rounded : weights);
+    }
 }
 
 static void refresh_layer(const car_model *model, int index, int direction, int member,
                           int members) {
     const car_model_layer *layer = &model->layers[index];
-    const float *weights = present_weights(model, index, direction);
-    if (model->rounded)
-        car_plan_round(layer->plan, model->kernels, weights,
-                       model->rounded + layer->running[direction], member, members);
-    if (model->transposed)
-        car_plan_transpose(layer->training_plan, model->kernels,
-                           index > 0 || model->input_transposed, weights,
-                           model->transposed + layer->transposed[direction], member, members);
+    const car_weight_copies copies = {
+        .running = model->rounded ? model->rounded + layer->running[direction] : NULL,
+        .transposed = model->transposed ? model->transposed + layer->transposed[direction] : NULL,
+        .input = index > 0 || model->input_transposed};
+    car_plan_copy(model->transposed ? layer->training_plan : layer->plan, model->kernels,
+                  present_weights(model, index, direction), &copies, member, members);
 }
 
 static void refresh_task(void *argument, car_team *team, int member, int members) {
@@ -473,10 +464,7 @@ static void refresh_task(void *argument, car_team *team, int member, int members
     for (int i = 0; i < model->net->layer_count; i++)
         for (int d = 0; model->layers[i].plan && d < model->layers[i].directions; d++)
             refresh_layer(model, i, d, member, members);
-    if (model->rounded)
-        round_head(model, member, members);
-    if (model->transposed)
-        transpose_head(model, member, members);
+    copy_head(model, member, members);
 }
 
 /* Calls `run` for every direction of the layers of which something is dropped. */

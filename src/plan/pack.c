@@ -318,95 +318,83 @@ void car_plan_drop(const car_plan *plan, const car_kernels *kernels, const car_w
     }
 }
 
-void car_plan_round(const car_plan *plan, const car_kernels *kernels, const float *weights,
-                    float *running, int member, int members) {
-    size_t vectors = plan->group_count ? plan->groups[0].weights : plan->weight_floats;
-    if (member == 0)
-        memcpy(running, weights, vectors * sizeof(float));
-    for (int g = 0; g < plan->group_count; g++) {
-        const car_group *group = &plan->groups[g];
-        int begin, end;
-        car_team_share(group->blocks, CAR_PANEL_BLOCKS, member, members, &begin, &end);
-        kernels->pack_pairs(weights + group->weights, CAR_PANEL, group->depth,
-                            group->gradient_block, group->blocks, running + group->running, begin,
-                            end);
-    }
-}
-
-/* Up to 16 operand values of one panel of weights, and where their transposed copy goes. */
+/* The operand values of one panel of weights that share a panel of the transposed copy. */
 typedef struct turned {
-    const float *source; /* [count][64 columns of the panel] */
-    int count;
-    float *
-        target; /* the first row of the panel of 64 operand values, at the column of the first one */
+    int panel, first, count; /* operand values [first, first + count) */
+    float *target; /* the first row of the transposed panel, at the column of the first one */
 } turned;
 
 /* [count][16 units] of each block of the panel become 16 rows of count values; in bf16 8 rows of pairs. */
 static void transpose_part(const car_plan *plan, const car_kernels *kernels, const car_group *group,
-                           int panel, const turned *part) {
-    enum { PAIRS = CAR_PANEL / 2 };
-    const bool whole = plan->precision == CAR_PRECISION_F32;
-    const int first = panel * CAR_PANEL_BLOCKS, left = group->blocks - first;
+                           const float *source, const turned *part) {
+    const int begin = part->panel * CAR_PANEL_BLOCKS, left = group->blocks - begin;
     const int blocks = left < CAR_PANEL_BLOCKS ? left : CAR_PANEL_BLOCKS;
-    float pairs[CAR_BLOCK * PAIRS];
-    for (int k = 0; k < part->count && !whole; k++)
-        kernels->round_pairs(part->source + k * CAR_PANEL, blocks * CAR_BLOCK, pairs + k * PAIRS);
-    const float *from = whole ? part->source : pairs;
-    const int columns = whole ? CAR_BLOCK : CAR_BLOCK / 2, stride = whole ? CAR_PANEL : PAIRS;
     for (int i = 0; i < blocks; i++) {
-        const int unit_block = (first + i) / group->count, gate = (first + i) % group->count;
+        const int unit_block = (begin + i) / group->count, gate = (begin + i) % group->count;
         const int row =
             (unit_block * group->gate_span + group->gates[gate] - group->gate_first) * CAR_BLOCK;
-        kernels->transpose(from + i * columns, stride, part->count, columns,
-                           part->target + (size_t)running_rows(plan, row) * CAR_PANEL, CAR_PANEL);
+        float *target = part->target + (size_t)running_rows(plan, row) * CAR_PANEL;
+        if (plan->precision == CAR_PRECISION_BF16)
+            kernels->transpose_pairs(source + part->first / 2 * CAR_PANEL + i * CAR_BLOCK,
+                                     CAR_PANEL, part->first % 2, part->count, CAR_BLOCK, target,
+                                     CAR_PANEL);
+        else
+            kernels->transpose(source + part->first * CAR_PANEL + i * CAR_BLOCK, CAR_PANEL,
+                               part->count, CAR_BLOCK, target, CAR_PANEL);
     }
 }
 
-/* The lines of the square that comes next: the processor's own prefetcher ends with a page, which is a quarter of one. */
-static void fetch_square(const float *source, int rows) {
-    for (int k = 0; k < rows; k++)
-        for (int line = 0; line < CAR_PANEL; line += CAR_BLOCK)
-            __builtin_prefetch(source + k * CAR_PANEL + line);
-}
-
-/* Blocks [begin, end) of 16 operand values, which share a transposed panel, against all units and gates: with a panel of
- * weights they make a square, which is read and written in one piece. */
-static void transpose_blocks(const car_plan *plan, const car_kernels *kernels,
-                             const car_group *group, int begin, int end, const float *weights,
-                             float *transposed) {
+/* A panel of weights, at `source` as layers run on it, against all operand values. */
+static void transpose_panel(const car_plan *plan, const car_kernels *kernels,
+                            const car_group *group, int panel, const float *source,
+                            float *transposed) {
     const int part_blocks = operand_part_blocks(plan, group);
     const int part_size = group->depth / operand_parts(plan, group);
-    float *target = transposed + group->transposed +
-                    (size_t)(begin / CAR_PANEL_BLOCKS) *
-                        (size_t)running_rows(plan, transposed_depth(plan, group)) * CAR_PANEL;
-    for (int panel = 0; panel < panels_of(group->blocks); panel++)
-        for (int block = begin; block < end; block++) {
-            const int inside = block % part_blocks * CAR_BLOCK,
-                      first = block / part_blocks * part_size + inside;
-            const float *source =
-                weights + group->weights +
-                ((size_t)panel * (size_t)group->depth + (size_t)first) * CAR_PANEL;
-            const turned part = {.source = source,
-                                 .count = part_size - inside < CAR_BLOCK ? part_size - inside
-                                                                         : CAR_BLOCK,
-                                 .target = target + (size_t)(block % CAR_PANEL_BLOCKS) * CAR_BLOCK};
-            if (panel + 1 < panels_of(group->blocks))
-                fetch_square(source + (size_t)group->depth * CAR_PANEL, part.count);
-            transpose_part(plan, kernels, group, panel, &part);
-        }
+    const size_t target_panel =
+        (size_t)running_rows(plan, transposed_depth(plan, group)) * CAR_PANEL;
+    for (int block = 0, next; block < group->back_blocks; block = next) {
+        const int inside = block % part_blocks, left = part_blocks - inside,
+                  most = CAR_PANEL_BLOCKS - block % CAR_PANEL_BLOCKS,
+                  size = part_size - inside * CAR_BLOCK;
+        next = block + (left < most ? left : most);
+        const int whole = (next - block) * CAR_BLOCK;
+        const turned part = {.panel = panel,
+                             .first = block / part_blocks * part_size + inside * CAR_BLOCK,
+                             .count = size < whole ? size : whole,
+                             .target = transposed + group->transposed +
+                                       (size_t)(block / CAR_PANEL_BLOCKS) * target_panel +
+                                       (size_t)(block % CAR_PANEL_BLOCKS) * CAR_BLOCK};
+        transpose_part(plan, kernels, group, source, &part);
+    }
 }
 
-void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, bool input,
-                        const float *weights, float *transposed, int member, int members) {
-    for (int g = 0; g < plan->group_count; g++) {
-        const car_group *group = &plan->groups[g];
-        int begin, end;
-        if (!input && group->back_place.region == CAR_REGION_INPUT_GRADIENT)
-            continue;
-        car_team_share(group->back_blocks, CAR_PANEL_BLOCKS, member, members, &begin, &end);
-        for (int j = begin; j < end; j += CAR_PANEL_BLOCKS)
-            transpose_blocks(plan, kernels, group, j,
-                             j + CAR_PANEL_BLOCKS < end ? j + CAR_PANEL_BLOCKS : end, weights,
-                             transposed);
+static void copy_group(const car_plan *plan, const car_kernels *kernels, const car_group *group,
+                       const float *weights, const car_weight_copies *copies, int member,
+                       int members) {
+    const bool turns = copies->transposed &&
+                       (copies->input || group->back_place.region != CAR_REGION_INPUT_GRADIENT);
+    const float *source =
+        copies->running ? copies->running + group->running : weights + group->weights;
+    const size_t panel_floats = (size_t)running_rows(plan, group->depth) * CAR_PANEL;
+    int begin, end;
+    car_team_share(panels_of(group->blocks), 1, member, members, &begin, &end);
+    for (int panel = begin; panel < end; panel++) {
+        if (copies->running)
+            kernels->pack_pairs(weights + group->weights, CAR_PANEL, group->depth,
+                                group->gradient_block, group->blocks,
+                                copies->running + group->running, panel * CAR_PANEL_BLOCKS,
+                                (panel + 1) * CAR_PANEL_BLOCKS);
+        if (turns)
+            transpose_panel(plan, kernels, group, panel, source + (size_t)panel * panel_floats,
+                            copies->transposed);
     }
+}
+
+void car_plan_copy(const car_plan *plan, const car_kernels *kernels, const float *weights,
+                   const car_weight_copies *copies, int member, int members) {
+    const size_t vectors = plan->group_count ? plan->groups[0].weights : plan->weight_floats;
+    if (member == 0 && copies->running)
+        memcpy(copies->running, weights, vectors * sizeof(float));
+    for (int g = 0; g < plan->group_count; g++)
+        copy_group(plan, kernels, &plan->groups[g], weights, copies, member, members);
 }

@@ -131,13 +131,15 @@ typedef struct car_weight_drop {
  * all else is copied. Both are packed (weights or their gradient) and may be the same. A share of it as well. */
 void car_plan_drop(const car_plan *plan, const car_kernels *kernels, const car_weight_drop *drop,
                    const float *source, float *target, int member, int members);
-/* bf16: refreshes the rounded copy; the share of one of `members` threads. */
-void car_plan_round(const car_plan *plan, const car_kernels *kernels, const float *weights,
-                    float *running, int member, int members);
-/* Refreshes the transposed copies, in the plan's precision, from the packed weights; a share of it as well. Without
- * `input` all but those of x's matrices, which dL/dx alone takes. */
-void car_plan_transpose(const car_plan *plan, const car_kernels *kernels, bool input,
-                        const float *weights, float *transposed, int member, int members);
+/* Copies of the packed weights that layers run on and go back through. */
+typedef struct car_weight_copies {
+    float *running;    /* the rounded one, in bf16 alone; NULL at f32 */
+    float *transposed; /* in the plan's precision; NULL: none */
+    bool input;        /* those of x's matrices, which dL/dx alone takes, are wanted as well */
+} car_weight_copies;
+/* Refreshes them; the share of one of `members` threads. */
+void car_plan_copy(const car_plan *plan, const car_kernels *kernels, const float *weights,
+                   const car_weight_copies *copies, int member, int members);
 
 /* ---- Rows: real steps alone, no padding --------------------------------------------------------------- */
 
