@@ -8,6 +8,7 @@
  *   vector.inc        the width-independent vector type, v_fma, loads with a masked tail
  *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
  *   matrix.inc        packed matrix product: register tiles and the loops around them
+ *   packing.inc       packed and transposed copies around it
  *   integer.inc       the same with int8 weights
  *   program.inc       the vector-program interpreter
  *   rows.inc          softmax cross-entropy, means, column sums, dropout

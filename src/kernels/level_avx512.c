@@ -17,6 +17,8 @@
 
 #include "matrix.inc"
 
+#include "packing.inc"
+
 #include "integer.inc"
 
 #include "program.inc"

@@ -18,6 +18,8 @@
 
 #include "matrix.inc"
 
+#include "packing.inc"
+
 #include "integer.inc"
 
 #include "program.inc"

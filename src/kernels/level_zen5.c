@@ -23,6 +23,8 @@
 
 #include "matrix.inc"
 
+#include "packing.inc"
+
 #include "integer.inc"
 
 #include "program.inc"
