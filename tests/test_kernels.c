@@ -646,9 +646,13 @@ static void means_and_sums(const car_kernels *kernels, stream *numbers) {
         slot.base = guarded_random(numbers, count, 1.0f);
         float *fast = guarded((size_t)rows * 3), *plain = guarded((size_t)rows * 3);
         int row_cut = next_below(numbers, rows + 1), block_cut = next_below(numbers, blocks + 1);
-        kernels->row_mean(slot, units, row_cut, rows, fast, 3);
-        kernels->row_mean(slot, units, 0, row_cut, fast, 3);
-        car_kernels_plain.row_mean(slot, units, 0, rows, plain, 3);
+        kernels->row_mean(slot, units, row_cut, rows, fast, NULL, 3);
+        kernels->row_mean(slot, units, 0, row_cut, fast, NULL, 3);
+        car_kernels_plain.row_mean(slot, units, 0, rows, plain, NULL, 3);
+        assert_memory_equal(fast, plain, (size_t)rows * 3 * sizeof *fast);
+        kernels->row_mean(slot, units, row_cut, rows, fast, fast + 1, 3);
+        kernels->row_mean(slot, units, 0, row_cut, fast, fast + 1, 3);
+        car_kernels_plain.row_mean(slot, units, 0, rows, plain, plain + 1, 3);
         assert_memory_equal(fast, plain, (size_t)rows * 3 * sizeof *fast);
         float *sum = guarded_random(numbers, width, 1.0f), *plain_sum = guarded_copy(sum, width);
         for (int from_zero = 1; from_zero >= 0; from_zero--) {

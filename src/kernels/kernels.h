@@ -285,9 +285,9 @@ typedef struct car_kernels {
                     int row_begin, int row_end, int block_begin, int block_end);
 
     /* out[row*out_stride] = mean of the n units of each row; ascending blocks into one 16-lane sum, then a
-     * fixed tree over the lanes; padding excluded. */
+     * fixed tree over the lanes; padding excluded. variance[row*out_stride]: the mean of (x - mean)^2, unless NULL. */
     void (*row_mean)(car_vector_slot source, int units, int row_begin, int row_end, float *out,
-                     int64_t out_stride);
+                     float *variance, int64_t out_stride);
     /* sum[j] (+)= sum over rows, ascending, of source (row, unit) for blocks [block_begin,block_end), written at
      * sum + block*16; from_zero: start from 0. */
     void (*column_sum)(car_vector_slot source, int rows, int block_begin, int block_end, float *sum,

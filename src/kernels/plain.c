@@ -305,16 +305,26 @@ static void plain_program(const car_vector_program *program, const car_vector_sl
         }
 }
 
+/* The mean of a row, or of its squared deviations from `center`. */
+static float plain_mean(car_vector_slot source, int units, int row, const float *center) {
+    float lane[CAR_BLOCK] = {0};
+    for (int unit = 0; unit < units; unit++) {
+        const float x = *slot_at(source, row, unit), deviation = center ? x - *center : 0.0f;
+        lane[unit % CAR_BLOCK] += center ? deviation * deviation : x;
+    }
+    for (int half = CAR_BLOCK / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0] / (float)units;
+}
+
 static void plain_row_mean(car_vector_slot source, int units, int row_begin, int row_end,
-                           float *out, int64_t out_stride) {
+                           float *out, float *variance, int64_t out_stride) {
     for (int row = row_begin; row < row_end; row++) {
-        float lane[CAR_BLOCK] = {0};
-        for (int unit = 0; unit < units; unit++)
-            lane[unit % CAR_BLOCK] += *slot_at(source, row, unit);
-        for (int half = CAR_BLOCK / 2; half > 0; half /= 2)
-            for (int i = 0; i < half; i++)
-                lane[i] += lane[i + half];
-        out[row * out_stride] = lane[0] / (float)units;
+        const float mean = plain_mean(source, units, row, NULL);
+        out[row * out_stride] = mean;
+        if (variance)
+            variance[row * out_stride] = plain_mean(source, units, row, &mean);
     }
 }
 

@@ -121,6 +121,11 @@ static void print_stage(car_text *text, const car_plan *plan, const car_stage *s
         car_place_print(text, plan, stage->means[m].target);
         car_text_format(text, " = mean of ");
         car_place_print(text, plan, stage->means[m].source);
+        if (stage->means[m].variance.region != CAR_REGION_NONE) {
+            car_text_format(text, ", ");
+            car_place_print(text, plan, stage->means[m].variance);
+            car_text_format(text, " of its squared deviations");
+        }
         car_text_format(text, "\n");
     }
     print_program(text, plan, stage);

@@ -59,8 +59,9 @@ typedef struct car_store {
     car_when when;
 } car_store;
 
+/* A mean over units and, unless its region is NONE, the mean of their squared deviations from it. */
 typedef struct car_mean {
-    car_place source, target;
+    car_place source, target, variance;
     car_when when;
 } car_mean;
 
@@ -194,7 +195,7 @@ typedef struct car_group_call {
 
 /* A mean, bound for one call. */
 typedef struct car_mean_call {
-    car_bound source, target;
+    car_bound source, target, variance;
 } car_mean_call;
 
 /* A stage, bound for one call. Rows of its program are counted through all steps, so that most slots stay where they are: to
@@ -346,6 +347,8 @@ car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 /* The a*b of an addition a*b + c that is computed as one fma, else -1. It depends on the graph alone, so that
  * forward, backward and streaming all round alike. */
 int car_plan_fused(const car_plan *plan, bool gradient, int v);
+/* The mean s = mean(x) of a mean((x - s)*(x - s)), which is made along with it; else -1. */
+int car_plan_variance_of(const car_plan *plan, int v);
 /* bound.c: fills `bounded` of the groups and of the plan. */
 car_status car_plan_find_bounds(car_plan *plan, bool input_bounded,
                                 car_error *error) CAR_CHECK_RESULT;

@@ -393,7 +393,8 @@ static void bind_stage(const car_layer *layer, const car_stage *stage, car_stage
     }
     for (int m = 0; m < stage->mean_count; m++)
         call->means[m] = (car_mean_call){car_layer_bind(layer, stage->means[m].source),
-                                         car_layer_bind(layer, stage->means[m].target)};
+                                         car_layer_bind(layer, stage->means[m].target),
+                                         car_layer_bind(layer, stage->means[m].variance)};
 }
 
 void car_layer_bind_phase(car_layer *layer, car_phase phase) {

@@ -55,6 +55,7 @@ static void follow_stages(const car_plan *plan, const lifetimes *all) {
             for (int m = 0; m < stage->mean_count; m++) {
                 touch(all, stage->means[m].source, (car_phase)phase);
                 touch(all, stage->means[m].target, (car_phase)phase);
+                touch(all, stage->means[m].variance, (car_phase)phase);
             }
         }
     for (int g = 0; g < plan->group_count; g++) {

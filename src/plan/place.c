@@ -94,6 +94,13 @@ static car_status in_rows(car_plan *plan, int v, car_place *place, car_error *er
     return keep(plan, v, place, error);
 }
 
+static car_mean *mean_at(const car_plan *plan, car_place target) {
+    car_mean *mean = plan->all_means;
+    while (!car_same_place(mean->target, target))
+        mean++;
+    return mean;
+}
+
 static car_status place_operands(car_plan *plan, car_error *error) {
     const car_graph *graph = &plan->cell->graph;
     for (int g = 0; g < plan->group_count; g++)
@@ -101,8 +108,14 @@ static car_status place_operands(car_plan *plan, car_error *error) {
     for (int v = 0; v < graph->count; v++) {
         if (graph->nodes[v].op != CAR_OP_MEAN)
             continue;
+        const int center = car_plan_variance_of(plan, v);
+        if (center >= 0) {
+            mean_at(plan, plan->place[center])->variance = plan->place[v];
+            continue;
+        }
         car_mean *mean = &plan->all_means[plan->all_mean_count++];
         mean->target = plan->place[v];
+        mean->variance = NOWHERE;
         mean->when = plan->when[v];
         /* a mean reads a gate's sum where it is; a product's operand must lie in rows */
         mean->source = plan->place[graph->nodes[v].a];
@@ -478,6 +491,7 @@ static car_status place_back_means(car_plan *plan, car_error *error) {
         mean->when = plan->back_when[v];
         mean->target = plan->back_place[v] =
             (car_place){CAR_REGION_WORK_MEAN, plan->work_mean_count++, false};
+        mean->variance = NOWHERE;
         CAR_TRY(timed_place(plan, graph->nodes[v].a, &mean->source, error));
     }
     return CAR_OK;

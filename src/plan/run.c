@@ -131,8 +131,9 @@ static void run_mean(const car_layer *layer, const car_mean_call *mean, int memb
                      int parity, car_range rows) {
     const car_vector_slot slot = {base_at(layer, &mean->source, time, parity, member),
                                   mean->source.row_stride, mean->source.block_stride};
+    float *variance = mean->variance.base ? base_at(layer, &mean->variance, time, 0, member) : NULL;
     layer->kernels->row_mean(slot, layer->plan->units, rows.begin, rows.end,
-                             base_at(layer, &mean->target, time, 0, member),
+                             base_at(layer, &mean->target, time, 0, member), variance,
                              mean->target.row_stride);
 }
 
