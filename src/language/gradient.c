@@ -100,6 +100,14 @@ static void pass_sqrt(car_differentiator *work, int i, const car_node *node, int
     pass(work, node->a, add(work, CAR_OP_MULTIPLY, g, slope));
 }
 
+/* Every unit's mean takes 1/n of each unit. That of a negated gradient is the negated mean of what need not be negated. */
+static int gradient_of_mean(car_differentiator *work, int g) {
+    if (work->builder.nodes[g].op != CAR_OP_NEGATE)
+        return add(work, CAR_OP_MEAN, g, -1);
+    const int mean = add(work, CAR_OP_MEAN, work->builder.nodes[g].a, -1);
+    return add(work, CAR_OP_NEGATE, mean, -1);
+}
+
 /* The table of derivatives: forward node i = op(a, b) with g = dL/di passes terms to a and b. */
 static void differentiate(car_differentiator *work, int i, int g) {
     const car_node *node = &work->forward->nodes[i];
@@ -149,8 +157,8 @@ static void differentiate(car_differentiator *work, int i, int g) {
     case CAR_OP_MIN:
         pass_choice(work, node, g);
         break;
-    case CAR_OP_MEAN: /* every unit's mean takes 1/n of each unit */
-        pass(work, a, add(work, CAR_OP_MEAN, g, -1));
+    case CAR_OP_MEAN:
+        pass(work, a, gradient_of_mean(work, g));
         break;
     default: /* leaves */
         break;
