@@ -637,6 +637,15 @@ static void softmax_extremes(const car_kernels *kernels, stream *numbers) {
     assert_false(isfinite(loss));
 }
 
+/* The first `wanted` of a row's three numbers. */
+static car_row_means row_means(float *out, int wanted) {
+    return (car_row_means){.mean = out,
+                           .variance = wanted > 1 ? out + 1 : NULL,
+                           .inverse = wanted > 2 ? out + 2 : NULL,
+                           .epsilon = 1e-5f,
+                           .stride = 3};
+}
+
 static void means_and_sums(const car_kernels *kernels, stream *numbers) {
     for (int i = 0; i < SIZES; i++) {
         const int units = sizes[i], rows = 1 + next_below(numbers, 20), blocks = car_blocks(units);
@@ -646,14 +655,13 @@ static void means_and_sums(const car_kernels *kernels, stream *numbers) {
         slot.base = guarded_random(numbers, count, 1.0f);
         float *fast = guarded((size_t)rows * 3), *plain = guarded((size_t)rows * 3);
         int row_cut = next_below(numbers, rows + 1), block_cut = next_below(numbers, blocks + 1);
-        kernels->row_mean(slot, units, row_cut, rows, fast, NULL, 3);
-        kernels->row_mean(slot, units, 0, row_cut, fast, NULL, 3);
-        car_kernels_plain.row_mean(slot, units, 0, rows, plain, NULL, 3);
-        assert_memory_equal(fast, plain, (size_t)rows * 3 * sizeof *fast);
-        kernels->row_mean(slot, units, row_cut, rows, fast, fast + 1, 3);
-        kernels->row_mean(slot, units, 0, row_cut, fast, fast + 1, 3);
-        car_kernels_plain.row_mean(slot, units, 0, rows, plain, plain + 1, 3);
-        assert_memory_equal(fast, plain, (size_t)rows * 3 * sizeof *fast);
+        for (int wanted = 1; wanted <= 3; wanted++) {
+            const car_row_means out = row_means(fast, wanted), same = row_means(plain, wanted);
+            kernels->row_mean(slot, units, row_cut, rows, &out);
+            kernels->row_mean(slot, units, 0, row_cut, &out);
+            car_kernels_plain.row_mean(slot, units, 0, rows, &same);
+            assert_memory_equal(fast, plain, (size_t)rows * 3 * sizeof *fast);
+        }
         float *sum = guarded_random(numbers, width, 1.0f), *plain_sum = guarded_copy(sum, width);
         for (int from_zero = 1; from_zero >= 0; from_zero--) {
             kernels->column_sum(slot, rows, 0, block_cut, sum, from_zero);

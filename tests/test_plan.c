@@ -700,6 +700,55 @@ static void frozen_gate_equals_the_cell_without_it(void **state) {
     car_cell_free(cell);
 }
 
+/* Where values are replaced a plan makes variances and 1/sqrt of them as any other value: the same bits. */
+static void norms_are_the_same_in_a_plan_with_overrides(void **state) {
+    static const char text[] =
+        "cell probe(x) -> h\nstate h\nu = tanh(b)\nh' = tanh(layernorm(W@x + U@h) + u)\n";
+    struct car_cell *cell = compile(text, "probe");
+    const car_override override = {"u", 0};
+    const car_plan_options options = {
+        .precision = precision_of(state), .override_count = 1, .overrides = &override};
+    rig r;
+    open_rig(&r, precision_of(state), cell, car_kernels_of(car_cpu_highest()), (car_shape){6, 1},
+             18, 3, 5);
+    float *zeros = must(18, sizeof(float));
+    for (int p = 0; p < cell->parameter_count; p++)
+        if (strcmp(cell->parameters[p].name, "b") == 0)
+            for (int copy = 0; copy < 2; copy++)
+                car_plan_pack(r.plan, p, zeros, copy ? r.weights : r.running);
+    bits plain = run_bits(&r, false, 1);
+    car_plan_free(r.plan);
+    assert_int_equal(car_plan_create(cell, r.input, 18, &options, NULL, &r.plan, NULL), CAR_OK);
+    place_layer(&r, 3, 5, false, 1, false);
+    car_layer_forward(r.layer, 5, r.x, r.running);
+    assert_memory_equal(plain.y, car_layer_output(r.layer, 0), plain.y_count * sizeof(float));
+    car_release(NULL, zeros);
+    free_bits(&plain);
+    close_rig(&r);
+    car_cell_free(cell);
+}
+
+/* What a norm divides by is made once a row: its programs neither divide nor take a root. */
+static void programs_of_a_norm_do_not_divide(void **state) {
+    struct car_cell *cell = compile(car_zoo_text("layernorm-lstm"), "layernorm-lstm");
+    const car_plan_options options = {.training = true, .precision = precision_of(state)};
+    car_plan *plan;
+    car_text text;
+    assert_int_equal(car_plan_create(cell, (car_shape){6, 1}, 18, &options, NULL, &plan, NULL),
+                     CAR_OK);
+    car_text_start(&text, NULL);
+    car_plan_explain(plan, &text);
+    int inverses = 0;
+    for (const char *at = text.data; (at = strstr(at, "1 / sqrt of these")); at++)
+        inverses++;
+    assert_int_equal(inverses, 5);
+    assert_null(strstr(text.data, "= sqrt"));
+    assert_null(strstr(text.data, "= divide"));
+    car_text_free(&text);
+    car_plan_free(plan);
+    car_cell_free(cell);
+}
+
 /* Cells that stress the schedule: shared parameters, two products of one operand, means, several stages, ... */
 static const char *const awkward[] = {
     "cell shared(x) -> h\nstate h, z\nz' = tanh(U@h + W@x)\nh' = tanh(U@z' + U@h + W@x + b)\n",
@@ -712,6 +761,10 @@ static const char *const awkward[] = {
     "q = sigmoid(Uq@c' + Wq@x)\nh' = q*h + (1 - q)*tanh(Uh@(q*c') + bh)\n",
     "cell means(x) -> h\nstate h\na = W@x + U@h\nm = mean(a*a)\nh' = tanh(a/sqrt(m + 0.5))*g + "
     "mean(h)\n",
+    "cell norms(x) -> h\nstate h\na = W@x + U@h\nd = a - mean(a)\nv = mean(d*d)\nr = 1/sqrt(v + "
+    "0.1)\n"
+    "h' = tanh(d*r*g) + 0.1*(1/sqrt(v + 0.2))*d + 0.1*v + 0.1*r\n",
+    "cell early(x) -> h\nstate h\nh' = tanh(layernorm(W@x) + U@h + g*layernorm(h + b))\n",
     "cell diagonal(x) -> h\nstate h, s\ns' = 0.9*s + u*h + W@x\nh' = max(s', v*h) - min(s, 0.3)\n",
     "cell same(x) -> h\nstate h, k\nh' = tanh(W@x + U@h + V@k)\nk' = h'\n",
     "cell order(x) -> h\nstate h, k\nh' = tanh(A@h + B@k + W@x)\nk' = tanh(C@k + D@h + V@x)\n",
@@ -884,6 +937,8 @@ int main(void) {
         cmocka_unit_test(padding_stays_zero),
         in_bf16(padding_stays_zero),
         cmocka_unit_test(taps_show_values_and_change_nothing),
+        cmocka_unit_test(norms_are_the_same_in_a_plan_with_overrides),
+        cmocka_unit_test(programs_of_a_norm_do_not_divide),
         cmocka_unit_test(frozen_gate_equals_the_cell_without_it),
         cmocka_unit_test(sizes_that_do_not_fit_are_refused),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),

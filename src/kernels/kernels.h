@@ -244,6 +244,15 @@ typedef void car_pack(const float *source, int64_t source_row_stride, int rows,
                       const car_product_block *block, int blocks, float *panels, int block_begin,
                       int block_end);
 
+/* What there is of a row's values x, at [row * stride] each. */
+typedef struct car_row_means {
+    float *mean;
+    float *variance; /* mean of (x - mean)^2; NULL: not wanted, nor inverse */
+    float *inverse;  /* 1 / sqrt(variance + epsilon); NULL: not wanted */
+    float epsilon;
+    int64_t stride;
+} car_row_means;
+
 typedef struct car_kernels {
     car_cpu_level level;
     const char *name; /* "baseline", "avx2", "avx512"; "amx": level avx512 with product_tiles */
@@ -284,10 +293,10 @@ typedef struct car_kernels {
     void (*program)(const car_vector_program *program, const car_vector_slot *slots, int units,
                     int row_begin, int row_end, int block_begin, int block_end);
 
-    /* out[row*out_stride] = mean of the n units of each row; ascending blocks into one 16-lane sum, then a
-     * fixed tree over the lanes; padding excluded. variance[row*out_stride]: the mean of (x - mean)^2, unless NULL. */
-    void (*row_mean)(car_vector_slot source, int units, int row_begin, int row_end, float *out,
-                     float *variance, int64_t out_stride);
+    /* The mean of the n units of each row: ascending blocks into one 16-lane sum, then a fixed tree over the lanes; padding
+     * excluded. */
+    void (*row_mean)(car_vector_slot source, int units, int row_begin, int row_end,
+                     const car_row_means *out);
     /* sum[j] (+)= sum over rows, ascending, of source (row, unit) for blocks [block_begin,block_end), written at
      * sum + block*16; from_zero: start from 0. */
     void (*column_sum)(car_vector_slot source, int rows, int block_begin, int block_end, float *sum,

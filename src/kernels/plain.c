@@ -319,12 +319,15 @@ static float plain_mean(car_vector_slot source, int units, int row, const float 
 }
 
 static void plain_row_mean(car_vector_slot source, int units, int row_begin, int row_end,
-                           float *out, float *variance, int64_t out_stride) {
+                           const car_row_means *out) {
     for (int row = row_begin; row < row_end; row++) {
+        const int64_t at = row * out->stride;
         const float mean = plain_mean(source, units, row, NULL);
-        out[row * out_stride] = mean;
-        if (variance)
-            variance[row * out_stride] = plain_mean(source, units, row, &mean);
+        out->mean[at] = mean;
+        if (out->variance)
+            out->variance[at] = plain_mean(source, units, row, &mean);
+        if (out->inverse)
+            out->inverse[at] = 1.0f / sqrtf(out->variance[at] + out->epsilon);
     }
 }
 

@@ -19,6 +19,7 @@ typedef struct car_differentiator {
     int *sum;       /* [forward] the elementwise terms so far, -1: none */
     int *adjoint;   /* [forward] dL/d(node), -1: none flows */
     bool *constant; /* [forward] made of constants alone: its gradient is nobody's */
+    bool *uniform;  /* [forward] made of constants and means alone: one value for all units */
     int contribution_count;
     car_contribution *contributions; /* [forward] at most one a node */
 } car_differentiator;
@@ -52,10 +53,15 @@ static void pass(car_differentiator *work, int node, int term) {
         *sum = add(work, CAR_OP_ADD, *sum, term);
 }
 
-/* A reciprocal's slope is made of its own values alone: where they are one for a whole row (layernorm), so is it. */
+/* A reciprocal's slope is made of its own values alone, that of 1/b of its square: where they are one for a whole row
+ * (layernorm), so is it. */
 static void pass_divide(car_differentiator *work, int i, const car_node *node, int g) {
     if (work->constant[node->a]) {
-        int slope = add(work, CAR_OP_DIVIDE, value_of(work, i), value_of(work, node->b));
+        const car_node *above = &work->forward->nodes[node->a];
+        const bool one = above->op == CAR_OP_CONSTANT && above->value == 1;
+        const int value = value_of(work, i);
+        int slope = one ? add(work, CAR_OP_MULTIPLY, value, value)
+                        : add(work, CAR_OP_DIVIDE, value, value_of(work, node->b));
         int product = add(work, CAR_OP_MULTIPLY, g, slope);
         pass(work, node->b, add(work, CAR_OP_NEGATE, product, -1));
         return;
@@ -95,17 +101,77 @@ static int slope_of(car_differentiator *work, int i, const car_node *node) {
     }
 }
 
+/* The forward value 1 / i, which is at hand where it is used; else -1. */
+static int reciprocal_of(const car_differentiator *work, int i) {
+    const car_node *nodes = work->forward->nodes;
+    for (int k = i + 1; k < work->forward->count; k++)
+        if (nodes[k].op == CAR_OP_DIVIDE && nodes[k].b == i &&
+            nodes[nodes[k].a].op == CAR_OP_CONSTANT && nodes[nodes[k].a].value == 1)
+            return k;
+    return -1;
+}
+
+/* 1 / (2 sqrt), without a division where 1 / sqrt is known. */
 static void pass_sqrt(car_differentiator *work, int i, const car_node *node, int g) {
-    int slope = add(work, CAR_OP_DIVIDE, constant(work, 0.5), value_of(work, i));
+    const int reciprocal = reciprocal_of(work, i), half = constant(work, 0.5);
+    const int slope = reciprocal < 0 ? add(work, CAR_OP_DIVIDE, half, value_of(work, i))
+                                     : add(work, CAR_OP_MULTIPLY, half, value_of(work, reciprocal));
     pass(work, node->a, add(work, CAR_OP_MULTIPLY, g, slope));
 }
 
-/* Every unit's mean takes 1/n of each unit. That of a negated gradient is the negated mean of what need not be negated. */
+/* Whether a node of the gradient is one value for all units, as far as a few operations show. */
+static bool is_uniform(const car_differentiator *work, int node, int operations) {
+    const car_node *made = &work->builder.nodes[node];
+    if (made->op == CAR_OP_FORWARD)
+        return work->uniform[made->index];
+    if (made->op == CAR_OP_CONSTANT || made->op == CAR_OP_MEAN)
+        return true;
+    return made->op != CAR_OP_TRANSPOSED_PRODUCT && made->a >= 0 && operations > 0 &&
+           is_uniform(work, made->a, operations - 1) &&
+           (made->b < 0 || is_uniform(work, made->b, operations - 1));
+}
+
+/* Takes a factor that is uniform, or the sign, off *g; false: there is none. */
+static bool take_factor(const car_differentiator *work, int *g, int *factor) {
+    enum { OPERATIONS = 3 };
+    const car_node *made = &work->builder.nodes[*g];
+    *factor = -1;
+    if (made->op == CAR_OP_NEGATE) {
+        *g = made->a;
+        return true;
+    }
+    if (made->op != CAR_OP_MULTIPLY)
+        return false;
+    const bool second = is_uniform(work, made->b, OPERATIONS);
+    if (!second && !is_uniform(work, made->a, OPERATIONS))
+        return false;
+    *factor = second ? made->b : made->a;
+    *g = second ? made->a : made->b;
+    return true;
+}
+
+/* Every unit's mean takes 1/n of each unit. What is one value for all of them multiplies the mean, not every unit. */
 static int gradient_of_mean(car_differentiator *work, int g) {
-    if (work->builder.nodes[g].op != CAR_OP_NEGATE)
-        return add(work, CAR_OP_MEAN, g, -1);
-    const int mean = add(work, CAR_OP_MEAN, work->builder.nodes[g].a, -1);
-    return add(work, CAR_OP_NEGATE, mean, -1);
+    enum { MOST = 4 };
+    int factor[MOST], count = 0;
+    while (count < MOST && take_factor(work, &g, &factor[count]))
+        count++;
+    int mean = add(work, CAR_OP_MEAN, g, -1);
+    while (count-- > 0)
+        mean = factor[count] < 0 ? add(work, CAR_OP_NEGATE, mean, -1)
+                                 : add(work, CAR_OP_MULTIPLY, mean, factor[count]);
+    return mean;
+}
+
+/* A square passes twice its operand, in one term. */
+static void pass_product(car_differentiator *work, const car_node *node, int g) {
+    if (node->a == node->b) {
+        const int twice = add(work, CAR_OP_MULTIPLY, g, constant(work, 2));
+        pass(work, node->a, add(work, CAR_OP_MULTIPLY, twice, value_of(work, node->a)));
+        return;
+    }
+    pass(work, node->a, add(work, CAR_OP_MULTIPLY, g, value_of(work, node->b)));
+    pass(work, node->b, add(work, CAR_OP_MULTIPLY, g, value_of(work, node->a)));
 }
 
 /* The table of derivatives: forward node i = op(a, b) with g = dL/di passes terms to a and b. */
@@ -126,8 +192,7 @@ static void differentiate(car_differentiator *work, int i, int g) {
         pass(work, b, add(work, CAR_OP_NEGATE, g, -1));
         break;
     case CAR_OP_MULTIPLY:
-        pass(work, a, add(work, CAR_OP_MULTIPLY, g, value_of(work, b)));
-        pass(work, b, add(work, CAR_OP_MULTIPLY, g, value_of(work, a)));
+        pass_product(work, node, g);
         break;
     case CAR_OP_DIVIDE:
         pass_divide(work, i, node, g);
@@ -280,6 +345,20 @@ static car_status keep_results(car_differentiator *work) {
     return CAR_OK;
 }
 
+/* Which forward values are constant, and which uniform. */
+static void mark_values(car_differentiator *work) {
+    for (int i = 0; i < work->forward->count; i++) {
+        const car_node *node = &work->forward->nodes[i];
+        const bool leaf = car_op_operands(node->op) == 0, product = node->op == CAR_OP_PRODUCT;
+        work->constant[i] =
+            leaf ? node->op == CAR_OP_CONSTANT
+                 : !product && work->constant[node->a] && (node->b < 0 || work->constant[node->b]);
+        work->uniform[i] = work->constant[i] || node->op == CAR_OP_MEAN ||
+                           (!leaf && !product && work->uniform[node->a] &&
+                            (node->b < 0 || work->uniform[node->b]));
+    }
+}
+
 static car_status run(car_differentiator *work) {
     size_t count = (size_t)work->forward->count;
     /* a forward node makes at most 9 nodes and 2 sums, one transposed product and two leaves */
@@ -289,16 +368,11 @@ static car_status run(car_differentiator *work) {
     work->sum = car_arena_allocate(work->scratch, count, sizeof(int));
     work->adjoint = car_arena_allocate(work->scratch, count, sizeof(int));
     work->constant = car_arena_allocate(work->scratch, count, 1);
+    work->uniform = car_arena_allocate(work->scratch, count, 1);
     work->contributions = car_arena_allocate(work->scratch, count, sizeof *work->contributions);
-    if (!work->sum || !work->adjoint || !work->constant || !work->contributions)
+    if (!work->sum || !work->adjoint || !work->constant || !work->uniform || !work->contributions)
         return car_report_memory(work->reporter);
-    for (size_t i = 0; i < count; i++) {
-        const car_node *node = &work->forward->nodes[i];
-        bool leaf = car_op_operands(node->op) == 0;
-        work->constant[i] = leaf ? node->op == CAR_OP_CONSTANT
-                                 : node->op != CAR_OP_PRODUCT && work->constant[node->a] &&
-                                       (node->b < 0 || work->constant[node->b]);
-    }
+    mark_values(work);
     start_terms(work);
     walk_back(work);
     return keep_results(work);

@@ -126,6 +126,11 @@ static void print_stage(car_text *text, const car_plan *plan, const car_stage *s
             car_place_print(text, plan, stage->means[m].variance);
             car_text_format(text, " of its squared deviations");
         }
+        if (stage->means[m].inverse.region != CAR_REGION_NONE) {
+            car_text_format(text, ", ");
+            car_place_print(text, plan, stage->means[m].inverse);
+            car_text_format(text, " = 1 / sqrt of these + %g", (double)stage->means[m].epsilon);
+        }
         car_text_format(text, "\n");
     }
     print_program(text, plan, stage);

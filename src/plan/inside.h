@@ -59,9 +59,11 @@ typedef struct car_store {
     car_when when;
 } car_store;
 
-/* A mean over units and, unless its region is NONE, the mean of their squared deviations from it. */
+/* A mean over units and, unless their region is NONE, the mean of their squared deviations from it and
+ * 1 / sqrt(that + epsilon). */
 typedef struct car_mean {
-    car_place source, target, variance;
+    car_place source, target, variance, inverse;
+    float epsilon;
     car_when when;
 } car_mean;
 
@@ -195,7 +197,8 @@ typedef struct car_group_call {
 
 /* A mean, bound for one call. */
 typedef struct car_mean_call {
-    car_bound source, target, variance;
+    car_bound source, target, variance, inverse;
+    float epsilon;
 } car_mean_call;
 
 /* A stage, bound for one call. Rows of its program are counted through all steps, so that most slots stay where they are: to
@@ -349,6 +352,8 @@ car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 int car_plan_fused(const car_plan *plan, bool gradient, int v);
 /* The mean s = mean(x) of a mean((x - s)*(x - s)), which is made along with it; else -1. */
 int car_plan_variance_of(const car_plan *plan, int v);
+/* Such a variance, of v = 1 / sqrt(variance + *epsilon); else -1. */
+int car_plan_inverse_of(const car_plan *plan, int v, float *epsilon);
 /* bound.c: fills `bounded` of the groups and of the plan. */
 car_status car_plan_find_bounds(car_plan *plan, bool input_bounded,
                                 car_error *error) CAR_CHECK_RESULT;

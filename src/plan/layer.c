@@ -391,10 +391,13 @@ static void bind_stage(const car_layer *layer, const car_stage *stage, car_stage
             call->slots[member * call->slot_stride + k] = (car_vector_slot){
                 car_bound_own(&bound, 0, 0, member), bound.row_stride, bound.block_stride};
     }
-    for (int m = 0; m < stage->mean_count; m++)
-        call->means[m] = (car_mean_call){car_layer_bind(layer, stage->means[m].source),
-                                         car_layer_bind(layer, stage->means[m].target),
-                                         car_layer_bind(layer, stage->means[m].variance)};
+    for (int m = 0; m < stage->mean_count; m++) {
+        const car_mean *mean = &stage->means[m];
+        call->means[m] = (car_mean_call){car_layer_bind(layer, mean->source),
+                                         car_layer_bind(layer, mean->target),
+                                         car_layer_bind(layer, mean->variance),
+                                         car_layer_bind(layer, mean->inverse), mean->epsilon};
+    }
 }
 
 void car_layer_bind_phase(car_layer *layer, car_phase phase) {

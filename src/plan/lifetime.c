@@ -56,6 +56,7 @@ static void follow_stages(const car_plan *plan, const lifetimes *all) {
                 touch(all, stage->means[m].source, (car_phase)phase);
                 touch(all, stage->means[m].target, (car_phase)phase);
                 touch(all, stage->means[m].variance, (car_phase)phase);
+                touch(all, stage->means[m].inverse, (car_phase)phase);
             }
         }
     for (int g = 0; g < plan->group_count; g++) {

@@ -101,6 +101,21 @@ static car_mean *mean_at(const car_plan *plan, car_place target) {
     return mean;
 }
 
+/* A norm's 1/sqrt is made along with its mean and variance, once a row. */
+static void place_inverses(car_plan *plan) {
+    for (int v = 0; v < plan->cell->graph.count; v++) {
+        float epsilon;
+        const int variance = car_plan_inverse_of(plan, v, &epsilon);
+        if (variance < 0 || !is_nowhere(plan->place[v]))
+            continue;
+        car_mean *mean = mean_at(plan, plan->place[car_plan_variance_of(plan, variance)]);
+        if (!is_nowhere(mean->inverse))
+            continue;
+        mean->epsilon = epsilon;
+        mean->inverse = plan->place[v] = (car_place){CAR_REGION_MEAN, plan->mean_count++, false};
+    }
+}
+
 static car_status place_operands(car_plan *plan, car_error *error) {
     const car_graph *graph = &plan->cell->graph;
     for (int g = 0; g < plan->group_count; g++)
@@ -115,13 +130,14 @@ static car_status place_operands(car_plan *plan, car_error *error) {
         }
         car_mean *mean = &plan->all_means[plan->all_mean_count++];
         mean->target = plan->place[v];
-        mean->variance = NOWHERE;
+        mean->variance = mean->inverse = NOWHERE;
         mean->when = plan->when[v];
         /* a mean reads a gate's sum where it is; a product's operand must lie in rows */
         mean->source = plan->place[graph->nodes[v].a];
         if (mean->source.region != CAR_REGION_SUMS)
             CAR_TRY(in_rows(plan, graph->nodes[v].a, &mean->source, error));
     }
+    place_inverses(plan);
     return CAR_OK;
 }
 
@@ -491,7 +507,7 @@ static car_status place_back_means(car_plan *plan, car_error *error) {
         mean->when = plan->back_when[v];
         mean->target = plan->back_place[v] =
             (car_place){CAR_REGION_WORK_MEAN, plan->work_mean_count++, false};
-        mean->variance = NOWHERE;
+        mean->variance = mean->inverse = NOWHERE;
         CAR_TRY(timed_place(plan, graph->nodes[v].a, &mean->source, error));
     }
     return CAR_OK;

@@ -158,8 +158,8 @@ static int emit_forward(builder *build, int v) {
     if (node->op == CAR_OP_PRODUCT && (car_same_when(plan->when[v], build->when) ||
                                        (forward && plan->gate_taken[plan->gate_of[v]])))
         return load(build, (car_place){CAR_REGION_SUMS, plan->gate_of[v], false});
-    bool stored = car_is_leaf(node->op) || node->op == CAR_OP_PRODUCT || node->op == CAR_OP_MEAN ||
-                  car_earlier(plan->when[v], build->when);
+    bool stored = car_is_leaf(node->op) || node->op == CAR_OP_PRODUCT ||
+                  place.region == CAR_REGION_MEAN || car_earlier(plan->when[v], build->when);
     if (place.region == CAR_REGION_NONE || !stored || node->op == CAR_OP_CONSTANT)
         return compute(build, false, v);
     check_gate(build, place);

@@ -127,14 +127,20 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
     car_layer_multiply(layer, &product, member, rows, blocks);
 }
 
+/* The same, or NULL where there is no such place. */
+static float *means_at(const car_layer *layer, const car_bound *bound, int time, int member) {
+    return bound->base ? base_at(layer, bound, time, 0, member) : NULL;
+}
+
 static void run_mean(const car_layer *layer, const car_mean_call *mean, int member, int time,
                      int parity, car_range rows) {
     const car_vector_slot slot = {base_at(layer, &mean->source, time, parity, member),
                                   mean->source.row_stride, mean->source.block_stride};
-    float *variance = mean->variance.base ? base_at(layer, &mean->variance, time, 0, member) : NULL;
-    layer->kernels->row_mean(slot, layer->plan->units, rows.begin, rows.end,
-                             base_at(layer, &mean->target, time, 0, member), variance,
-                             mean->target.row_stride);
+    const car_row_means out = {means_at(layer, &mean->target, time, member),
+                               means_at(layer, &mean->variance, time, member),
+                               means_at(layer, &mean->inverse, time, member), mean->epsilon,
+                               mean->target.row_stride};
+    layer->kernels->row_mean(slot, layer->plan->units, rows.begin, rows.end, &out);
 }
 
 static void run_program(const car_layer *layer, const car_stage *stage, const car_stage_call *call,

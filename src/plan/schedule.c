@@ -43,6 +43,23 @@ int car_plan_variance_of(const car_plan *plan, int v) {
     return deviation->b;
 }
 
+int car_plan_inverse_of(const car_plan *plan, int v, float *epsilon) {
+    const car_node *nodes = plan->cell->graph.nodes;
+    if (nodes[v].op != CAR_OP_DIVIDE || nodes[nodes[v].a].op != CAR_OP_CONSTANT ||
+        nodes[nodes[v].a].value != 1 || nodes[nodes[v].b].op != CAR_OP_SQRT)
+        return -1;
+    const car_node *sum = &nodes[nodes[nodes[v].b].a];
+    if (sum->op != CAR_OP_ADD)
+        return -1;
+    const bool first = nodes[sum->a].op == CAR_OP_CONSTANT;
+    const int variance = first ? sum->b : sum->a;
+    const car_node *raise = &nodes[first ? sum->a : sum->b];
+    if (raise->op != CAR_OP_CONSTANT || car_plan_variance_of(plan, variance) < 0)
+        return -1;
+    *epsilon = (float)raise->value;
+    return variance;
+}
+
 static void schedule_forward(car_plan *plan) {
     const car_graph *graph = &plan->cell->graph;
     for (int v = 0; v < graph->count; v++) {
