@@ -324,8 +324,9 @@ static void plain_row_mean(car_vector_slot source, int units, int row_begin, int
         const int64_t at = row * out->stride;
         const float mean = plain_mean(source, units, row, NULL);
         out->mean[at] = mean;
-        if (out->variance)
-            out->variance[at] = plain_mean(source, units, row, &mean);
+        if (!out->variance)
+            continue;
+        out->variance[at] = plain_mean(source, units, row, &mean);
         if (out->inverse)
             out->inverse[at] = 1.0f / sqrtf(out->variance[at] + out->epsilon);
     }
