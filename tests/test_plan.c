@@ -124,9 +124,8 @@ static void open_rig(rig *r, car_precision precision, struct car_cell *cell,
             r->dy[i * (size_t)r->padded + (size_t)k] = (float)random_number(&seed);
     }
     r->running = r->weights;
-    if (precision != CAR_PRECISION_F32) {
+    if (precision != CAR_PRECISION_F32)
         r->running = must(car_plan_running_floats(r->plan), sizeof(float));
-    }
     copy_weights(r, true);
     place_layer(r, batch, steps, false, 1, true);
 }

@@ -116,6 +116,26 @@ int car_builder_simplify(car_builder *builder, car_node node) {
     return car_builder_add(builder, node);
 }
 
+bool car_is_reciprocal(const car_graph *graph, int v) {
+    const car_node *node = &graph->nodes[v];
+    return node->op == CAR_OP_DIVIDE && graph->nodes[node->a].op == CAR_OP_CONSTANT &&
+           graph->nodes[node->a].value == 1;
+}
+
+void car_mark_uniform(const car_graph *graph, const bool *of_forward, bool *uniform) {
+    for (int v = 0; v < graph->count; v++) {
+        const car_node *node = &graph->nodes[v];
+        const bool product = node->op == CAR_OP_PRODUCT || node->op == CAR_OP_TRANSPOSED_PRODUCT;
+        if (node->op == CAR_OP_FORWARD)
+            uniform[v] = of_forward[node->index];
+        else if (node->op == CAR_OP_CONSTANT || node->op == CAR_OP_MEAN)
+            uniform[v] = true;
+        else
+            uniform[v] =
+                !product && node->a >= 0 && uniform[node->a] && (node->b < 0 || uniform[node->b]);
+    }
+}
+
 void car_mark_live(const car_node *nodes, int count, bool *live) {
     for (int i = count - 1; i >= 0; i--) {
         if (!live[i])

@@ -19,7 +19,7 @@ typedef struct car_differentiator {
     int *sum;       /* [forward] the elementwise terms so far, -1: none */
     int *adjoint;   /* [forward] dL/d(node), -1: none flows */
     bool *constant; /* [forward] made of constants alone: its gradient is nobody's */
-    bool *uniform;  /* [forward] made of constants and means alone: one value for all units */
+    bool *uniform;  /* [forward] */
     int contribution_count;
     car_contribution *contributions; /* [forward] at most one a node */
 } car_differentiator;
@@ -57,10 +57,9 @@ static void pass(car_differentiator *work, int node, int term) {
  * (layernorm), so is it. */
 static void pass_divide(car_differentiator *work, int i, const car_node *node, int g) {
     if (work->constant[node->a]) {
-        const car_node *above = &work->forward->nodes[node->a];
-        const bool one = above->op == CAR_OP_CONSTANT && above->value == 1;
         const int value = value_of(work, i);
-        int slope = one ? add(work, CAR_OP_MULTIPLY, value, value)
+        int slope = car_is_reciprocal(work->forward, i)
+                        ? add(work, CAR_OP_MULTIPLY, value, value)
                         : add(work, CAR_OP_DIVIDE, value, value_of(work, node->b));
         int product = add(work, CAR_OP_MULTIPLY, g, slope);
         pass(work, node->b, add(work, CAR_OP_NEGATE, product, -1));
@@ -103,10 +102,8 @@ static int slope_of(car_differentiator *work, int i, const car_node *node) {
 
 /* The forward value 1 / i, which is at hand where it is used; else -1. */
 static int reciprocal_of(const car_differentiator *work, int i) {
-    const car_node *nodes = work->forward->nodes;
     for (int k = i + 1; k < work->forward->count; k++)
-        if (nodes[k].op == CAR_OP_DIVIDE && nodes[k].b == i &&
-            nodes[nodes[k].a].op == CAR_OP_CONSTANT && nodes[nodes[k].a].value == 1)
+        if (work->forward->nodes[k].b == i && car_is_reciprocal(work->forward, k))
             return k;
     return -1;
 }
@@ -353,10 +350,8 @@ static void mark_values(car_differentiator *work) {
         work->constant[i] =
             leaf ? node->op == CAR_OP_CONSTANT
                  : !product && work->constant[node->a] && (node->b < 0 || work->constant[node->b]);
-        work->uniform[i] = work->constant[i] || node->op == CAR_OP_MEAN ||
-                           (!leaf && !product && work->uniform[node->a] &&
-                            (node->b < 0 || work->uniform[node->b]));
     }
+    car_mark_uniform(work->forward, NULL, work->uniform);
 }
 
 static car_status run(car_differentiator *work) {

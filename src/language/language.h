@@ -72,6 +72,12 @@ typedef struct car_graph {
     const char **names; /* [count] the equation's name or NULL; forward graphs only */
 } car_graph;
 
+/* Whether node v is 1 / b. */
+bool car_is_reciprocal(const car_graph *graph, int v);
+/* Which values are uniform, one for all units: made of means and constants alone. of_forward: those of the forward graph, for
+ * its gradient; NULL for that graph itself. */
+void car_mark_uniform(const car_graph *graph, const bool *of_forward, bool *uniform);
+
 /* How a parameter or an initial state starts. */
 typedef enum car_init_kind {
     CAR_INIT_DEFAULT,    /* what the net's or the command line's scheme says (matrices only) */

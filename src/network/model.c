@@ -413,7 +413,7 @@ static void unite(car_model *model) {
 /* A panel of 64 of the head's outputs, as it runs, to panels of 64 inputs, of which it is some rows. */
 static void transpose_head(const car_model *model, int output, const float *panel) {
     const int depth = model->head_depth, left = model->output_size - output;
-    const int columns = left < CAR_PANEL ? 2 * car_pairs(left) : CAR_PANEL;
+    const int columns = left < CAR_PANEL ? left : CAR_PANEL;
     const size_t panel_rows = running_rows(model, model->output_size);
     float *target =
         model->transposed + model->head_transposed + running_rows(model, output) * CAR_PANEL;
@@ -421,10 +421,10 @@ static void transpose_head(const car_model *model, int output, const float *pane
         const int rows = depth - k < CAR_PANEL ? depth - k : CAR_PANEL;
         const float *source = panel + running_rows(model, k) * CAR_PANEL;
         if (model->rounded)
-            model->kernels->transpose_pairs(source, CAR_PANEL, 0, rows, columns, target, CAR_PANEL);
+            model->kernels->transpose_pairs(source, CAR_PANEL, 0, rows, 2 * car_pairs(columns),
+                                            target, CAR_PANEL);
         else
-            model->kernels->transpose(source, CAR_PANEL, rows, left < CAR_PANEL ? left : CAR_PANEL,
-                                      target, CAR_PANEL);
+            model->kernels->transpose(source, CAR_PANEL, rows, columns, target, CAR_PANEL);
     }
 }
 

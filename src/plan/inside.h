@@ -219,6 +219,7 @@ typedef struct car_forward_call {
     bool even;  /* they run all steps */
     bool one_row; /* one lane, one step */
     const float *input, *weights;
+    int origin; /* the row that stands first in what holds the rows of a chunk alone */
 } car_forward_call;
 
 /* Some steps, lanes, rows or blocks: from begin up to end. */
@@ -241,7 +242,6 @@ struct car_layer {
     bool by_units; /* threads share the units (a barrier a stage), else the lanes (no barrier) */
     int chunk;     /* steps of one round of the phase before the loop */
     bool passing;  /* sums, kept values and means have the rows of one such round alone, each in the place of the one before */
-    int origin;    /* the row that stands first there */
     car_part whole; /* all lanes and units */
     float **state, **start, **kept, **mean; /* [states] [states] [kept_count] [mean_count] */
     float *sums;

@@ -302,7 +302,7 @@ static car_bound rows_of(const car_layer *layer, float *base, int64_t row_stride
 
 /* Rows of the present chunk alone, where what they hold is passing: `origin` stands first. */
 static car_bound chunk_rows_of(const car_layer *layer, float *base, int64_t row_stride) {
-    return rows_of(layer, base - layer->origin * row_stride, row_stride);
+    return rows_of(layer, base - layer->bound.origin * row_stride, row_stride);
 }
 
 /* A value that the next step overwrites has the same rows at every step. */
@@ -422,7 +422,7 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
         .blocks = group->blocks,
         .block = group->block,
         .initial = layer->weights,
-        .c = layer->sums - layer->origin * row,
+        .c = layer->sums - layer->bound.origin * row,
         .c_row_stride = row,
     };
     call->product[1] = call->product[0];
@@ -461,25 +461,29 @@ static int origin_of(const car_layer *layer, int done) {
 
 void car_layer_bind_chunk(car_layer *layer, int done) {
     const int origin = origin_of(layer, done);
-    if (origin == layer->origin)
+    if (origin == layer->bound.origin)
         return;
-    layer->origin = origin;
+    layer->bound.origin = origin;
     bind_calls(layer);
 }
 
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights) {
-    const int active = -rows->first[-1], before = layer->origin;
-    const car_forward_call call = {rows,  active, rows->even, rows->steps == 1 && active == 1,
-                                   input, weights};
+    const int active = -rows->first[-1];
     layer->rows = rows;
     layer->input = input;
     layer->weights = weights;
-    layer->origin = layer->shape.reverse ? origin_of(layer, 0) : 0;
+    const car_forward_call call = {rows,
+                                   active,
+                                   rows->even,
+                                   rows->steps == 1 && active == 1,
+                                   input,
+                                   weights,
+                                   layer->shape.reverse ? origin_of(layer, 0) : 0};
     if (call.rows == layer->bound.rows && call.active == layer->bound.active &&
         call.even == layer->bound.even && call.one_row == layer->bound.one_row &&
         call.input == layer->bound.input && call.weights == layer->bound.weights &&
-        layer->origin == before)
+        call.origin == layer->bound.origin)
         return;
     layer->bound = call;
     bind_calls(layer);

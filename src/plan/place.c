@@ -450,22 +450,6 @@ static car_status timed_place(car_plan *plan, int v, car_place *place, car_error
     return CAR_OK;
 }
 
-/* Which values of a graph are one value a row: made of means and constants alone. of_forward: those of the forward graph,
- * NULL when it is that one. */
-static void mark_row_values(const car_graph *graph, const bool *of_forward, bool *one_a_row) {
-    for (int v = 0; v < graph->count; v++) {
-        const car_node *node = &graph->nodes[v];
-        const bool product = node->op == CAR_OP_PRODUCT || node->op == CAR_OP_TRANSPOSED_PRODUCT;
-        if (node->op == CAR_OP_FORWARD)
-            one_a_row[v] = of_forward[node->index];
-        else if (node->op == CAR_OP_CONSTANT || node->op == CAR_OP_MEAN)
-            one_a_row[v] = true;
-        else
-            one_a_row[v] = !product && node->a >= 0 && one_a_row[node->a] &&
-                           (node->b < 0 || one_a_row[node->b]);
-    }
-}
-
 /* Elementwise gradients that another stage reads; values of the loop that the phase after it reads. What is one value a row
  * is computed again. */
 static car_status place_crossing(car_plan *plan, car_error *error) {
@@ -474,8 +458,8 @@ static car_status place_crossing(car_plan *plan, car_error *error) {
     bool *one_a_row = car_arena_allocate(plan->arena, (size_t)graph->count + 1, sizeof(bool));
     if (!of_forward || !one_a_row)
         return car_plan_no_memory(error);
-    mark_row_values(forward, NULL, of_forward);
-    mark_row_values(graph, of_forward, one_a_row);
+    car_mark_uniform(forward, NULL, of_forward);
+    car_mark_uniform(graph, of_forward, one_a_row);
     for (int u = 0; u < graph->count; u++) {
         int operands[2] = {graph->nodes[u].a, graph->nodes[u].b};
         for (int k = 0; k < 2; k++) {

@@ -45,8 +45,7 @@ int car_plan_variance_of(const car_plan *plan, int v) {
 
 int car_plan_inverse_of(const car_plan *plan, int v, float *epsilon) {
     const car_node *nodes = plan->cell->graph.nodes;
-    if (nodes[v].op != CAR_OP_DIVIDE || nodes[nodes[v].a].op != CAR_OP_CONSTANT ||
-        nodes[nodes[v].a].value != 1 || nodes[nodes[v].b].op != CAR_OP_SQRT)
+    if (!car_is_reciprocal(&plan->cell->graph, v) || nodes[nodes[v].b].op != CAR_OP_SQRT)
         return -1;
     const car_node *sum = &nodes[nodes[nodes[v].b].a];
     if (sum->op != CAR_OP_ADD)
