@@ -488,6 +488,8 @@ static const struct {
     {"patch 3 | gru 7 | linear last", 2, 3, 12, 3},
     {"patch 2 | lstm 5 bi dropout 0.3 | studentt each", 3, 6, 8, 2},
     {"patch 6 | project 4 | quantile last", 1, 6, 6, 4},
+    {"embed 112 | lstm 100 | softmax", 9, 8, 4, 3}, /* wide enough for products that split */
+    {"gru-v1 96 bi x2 | linear each", 3, 100, 4, 2},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

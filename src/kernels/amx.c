@@ -14,56 +14,10 @@
  * beyond whole tiles counts as zeros. Rows that do not fill two tiles are cut into two alike: a tile costs the same whatever its rows.
  */
 #include "amx.h"
-#include <immintrin.h>
-#include <string.h>
 
-#define CAR_VECTOR_WIDTH 16
-#include "vector.inc"
-
-enum {
-    TILE_ROWS = 16,
-    TILE_PAIRS = 16,
-    TILE_FLOATS = TILE_ROWS * TILE_PAIRS,
-    TILE_VALUES = 2 * TILE_PAIRS
-};
-
-/* Tiles of registers: c 0 1 / 2 3, a 4 (upper rows) 5 (lower rows), panel 6 (left) 7 (right). */
-typedef struct tile_shape {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_shape;
-
-/* gcc's tile functions do not say that they read and write memory: what is written before them must be in it, and what
- * they write is read afterwards. */
-ALWAYS_INLINE void settle_memory(void) {
-    __asm__ volatile("" ::: "memory");
-}
-
-static void shape_tiles(int upper, int lower) {
-    tile_shape shape = {.palette = 1};
-    const int rows[8] = {upper, upper, lower, lower, upper, lower, TILE_PAIRS, TILE_PAIRS};
-    for (int i = 0; i < 8; i++) {
-        shape.rows[i] = (uint8_t)(rows[i] > 0 ? rows[i] : 1);
-        shape.row_bytes[i] = TILE_PAIRS * sizeof(float);
-    }
-    const void *at = &shape;
-    __asm__ volatile("" : "+r"(at) : : "memory"); /* shape is read: settle_memory knows no locals */
-    _tile_loadconfig(at);
-}
+#include "amx.inc"
 
 /* ---- a, rounded ------------------------------------------------------------------------------------------- */
-
-/* Values k .. k+15 of a row of a, 0 beyond K. */
-static vfloat half_of(const car_product *product, const float *row, int k, int depth) {
-    const int length = product->part_length, within = k % length;
-    if (k + CAR_BLOCK <= depth && within + CAR_BLOCK <= length)
-        return v_load(row + k / length * product->part_stride + within);
-    float values[CAR_BLOCK] = {0};
-    for (int i = 0; i < CAR_BLOCK && k + i < depth; i++)
-        values[i] = row[(k + i) / length * product->part_stride + (k + i) % length];
-    return v_load(values);
-}
 
 /* Rows [begin, end) of a as tiles [tiles_of_k][16][16 pairs] at `to`. */
 static void round_tile(const car_product *product, int begin, int end, int depth, float *to) {
@@ -81,33 +35,12 @@ static void round_tile(const car_product *product, int begin, int end, int depth
 
 /* ---- Tiles of c ------------------------------------------------------------------------------------------- */
 
-/* Two tiles of rows of a. */
-typedef struct tile_rows {
-    int first, upper, lower; /* row of c; rows of the two */
-    const float *a[2];       /* [tiles of k][16][16 pairs] */
-} tile_rows;
-
 /* One panel: what all its tiles share. */
 typedef struct tile_panel {
     const float *pairs; /* [whole tiles of k][16][64] */
     int whole;
     const float *rest; /* [16][64], what is left of K and zeros; NULL: nothing is left */
 } tile_panel;
-
-/* Where a tile of c starts from. */
-typedef struct tile_start {
-    const float *from;
-    int64_t row_bytes; /* 0: the same for all rows */
-} tile_start;
-
-static tile_start start_of(const car_product *product, const car_product_block *block, int row) {
-    static const float zeros[CAR_BLOCK];
-    if (block->initial == CAR_FROM_C)
-        return (tile_start){product->c + row * product->c_row_stride + block->c,
-                            product->c_row_stride * (int64_t)sizeof(float)};
-    return (tile_start){block->initial == CAR_FROM_ZERO ? zeros : product->initial + block->initial,
-                        0};
-}
 
 /* What 32 values of k add. */
 ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
@@ -128,15 +61,6 @@ ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const
     }
 }
 
-#define LOAD_TILE(tile, row, at)                                                                   \
-    do {                                                                                           \
-        tile_start start = start_of(product, &block[at], row);                                     \
-        _tile_loadd(tile, start.from, start.row_bytes);                                            \
-    } while (0)
-#define STORE_TILE(tile, row, at)                                                                  \
-    _tile_stored(tile, product->c + (row)*product->c_row_stride + block[at].c,                     \
-                 product->c_row_stride * (int64_t)sizeof(float))
-
 /* c of up to two tiles of rows and up to two blocks of a panel, the first of them `inside` the panel. */
 ALWAYS_INLINE void tile_product(bool lower, bool right, const car_product *product,
                                 const car_product_block *block, const tile_rows *rows,
@@ -145,13 +69,13 @@ ALWAYS_INLINE void tile_product(bool lower, bool right, const car_product *produ
     const float *upper_a = rows->a[0], *lower_a = rows->a[1];
     const float *pairs = panel->pairs + inside * CAR_BLOCK;
     settle_memory();
-    LOAD_TILE(0, first, 0);
+    LOAD_TILE(0, first, 0, false);
     if (right)
-        LOAD_TILE(1, first, 1);
+        LOAD_TILE(1, first, 1, false);
     if (lower)
-        LOAD_TILE(2, second, 0);
+        LOAD_TILE(2, second, 0, false);
     if (lower && right)
-        LOAD_TILE(3, second, 1);
+        LOAD_TILE(3, second, 1, false);
     for (int k = 0; k < panel->whole; k++, pairs += TILE_PAIRS * CAR_PANEL) {
         tile_step(lower, right, upper_a, lower_a, pairs);
         upper_a += TILE_FLOATS;

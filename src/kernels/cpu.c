@@ -182,5 +182,7 @@ void car_cpu_describe(car_text *text) {
                     has_vnni() ? "products by AVX512_VNNI at level avx512"
                                : "widened to 16 bits at every level");
     const char *reason = why_no_tiles();
-    car_text_format(text, "amx: %s\n", reason ? reason : "available: products of training in bf16");
+    car_text_format(text, "amx: %s\n",
+                    reason ? reason
+                           : "available: products of training in bf16, of wide gradients in f32");
 }

@@ -126,6 +126,14 @@ static inline size_t car_tile_scratch(int rows, int depth) {
     return (size_t)((rows < group ? rows : group) + 31) / 32 * 32 * (size_t)car_tile_pairs(depth);
 }
 
+/* The same for product_split: a group of rows of a and one panel in three parts, a piece of K at a time. */
+enum { CAR_SPLIT_ROWS = 192, CAR_SPLIT_DEPTH = 832 };
+static inline size_t car_split_scratch(int rows, int depth) {
+    const int group = rows < CAR_SPLIT_ROWS ? rows : CAR_SPLIT_ROWS,
+              piece = depth < CAR_SPLIT_DEPTH ? depth : CAR_SPLIT_DEPTH;
+    return (size_t)((group + 31) / 32 * 32 + CAR_PANEL) * (size_t)((piece + 31) / 32 * 16 * 3);
+}
+
 /* int8: quads that `depth` values fill, the floats of `panels` packed panels with what stands behind them, and those of
  * scratch for products of up to `rows` rows. */
 enum { CAR_INTEGER_MOST = 127, CAR_INTEGER_DEPTH = 1 << 17 /* more products may not fit in 32 bits */ };
@@ -274,6 +282,12 @@ typedef struct car_kernels {
      * where the CPU has no AMX. For training alone: what a model answers must not depend on the machine's tiles. */
     void (*product_tiles)(const car_product *product, float *scratch, int row_begin, int row_end,
                           int block_begin, int block_end);
+    /* product on AMX's tiles: each operand as three bf16 parts, exactly, and six of their nine products in an order of its
+     * own (amx_split.c). As near as a chain of fma, but not its bits. Packed panels, a_depth_stride 1, no `before`.
+     * scratch: car_split_scratch(row_end - row_begin, K) floats. NULL where the CPU has no AMX. For gradients alone: what a
+     * model answers must not depend on the machine's tiles. */
+    void (*product_split)(const car_product *product, float *scratch, int row_begin, int row_end,
+                          int block_begin, int block_end);
     /* pack_rows to panels of pairs. */
     car_pack *pack_pairs;
     /* The same product with weights packed in int8; a is made whole row by row: with the scale 1/127 where it is
@@ -342,6 +356,13 @@ static inline car_pairs_product *car_bf16_product(const car_kernels *kernels, bo
 static inline size_t car_bf16_scratch(bool training, int rows, int depth) {
     size_t pairs = car_product_scratch(rows, depth), tiles = car_tile_scratch(rows, depth);
     return training && tiles > pairs ? tiles : pairs;
+}
+
+/* Whether gradients in f32 beside an operand of so many values are products that split: with fewer the splitting takes as long
+ * as the tiles save. */
+static inline bool car_splits(const car_kernels *kernels, int depth) {
+    enum { LEAST_DEPTH = 96 };
+    return kernels->product_split && depth >= LEAST_DEPTH;
 }
 
 /* What CPU and operating system allow (CPUID, XCR0). */

@@ -16,6 +16,7 @@
 #define LEVEL_NAME    "amx"
 #define LEVEL_TABLE   car_kernels_amx
 #define PRODUCT_TILES car_product_amx
+#define PRODUCT_SPLIT car_product_amx_split
 
 #include "vector.inc"
 

@@ -5,6 +5,7 @@
  * an order keep it, the others run in double.
  */
 #include "plain.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -131,6 +132,65 @@ static void plain_product_tiles(const car_product *product, float *scratch, int 
                 }
                 sum += chain[0] + chain[1];
             }
+            *c = sum;
+        }
+}
+
+/* Half of the last place goes up; the third part is cut. */
+static void plain_split(float x, float part[3]) {
+    for (int i = 0; i < 3; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        bits = (bits + (i < 2 ? 0x8000u : 0)) & 0xffff0000u;
+        memcpy(&part[i], &bits, sizeof bits);
+        x -= part[i];
+    }
+}
+
+/* x as AMX reads it: a subnormal is 0. */
+static float plain_normal(float x) {
+    return fabsf(x) < FLT_MIN ? 0.0f : x;
+}
+
+/* What the values [begin, end) of k, 32 of them at most, add to a sum by part i of a and part j of a panel. */
+static float plain_split_step(const car_product *product, int row, int column, int begin, int end,
+                              int i, int j) {
+    const int64_t depth = (int64_t)product->parts * product->part_length;
+    const float *panel =
+        product->panels + column / CAR_PANEL * depth * CAR_PANEL + column % CAR_PANEL;
+    float chain[2] = {0};
+    for (int k = begin; k < end; k++) {
+        float a[3], b[3];
+        plain_split(
+            product->a[row * product->a_row_stride +
+                       k / product->part_length * product->part_stride + k % product->part_length],
+            a);
+        plain_split(panel[(int64_t)k * CAR_PANEL], b);
+        float *sum = &chain[(k - begin) / 16];
+        *sum = fmaf(plain_normal(a[i]), plain_normal(b[j]), *sum);
+    }
+    return chain[0] + chain[1];
+}
+
+static void plain_product_split(const car_product *product, float *scratch, int row_begin,
+                                int row_end, int block_begin, int block_end) {
+    (void)scratch;
+    enum { TILE = 32, STEPS = 6 };
+    static const int parts[STEPS][2] = {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 2}, {0, 0}};
+    const int depth = product->parts * product->part_length;
+    for (int row = row_begin; row < row_end; row++)
+        for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {
+            const car_product_block *block = &product->block[column / CAR_BLOCK];
+            const int lane = column % CAR_BLOCK;
+            float *c = product->c + row * product->c_row_stride + block->c + lane;
+            float sum = block->initial == CAR_FROM_C      ? *c
+                        : block->initial == CAR_FROM_ZERO ? 0.0f
+                                                          : product->initial[block->initial + lane];
+            for (int k = 0; k < depth; k += TILE)
+                for (int step = 0; step < STEPS; step++)
+                    sum += plain_split_step(product, row, column, k,
+                                            k + TILE < depth ? k + TILE : depth, parts[step][0],
+                                            parts[step][1]);
             *c = sum;
         }
 }
@@ -477,6 +537,7 @@ const car_kernels car_kernels_plain = {.level = CAR_CPU_BASELINE,
                                        .pack_rows = plain_pack_rows,
                                        .product_bf16 = plain_product_bf16,
                                        .product_tiles = plain_product_tiles,
+                                       .product_split = plain_product_split,
                                        .pack_pairs = plain_pack_pairs,
                                        .product_int8 = plain_product_int8,
                                        .transpose = plain_transpose,

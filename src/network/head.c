@@ -32,16 +32,24 @@ static bool in_pairs(const car_model *model) {
     return model->precision == CAR_PRECISION_BF16;
 }
 
-/* Floats of scratch that a thread's products in bf16 or int8 need, whole cache lines. */
+/* Floats of scratch that a thread's products need, whole cache lines: forward, of the input's gradient, of the weights'. */
 static size_t rounding_floats(const car_head *head) {
-    const int depth = head->model->head_depth, chunk = head->chunk;
-    const bool backward = head->backward, whole = head->model->precision == CAR_PRECISION_INT8;
-    const size_t sizes[] = {whole ? car_integer_scratch(chunk, depth)
-                                  : car_bf16_scratch(backward, chunk, depth),
-                            backward ? car_bf16_scratch(true, chunk, head->model->output_size) : 0,
-                            backward ? car_bf16_scratch(true, depth, chunk) : 0};
-    size_t most = 0;
-    for (int i = 0; i < 3 && head->model->precision != CAR_PRECISION_F32; i++)
+    const car_model *model = head->model;
+    const int depth = model->head_depth, chunk = head->chunk, outputs = model->output_size;
+    const bool backward = head->backward;
+    size_t sizes[3] = {0};
+    if (model->precision == CAR_PRECISION_INT8) {
+        sizes[0] = car_integer_scratch(chunk, depth);
+    } else if (in_pairs(model)) {
+        sizes[0] = car_bf16_scratch(backward, chunk, depth);
+        sizes[1] = backward ? car_bf16_scratch(true, chunk, outputs) : 0;
+        sizes[2] = backward ? car_bf16_scratch(true, depth, chunk) : 0;
+    } else if (backward && car_splits(model->kernels, depth)) {
+        sizes[1] = car_split_scratch(chunk, outputs);
+        sizes[2] = car_split_scratch(depth, chunk);
+    }
+    size_t most = sizes[0];
+    for (int i = 1; i < 3; i++)
         most = sizes[i] > most ? sizes[i] : most;
     return (most + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
 }
@@ -136,6 +144,18 @@ static void multiply(const head_share *share, const car_product *product, int ro
                                                   block_end);
     else
         kernels->product(product, row_begin, row_end, block_begin, block_end);
+}
+
+/* The same for a gradient. */
+static void multiply_gradient(const head_share *share, const car_product *product, int row_begin,
+                              int row_end, int block_begin, int block_end) {
+    const car_head *head = share->pass->head;
+    const car_model *model = head->model;
+    float *scratch = head->rounding + (size_t)share->member * head->rounding_floats;
+    if (model->precision == CAR_PRECISION_F32 && car_splits(model->kernels, model->head_depth))
+        model->kernels->product_split(product, scratch, row_begin, row_end, block_begin, block_end);
+    else
+        multiply(share, product, row_begin, row_end, block_begin, block_end);
 }
 
 static void make_logits(const head_share *share) {
@@ -250,7 +270,7 @@ static void make_input_gradient(const head_share *share) {
                                  .c = share->pass->input_gradient +
                                       (size_t)share->first * (size_t)head->depth_padded,
                                  .c_row_stride = head->depth_padded};
-    multiply(share, &product, share->row_begin, share->row_end, 0, product.blocks);
+    multiply_gradient(share, &product, share->row_begin, share->row_end, 0, product.blocks);
 }
 
 /* The chunk's input [rows][depth] -> [depth][rows]; a share of the depth. */
@@ -286,12 +306,13 @@ static void make_weight_gradient(const head_share *share) {
                                  .c = share->pass->gradient + model->head_weights,
                                  .c_row_stride = CAR_PANEL};
     if (!shares_rows(share)) {
-        multiply(share, &product, 0, model->head_depth, share->block_begin, share->block_end);
+        multiply_gradient(share, &product, 0, model->head_depth, share->block_begin,
+                          share->block_end);
         return;
     }
     car_team_barrier(share->team, share->member);
     car_team_share(model->head_depth, 1, share->member, share->members, &begin, &end);
-    multiply(share, &product, begin, end, 0, blocks);
+    multiply_gradient(share, &product, begin, end, 0, blocks);
 }
 
 /* ---- The pass ----------------------------------------------------------------------------------------- */

@@ -131,6 +131,7 @@ static car_status make_plans(car_model *model, int index, car_error *error) {
                                   .input_bounded = index > 0 && output_bounded(model, index - 1)};
     car_plan_options train = run;
     train.training = true;
+    train.kernels = model->kernels;
     CAR_TRY(car_plan_create(layer->cell, input, made->size.units, &run, model->allocator,
                             &made->plan, error));
     made->weight_floats = car_plan_weight_floats(made->plan);

@@ -392,7 +392,7 @@ typedef struct car_head {
     int32_t *classes;                   /* [rows] targets of softmax */
     float *row_loss;                    /* [rows] */
     float *scratch;                     /* [threads][output_padded] */
-    float *rounding;                    /* bf16: [threads][rounding_floats] for product_bf16 */
+    float *rounding; /* [threads][rounding_floats]: scratch of products in bf16, int8, and that split */
     size_t rounding_floats;
     float *packed_gradient;             /* panels of the logits' gradient, each [chunk][64] */
     float *input_transposed;            /* [head_depth][chunk] */

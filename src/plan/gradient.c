@@ -8,8 +8,9 @@
  *   dv[unit]      += sum over rows of what the vector v is added or multiplied to
  *
  * Rows are summed in the order in which the loop met them, from the last step to the first, so that neither the steps of
- * a round nor the pieces of a sequence change a bit. Operand and sums are packed for the product, but where rows are so
- * short that it reads them where they lie. Threads share columns, or rows of the gradient, never what is summed.
+ * a round nor the pieces of a sequence change a bit (pieces do on AMX's tiles, which sum 32 rows at a time). Operand and sums
+ * are packed for the product, but where rows are so short that it reads them where they lie. Threads share columns, or rows
+ * of the gradient, never what is summed.
  */
 #include "inside.h"
 #include <string.h>
@@ -88,7 +89,8 @@ static void transpose_operand(const car_layer *layer, const car_group *group, co
 static bool is_read_in_place(const car_layer *layer, const car_group *group) {
     const car_plan *plan = layer->plan;
     bool parts = group->operand_place.region == CAR_REGION_INPUT && plan->input.parts > 1;
-    return plan->precision == CAR_PRECISION_F32 && group->gate_span == group->count && !parts &&
+    return plan->precision == CAR_PRECISION_F32 && !group->splits &&
+           group->gate_span == group->count && !parts &&
            plan->gates * plan->padded <= MOST_IN_PLACE;
 }
 
@@ -178,10 +180,11 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
         .c_row_stride = CAR_PANEL,
     };
     if (!car_range_is_empty(own))
-        car_layer_multiply(layer, &product, mine->member, (car_range){0, group->depth}, own);
+        car_layer_multiply_gradient(layer, group, &product, mine->member,
+                                    (car_range){0, group->depth}, own);
     car_team_share(group->depth, 1, mine->member, mine->members, &depth.begin, &depth.end);
     if (!car_range_is_empty(left) && !car_range_is_empty(depth))
-        car_layer_multiply(layer, &product, mine->member, depth, left);
+        car_layer_multiply_gradient(layer, group, &product, mine->member, depth, left);
     car_team_barrier(mine->team, mine->member);
 }
 

@@ -76,6 +76,7 @@ typedef struct car_group {
     car_when when;
     int rank;                 /* order among the groups of a stage */
     bool bounded;             /* the operand lies within [-1, 1] */
+    bool splits;              /* gradients behind the loop by product_split */
     size_t weights;           /* offset of the packed panels in the weights */
     size_t running;           /* the same in what a layer runs on */
     int blocks;               /* columns / 16 = blocks of units * count */
@@ -118,6 +119,7 @@ struct car_plan {
     int units, blocks, padded;
     bool training;
     car_precision precision;
+    const car_kernels *kernels; /* of the options */
     car_cpu_level function_level; /* of the stages' functions */
     int override_count;
     const double **override;            /* [forward count] NULL: not overridden */
@@ -251,7 +253,7 @@ struct car_layer {
     float *operand_transposed;     /* [depth][rows of a round] of one group */
     int64_t operand_row_stride;
     float *gradient_panels; /* panels [rows of a round][64] of one group; bf16: of pairs */
-    float *scratch;         /* bf16, int8: [threads][scratch_floats] for the products */
+    float *scratch;         /* [threads][scratch_floats] for products in bf16, int8, and that split */
     size_t scratch_floats;
     car_stage_call *stages[CAR_PHASES]; /* [stage] */
     car_group_call *calls;              /* [group_count] */
@@ -338,6 +340,10 @@ int car_rows_run_end(const car_rows *rows, car_range times);
 /* run.c: a product in the plan's precision, which is that of training. */
 void car_layer_multiply(const car_layer *layer, const car_product *product, int member,
                         car_range rows, car_range blocks);
+/* The same for what is done behind the backward loop. */
+void car_layer_multiply_gradient(const car_layer *layer, const car_group *group,
+                                 const car_product *product, int member, car_range rows,
+                                 car_range blocks);
 /* gradient.c: every member of the team calls them for the same steps, when all have left the loop over these. `begins`: what
  * stands in the gradient does not count. */
 void car_layer_group_gradients(const car_layer *layer, const car_share *mine, car_range times,

@@ -269,6 +269,7 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
     plan->padded = car_padded(units);
     plan->training = options->training;
     plan->precision = options->precision;
+    plan->kernels = options->kernels;
     car_status status = read_overrides(plan, options, error);
     if (status == CAR_OK)
         status = car_plan_schedule(plan, error);

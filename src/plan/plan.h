@@ -63,6 +63,7 @@ typedef struct car_plan_options {
     const car_emitted_table *native;  /* and where for those not found there; NULL: nowhere. Both borrowed */
     bool training;                    /* keep what the backward pass needs */
     car_precision precision;          /* of the operands of every product, forward and backward */
+    const car_kernels *kernels;       /* whose way with gradients in f32 it takes; NULL: that of all CPUs. Borrowed */
     bool input_bounded;               /* the caller knows that x lies within [-1, 1] (int8) */
     int tap_count; /* named values or states to be stored for every step */
     const char *const *taps;

@@ -63,6 +63,16 @@ void car_layer_multiply(const car_layer *layer, const car_product *product, int 
         layer->kernels->product(product, rows.begin, rows.end, blocks.begin, blocks.end);
 }
 
+void car_layer_multiply_gradient(const car_layer *layer, const car_group *group,
+                                 const car_product *product, int member, car_range rows,
+                                 car_range blocks) {
+    if (group->splits)
+        layer->kernels->product_split(product, scratch_of(layer, member), rows.begin, rows.end,
+                                      blocks.begin, blocks.end);
+    else
+        car_layer_multiply(layer, product, member, rows, blocks);
+}
+
 /* ---- One stage at one time ---------------------------------------------------------------------------- */
 
 /* Rows are counted through all steps: those of the step `time`, and of the steps behind it where all run at once. */
@@ -124,7 +134,10 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
         .c_row_stride = target.row_stride,
         .descending = time & 1,
     };
-    car_layer_multiply(layer, &product, member, rows, blocks);
+    if (group->back_when.phase == CAR_PHASE_BACK_AFTER)
+        car_layer_multiply_gradient(layer, group, &product, member, rows, blocks);
+    else
+        car_layer_multiply(layer, &product, member, rows, blocks);
 }
 
 /* The same, or NULL where there is no such place. */

@@ -105,6 +105,7 @@ static bool tap_layers(replay *again) {
         const car_plan *plain = model->layers[i].training_plan;
         car_plan_options options = {.training = true,
                                     .precision = model->precision,
+                                    .kernels = model->kernels,
                                     .tap_count = again->name_counts[i],
                                     .taps = names};
         if (car_plan_create(net->cell, car_plan_input(plain), car_plan_units(plain), &options,

@@ -1,0 +1,315 @@
+/*
+ * amx_split: products of floats by the matrix tiles of AMX, which multiply bf16 alone.
+ *
+ * In:  a car_product of f32 with a_depth_stride 1, and the part of it to do. Out: that part of c.
+ *
+ *   x = x[0] + x[1] + x[2], exactly: x[0] is x rounded to a bf16, x[1] what is left rounded to one, x[2] what is left of that
+ *   for every 32 values of k and (i, j) = (2,0) (1,0) (1,1) (0,1) (0,2) (0,0):
+ *     c += (chain of fma over the first 16 a[i][k] * b[j][k], from 0) + (chain over the other 16)
+ *
+ * The three products that are left out, (1,2) (2,1) (2,2), are each below 2^-24 of a * b, as is the rounding of one fma; a chain
+ * of fma rounds once for each k, this one six times for 32. The order depends on K alone, so that rows, panels, groups and
+ * threads never change a bit. Held against plain loops in tests/test_split.c. What is infinite, NaN or beyond
+ * 3.39e38, where no bf16 is, makes its sums NaN; subnormal parts count as 0, as in all of AMX.
+ *
+ * A pair of a tile holds the values k and k+16 of both operands: pairs of rows as they lie, for a and for panels. What
+ * lies in registers is split in seven operations and paired in three; of K a chunk at a time, so that the parts of a and of
+ * one panel stay in the second-level cache. A panel is split once for each group of rows.
+ */
+#include "amx.h"
+
+#include "amx.inc"
+
+enum { PARTS = 3, PANEL_TILE = TILE_PAIRS * CAR_PANEL };
+
+/* 16 floats as three bf16 in the upper halves, the lower halves 0. Half of the last place goes up: what is left is exact
+ * either way. The last part is cut, so that a NaN stays one. */
+typedef struct split_vector {
+    vuint part[PARTS];
+} split_vector;
+
+ALWAYS_INLINE vuint nearest_upper(vfloat x) {
+    return ((vuint)x + 0x8000u) & 0xffff0000u;
+}
+
+ALWAYS_INLINE split_vector split(vfloat x) {
+    split_vector out;
+    out.part[0] = nearest_upper(x);
+    x -= (vfloat)out.part[0];
+    out.part[1] = nearest_upper(x);
+    x -= (vfloat)out.part[1];
+    out.part[2] = (vuint)x & 0xffff0000u;
+    return out;
+}
+
+/* The parts of k and k+16 as pairs, `apart` floats between them. */
+ALWAYS_INLINE void store_pairs(vfloat first, vfloat second, float *to, int apart) {
+    const split_vector upper = split(first), lower = split(second);
+    UNROLL
+    for (int i = 0; i < PARTS; i++)
+        v_store(to + i * apart, (vfloat)(upper.part[i] | lower.part[i] >> 16));
+}
+
+/* ---- Operands, split -------------------------------------------------------------------------------------- */
+
+/* k of one chunk, whole tiles but at the end of K. */
+typedef struct depth_chunk {
+    int begin, tiles, end;
+} depth_chunk;
+
+/* Rows [begin, end) of a as tiles [tiles of k][parts][16][16 pairs]. */
+static void split_rows(const car_product *product, int begin, int end, depth_chunk chunk,
+                       float *to) {
+    for (int row = begin; row < end; row++, to += TILE_PAIRS) {
+        const float *from = product->a + row * product->a_row_stride;
+        float *tile = to;
+        int k = chunk.begin;
+        if (product->parts == 1)
+            for (; k + TILE_VALUES <= chunk.end; k += TILE_VALUES, tile += PARTS * TILE_FLOATS)
+                store_pairs(v_load(from + k), v_load(from + k + CAR_BLOCK), tile, TILE_FLOATS);
+        for (; k < chunk.end; k += TILE_VALUES, tile += PARTS * TILE_FLOATS) {
+            const vfloat second = k + CAR_BLOCK < chunk.end
+                                      ? half_of(product, from, k + CAR_BLOCK, chunk.end)
+                                      : v_of(0.0f);
+            store_pairs(half_of(product, from, k, chunk.end), second, tile, TILE_FLOATS);
+        }
+    }
+}
+
+/* Blocks of a panel as tiles [tiles of k][parts][16 pairs][64]. */
+static void split_panel(const float *panel, int blocks, depth_chunk chunk, float *to) {
+    for (int k = chunk.begin; k < chunk.end; k += TILE_VALUES, to += PARTS * PANEL_TILE)
+        for (int i = 0; i < TILE_PAIRS; i++) {
+            const float *first = panel + (int64_t)(k + i) * CAR_PANEL,
+                        *second = first + TILE_PAIRS * CAR_PANEL;
+            for (int block = 0; block < blocks; block++) {
+                const int at = block * CAR_BLOCK;
+                store_pairs(k + i < chunk.end ? v_load(first + at) : v_of(0.0f),
+                            k + i + TILE_PAIRS < chunk.end ? v_load(second + at) : v_of(0.0f),
+                            to + i * CAR_PANEL + at, PANEL_TILE);
+            }
+        }
+}
+
+/* ---- Tiles of c ------------------------------------------------------------------------------------------- */
+
+ALWAYS_INLINE void load_a(bool lower, const float *upper_a, const float *lower_a, int part) {
+    enum { BYTES = TILE_PAIRS * sizeof(float) };
+    _tile_loadd(4, upper_a + part * TILE_FLOATS, BYTES);
+    if (lower)
+        _tile_loadd(5, lower_a + part * TILE_FLOATS, BYTES);
+}
+
+ALWAYS_INLINE void load_panel(bool right, const float *panel, int part) {
+    enum { BYTES = CAR_PANEL * sizeof(float) };
+    _tile_loadd(6, panel + part * PANEL_TILE, BYTES);
+    if (right)
+        _tile_loadd(7, panel + part * PANEL_TILE + CAR_BLOCK, BYTES);
+}
+
+ALWAYS_INLINE void multiply(bool lower, bool right) {
+    _tile_dpbf16ps(0, 4, 6);
+    if (right)
+        _tile_dpbf16ps(1, 4, 7);
+    if (lower)
+        _tile_dpbf16ps(2, 5, 6);
+    if (lower && right)
+        _tile_dpbf16ps(3, 5, 7);
+}
+
+/* What 32 values of k add. From product to product one operand stays. */
+ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
+                             const float *panel) {
+    load_a(lower, upper_a, lower_a, 2);
+    load_panel(right, panel, 0);
+    multiply(lower, right);
+    load_a(lower, upper_a, lower_a, 1);
+    multiply(lower, right);
+    load_panel(right, panel, 1);
+    multiply(lower, right);
+    load_a(lower, upper_a, lower_a, 0);
+    multiply(lower, right);
+    load_panel(right, panel, 2);
+    multiply(lower, right);
+    load_panel(right, panel, 0);
+    multiply(lower, right);
+}
+
+/* What all tiles of a chunk of K share. */
+typedef struct chunk_work {
+    const car_product *product;
+    depth_chunk chunk;
+    bool goes_on; /* from the chunk before */
+    int row_end;  /* of the group */
+} chunk_work;
+
+/* Rows of c that come after those of a tile, which asks for `each` of them with every 32 values of k. */
+typedef struct output_lines {
+    const float *next;
+    int64_t row_stride, neighbour; /* floats to the next row, to the block beside */
+    int each;
+} output_lines;
+
+/* Rows of another group or thread are none of its business. */
+static output_lines lines_below(const chunk_work *work, const car_product_block *block, bool right,
+                                int row) {
+    const car_product *product = work->product;
+    if (row + 2 * TILE_ROWS > work->row_end)
+        return (output_lines){0};
+    return (output_lines){product->c + row * product->c_row_stride + block[0].c,
+                          product->c_row_stride, right ? block[1].c - block[0].c : 0,
+                          (2 * TILE_ROWS + work->chunk.tiles - 1) / work->chunk.tiles};
+}
+
+ALWAYS_INLINE void fetch(output_lines *lines) {
+    for (int i = 0; i < lines->each; i++, lines->next += lines->row_stride) {
+        __builtin_prefetch(lines->next, 1);
+        __builtin_prefetch(lines->next + lines->neighbour, 1);
+    }
+}
+
+/* c of up to two tiles of rows and up to two blocks of a panel. */
+ALWAYS_INLINE void tile_product(bool lower, bool right, const chunk_work *work,
+                                const car_product_block *block, const tile_rows *rows,
+                                const float *panel) {
+    const car_product *product = work->product;
+    const int first = rows->first, second = first + rows->upper;
+    const float *upper_a = rows->a[0], *lower_a = rows->a[1];
+    settle_memory();
+    LOAD_TILE(0, first, 0, work->goes_on);
+    if (right)
+        LOAD_TILE(1, first, 1, work->goes_on);
+    if (lower)
+        LOAD_TILE(2, second, 0, work->goes_on);
+    if (lower && right)
+        LOAD_TILE(3, second, 1, work->goes_on);
+    output_lines lines = lines_below(work, block, right, second + rows->lower);
+    for (int k = 0; k < work->chunk.tiles; k++, panel += PARTS * PANEL_TILE) {
+        fetch(&lines);
+        tile_step(lower, right, upper_a, lower_a, panel);
+        upper_a += PARTS * TILE_FLOATS;
+        lower_a += PARTS * TILE_FLOATS;
+    }
+    STORE_TILE(0, first, 0);
+    if (right)
+        STORE_TILE(1, first, 1);
+    if (lower)
+        STORE_TILE(2, second, 0);
+    if (lower && right)
+        STORE_TILE(3, second, 1);
+    settle_memory();
+}
+
+static void dispatch(const chunk_work *work, const car_product_block *block, bool right,
+                     const tile_rows *rows, const float *panel) {
+    if (rows->lower > 0 && right)
+        tile_product(true, true, work, block, rows, panel);
+    else if (rows->lower > 0)
+        tile_product(true, false, work, block, rows, panel);
+    else if (right)
+        tile_product(false, true, work, block, rows, panel);
+    else
+        tile_product(false, false, work, block, rows, panel);
+}
+
+/* ---- Panels and groups of rows ------------------------------------------------------------------------------ */
+
+/* A group of rows and its part of a, split: [tiles of rows][tiles of k][parts][16][16 pairs]. Rows that do not fill two tiles
+ * are cut into two alike: a tile costs the same whatever its rows. */
+typedef struct row_group {
+    int begin, full, upper,
+        lower; /* first row; pairs of full tiles; rows of the two of the last pair */
+    float *a;
+} row_group;
+
+static row_group group_of(int begin, int end, float *a) {
+    const int rows = end - begin, left = rows % (2 * TILE_ROWS);
+    const int upper = left <= TILE_ROWS ? left : (left + 1) / 2;
+    return (row_group){begin, rows / (2 * TILE_ROWS), upper, left - upper, a};
+}
+
+static int64_t tile_of_rows(depth_chunk chunk) {
+    return (int64_t)chunk.tiles * PARTS * TILE_FLOATS;
+}
+
+static void split_group(const car_product *product, const row_group *group, depth_chunk chunk) {
+    float *to = group->a;
+    int row = group->begin;
+    for (int i = 0; i < 2 * group->full; i++, row += TILE_ROWS, to += tile_of_rows(chunk))
+        split_rows(product, row, row + TILE_ROWS, chunk, to);
+    split_rows(product, row, row + group->upper, chunk, to);
+    row += group->upper;
+    split_rows(product, row, row + group->lower, chunk, to + tile_of_rows(chunk));
+}
+
+/* `count` pairs of tiles of rows, all of one shape, against some blocks of a panel. */
+static void sweep(const chunk_work *work, tile_rows rows, int count, const float *panel,
+                  int block_begin, int block_end) {
+    const int64_t step = 2 * tile_of_rows(work->chunk);
+    shape_tiles(rows.upper, rows.lower);
+    for (int block = block_begin; block < block_end; block += 2) {
+        const float *at = panel + block % CAR_PANEL_BLOCKS * CAR_BLOCK;
+        tile_rows two = rows;
+        for (int i = 0; i < count; i++) {
+            dispatch(work, &work->product->block[block], block + 1 < block_end, &two, at);
+            two.first += two.upper + two.lower;
+            two.a[0] += step;
+            two.a[1] += step;
+        }
+    }
+}
+
+/* Some blocks of one panel: split, then met by all rows of the group. */
+static void panel_of_group(const chunk_work *work, const row_group *group, float *panel,
+                           int block_begin, int block_end) {
+    const car_product *product = work->product;
+    const int64_t depth = (int64_t)product->parts * product->part_length;
+    const int inside = block_begin % CAR_PANEL_BLOCKS * CAR_BLOCK;
+    const float *from = product->panels + block_begin / CAR_PANEL_BLOCKS * depth * CAR_PANEL;
+    split_panel(from + inside, block_end - block_begin, work->chunk, panel + inside);
+    const int64_t tile = tile_of_rows(work->chunk);
+    if (group->full)
+        sweep(work, (tile_rows){group->begin, TILE_ROWS, TILE_ROWS, {group->a, group->a + tile}},
+              group->full, panel, block_begin, block_end);
+    const float *last = group->a + 2 * group->full * tile;
+    if (group->upper)
+        sweep(work,
+              (tile_rows){group->begin + 2 * TILE_ROWS * group->full,
+                          group->upper,
+                          group->lower,
+                          {last, last + tile}},
+              1, panel, block_begin, block_end);
+}
+
+static void panels_of_group(const chunk_work *work, const row_group *group, float *panel,
+                            int block_begin, int block_end) {
+    for (int block = block_begin, end; block < block_end; block = end) {
+        end = block - block % CAR_PANEL_BLOCKS + CAR_PANEL_BLOCKS;
+        end = end < block_end ? end : block_end;
+        panel_of_group(work, group, panel, block, end);
+    }
+}
+
+void car_product_amx_split(const car_product *product, float *scratch, int row_begin, int row_end,
+                           int block_begin, int block_end) {
+    const int depth = product->parts * product->part_length;
+    const int tiles = (depth + TILE_VALUES - 1) / TILE_VALUES;
+    const int pieces =
+        depth ? (depth + CAR_SPLIT_DEPTH - 1) / CAR_SPLIT_DEPTH : 1; /* of K, alike */
+    const int most = (tiles + pieces - 1) / pieces;
+    float *const panel = scratch, *const a = scratch + most * PARTS * PANEL_TILE;
+    for (int row = row_begin; row < row_end; row += CAR_SPLIT_ROWS) {
+        const int end = row_end - row < CAR_SPLIT_ROWS ? row_end : row + CAR_SPLIT_ROWS;
+        const row_group group = group_of(row, end, a);
+        for (int piece = 0; piece < pieces; piece++) {
+            const int tile = piece * most, k = tile * TILE_VALUES,
+                      count = tiles - tile < most ? tiles - tile : most,
+                      last = k + count * TILE_VALUES;
+            const chunk_work work = {
+                product, {k, count, last < depth ? last : depth}, tile > 0, end};
+            split_group(product, &group, work.chunk);
+            panels_of_group(&work, &group, panel, block_begin, block_end);
+        }
+    }
+    _tile_release();
+}
