@@ -12,11 +12,13 @@
 
 #define CAR_VECTOR_WIDTH 16
 #define WIDEN_PAIRS
-#define LEVEL         CAR_CPU_AVX512
-#define LEVEL_NAME    "amx"
-#define LEVEL_TABLE   car_kernels_amx
-#define PRODUCT_TILES car_product_amx
-#define PRODUCT_SPLIT car_product_amx_split
+#define FETCH_DISTANCE 8
+#define BEYOND_CACHE   (1 << 19)
+#define LEVEL          CAR_CPU_AVX512
+#define LEVEL_NAME     "amx"
+#define LEVEL_TABLE    car_kernels_amx
+#define PRODUCT_TILES  car_product_amx
+#define PRODUCT_SPLIT  car_product_amx_split
 
 #include "vector.inc"
 
