@@ -264,6 +264,7 @@ typedef struct car_row_means {
 typedef struct car_kernels {
     car_cpu_level level;
     const char *name; /* "baseline", "avx2", "avx512"; "amx": level avx512 with product_tiles */
+    size_t cached_weights; /* bytes that stay in a core's second-level cache beside all else; no bit depends on it */
 
     /* The part [row_begin,row_end) x [block_begin,block_end) of a product; any cut, whole panels are fastest. */
     void (*product)(const car_product *product, int row_begin, int row_end, int block_begin,

@@ -2,9 +2,10 @@
  * level_amx: the table of functions of level avx512 for CPUs that have AMX, and so AVX512_BF16, too.
  *
  * In:  the templates; compiler flags of this file alone (meson.build). Out: car_kernels_amx: the bits of
- * car_kernels_avx512, and product_tiles (amx.c).
+ * car_kernels_avx512, product_tiles (amx.c) and product_split (amx_split.c).
  * These CPUs take more than two cycles for a dot product of pairs, half the rate of fma: pairs are rounded by
- * AVX512_BF16 and widened for products.
+ * AVX512_BF16 and widened for products. Their second-level caches hold 2 MiB; how far ahead lines are asked for was measured
+ * (docs/speed.md).
  * Everything but the table is static, so that no other level can pick up this level's instructions.
  */
 #include "amx.h"
@@ -14,6 +15,7 @@
 #define WIDEN_PAIRS
 #define FETCH_DISTANCE 8
 #define BEYOND_CACHE   (1 << 19)
+#define CACHED_WEIGHTS (1536 << 10)
 #define LEVEL          CAR_CPU_AVX512
 #define LEVEL_NAME     "amx"
 #define LEVEL_TABLE    car_kernels_amx

@@ -13,9 +13,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Recurrent weights up to this size stay in a core's second-level cache: then threads share the lanes and need no
- * barrier; above it each thread keeps its own part of the weights and they meet once a stage. */
-static const size_t CACHED_WEIGHTS = 768 << 10;
 /* One sequence alone: from this size on, half of a step's product saves more time than a barrier takes. */
 static const size_t SHARED_WEIGHTS = 128 << 10;
 /* One sequence alone, whose loop is one thread's: with more inputs than this its sums before the loop take longer to make than
@@ -280,8 +277,10 @@ static void choose_split(car_layer *layer) {
                 (size_t)plan->groups[g].blocks * CAR_BLOCK * (size_t)plan->groups[g].depth * 4;
         else
             inputs += plan->groups[g].depth;
-    bool lanes_suffice =
-        layer->shape.batch >= 2 * layer->shape.threads && recurrent <= CACHED_WEIGHTS;
+    /* Weights that stay in a core's cache: threads share the lanes and need no barrier. Above it each thread keeps its own part of
+     * the weights and they meet once a stage. */
+    bool lanes_suffice = layer->shape.batch >= 2 * layer->shape.threads &&
+                         recurrent <= layer->kernels->cached_weights;
     bool worth_it = layer->shape.batch > 1 || recurrent > SHARED_WEIGHTS;
     layer->by_units = layer->shape.threads > 1 && recurrent > 0 && !lanes_suffice && worth_it &&
                       plan->all_mean_count == 0 && plan->blocks >= layer->shape.threads;
