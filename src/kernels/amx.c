@@ -11,7 +11,7 @@
  * A tile is 16 rows of 64 bytes. Four of c, 32 x 32 values, stay in registers while two of a and two of a panel walk
  * along k: four multiplications, 16 cycles each, to four loads. A group of rows of a is rounded once into the caller's
  * scratch, tile by tile, since rows apart by a power of two would share few sets of the cache. What is left of K
- * beyond whole tiles counts as zeros. Rows that do not fill two tiles are cut into two alike: a tile costs the same whatever its rows.
+ * beyond whole tiles counts as zeros.
  */
 #include "amx.h"
 
@@ -65,17 +65,9 @@ ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const
 ALWAYS_INLINE void tile_product(bool lower, bool right, const car_product *product,
                                 const car_product_block *block, const tile_rows *rows,
                                 const tile_panel *panel, int inside) {
-    const int first = rows->first, second = first + rows->upper;
     const float *upper_a = rows->a[0], *lower_a = rows->a[1];
     const float *pairs = panel->pairs + inside * CAR_BLOCK;
-    settle_memory();
-    LOAD_TILE(0, first, 0, false);
-    if (right)
-        LOAD_TILE(1, first, 1, false);
-    if (lower)
-        LOAD_TILE(2, second, 0, false);
-    if (lower && right)
-        LOAD_TILE(3, second, 1, false);
+    load_sums(lower, right, product, block, rows, false);
     for (int k = 0; k < panel->whole; k++, pairs += TILE_PAIRS * CAR_PANEL) {
         tile_step(lower, right, upper_a, lower_a, pairs);
         upper_a += TILE_FLOATS;
@@ -83,14 +75,7 @@ ALWAYS_INLINE void tile_product(bool lower, bool right, const car_product *produ
     }
     if (panel->rest)
         tile_step(lower, right, upper_a, lower_a, panel->rest + inside * CAR_BLOCK);
-    STORE_TILE(0, first, 0);
-    if (right)
-        STORE_TILE(1, first, 1);
-    if (lower)
-        STORE_TILE(2, second, 0);
-    if (lower && right)
-        STORE_TILE(3, second, 1);
-    settle_memory();
+    store_sums(lower, right, product, block, rows);
 }
 
 static void dispatch(const car_product *product, const car_product_block *block, bool right,
@@ -143,7 +128,7 @@ static void group_of_rows(const car_product *product, int depth, float *scratch,
         (int64_t)car_tile_pairs(depth) * TILE_ROWS; /* floats of one tile of rows */
     const int rows = row_end - row_begin, full = rows / (2 * TILE_ROWS),
               left = rows % (2 * TILE_ROWS);
-    const int upper = left <= TILE_ROWS ? left : (left + 1) / 2, first_left = row_end - left;
+    const int upper = upper_rows(left), first_left = row_end - left;
     for (int i = 0; i < 2 * full; i++)
         round_tile(product, row_begin + i * TILE_ROWS, row_begin + (i + 1) * TILE_ROWS, depth,
                    scratch + i * a_step);

@@ -12,9 +12,9 @@
  * threads never change a bit. Held against plain loops in tests/test_split.c. What is infinite, NaN or beyond
  * 3.39e38, where no bf16 is, makes its sums NaN; subnormal parts count as 0, as in all of AMX.
  *
- * A pair of a tile holds the values k and k+16 of both operands: pairs of rows as they lie, for a and for panels. What
- * lies in registers is split in seven operations and paired in three; of K a chunk at a time, so that the parts of a and of
- * one panel stay in the second-level cache. A panel is split once for each group of rows.
+ * A pair of a tile holds the values k and k+16 of both operands, so that vectors of a row of a, and rows of a panel, are paired as
+ * they lie. A group of rows of a and one panel are split at a time, and of K a piece, so that their parts stay in the
+ * second-level cache; a panel is split anew for each group.
  */
 #include "amx.h"
 
@@ -107,16 +107,6 @@ ALWAYS_INLINE void load_panel(bool right, const float *panel, int part) {
         _tile_loadd(7, panel + part * PANEL_TILE + CAR_BLOCK, BYTES);
 }
 
-ALWAYS_INLINE void multiply(bool lower, bool right) {
-    _tile_dpbf16ps(0, 4, 6);
-    if (right)
-        _tile_dpbf16ps(1, 4, 7);
-    if (lower)
-        _tile_dpbf16ps(2, 5, 6);
-    if (lower && right)
-        _tile_dpbf16ps(3, 5, 7);
-}
-
 /* What 32 values of k add. From product to product one operand stays. */
 ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
                              const float *panel) {
@@ -172,32 +162,16 @@ ALWAYS_INLINE void fetch(output_lines *lines) {
 ALWAYS_INLINE void tile_product(bool lower, bool right, const chunk_work *work,
                                 const car_product_block *block, const tile_rows *rows,
                                 const float *panel) {
-    const car_product *product = work->product;
-    const int first = rows->first, second = first + rows->upper;
     const float *upper_a = rows->a[0], *lower_a = rows->a[1];
-    settle_memory();
-    LOAD_TILE(0, first, 0, work->goes_on);
-    if (right)
-        LOAD_TILE(1, first, 1, work->goes_on);
-    if (lower)
-        LOAD_TILE(2, second, 0, work->goes_on);
-    if (lower && right)
-        LOAD_TILE(3, second, 1, work->goes_on);
-    output_lines lines = lines_below(work, block, right, second + rows->lower);
+    load_sums(lower, right, work->product, block, rows, work->goes_on);
+    output_lines lines = lines_below(work, block, right, rows->first + rows->upper + rows->lower);
     for (int k = 0; k < work->chunk.tiles; k++, panel += PARTS * PANEL_TILE) {
         fetch(&lines);
         tile_step(lower, right, upper_a, lower_a, panel);
         upper_a += PARTS * TILE_FLOATS;
         lower_a += PARTS * TILE_FLOATS;
     }
-    STORE_TILE(0, first, 0);
-    if (right)
-        STORE_TILE(1, first, 1);
-    if (lower)
-        STORE_TILE(2, second, 0);
-    if (lower && right)
-        STORE_TILE(3, second, 1);
-    settle_memory();
+    store_sums(lower, right, work->product, block, rows);
 }
 
 static void dispatch(const chunk_work *work, const car_product_block *block, bool right,
@@ -214,17 +188,16 @@ static void dispatch(const chunk_work *work, const car_product_block *block, boo
 
 /* ---- Panels and groups of rows ------------------------------------------------------------------------------ */
 
-/* A group of rows and its part of a, split: [tiles of rows][tiles of k][parts][16][16 pairs]. Rows that do not fill two tiles
- * are cut into two alike: a tile costs the same whatever its rows. */
+/* A group of rows and its part of a, split: [tiles of rows][tiles of k][parts][16][16 pairs]. */
 typedef struct row_group {
-    int begin, full, upper,
-        lower; /* first row; pairs of full tiles; rows of the two of the last pair */
+    int begin, full;  /* the first row; pairs of full tiles */
+    int upper, lower; /* rows of the two of the last pair, which are not full */
     float *a;
 } row_group;
 
 static row_group group_of(int begin, int end, float *a) {
     const int rows = end - begin, left = rows % (2 * TILE_ROWS);
-    const int upper = left <= TILE_ROWS ? left : (left + 1) / 2;
+    const int upper = upper_rows(left);
     return (row_group){begin, rows / (2 * TILE_ROWS), upper, left - upper, a};
 }
 
@@ -259,7 +232,7 @@ static void sweep(const chunk_work *work, tile_rows rows, int count, const float
     }
 }
 
-/* Some blocks of one panel: split, then met by all rows of the group. */
+/* Some blocks of one panel: split, then met by all rows of the group; `panel` is scratch. */
 static void panel_of_group(const chunk_work *work, const row_group *group, float *panel,
                            int block_begin, int block_end) {
     const car_product *product = work->product;
