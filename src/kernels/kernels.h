@@ -110,7 +110,7 @@ static inline int car_product_group(int depth) {
 }
 static inline size_t car_product_scratch(int rows, int depth) {
     int group = car_product_group(depth);
-    return (size_t)(rows < group ? rows : group) * (size_t)car_pairs(depth);
+    return (size_t)(rows < group ? rows : group) * 2 * (size_t)car_pairs(depth);
 }
 /* The same for product_tiles, which rounds whole tiles: 16 rows of 16 pairs, two tiles of rows at a time. */
 static inline int car_tile_pairs(int depth) {
