@@ -102,7 +102,8 @@ typedef struct car_product {
 static inline int car_pairs(int depth) {
     return depth / 2 + depth % 2;
 }
-/* Rows of a that product_bf16 rounds at a time, and the floats of scratch it needs for products of up to `rows` rows. */
+/* Rows of a that product_bf16 rounds at a time, and the floats of scratch it needs for products of up to `rows` rows: of each pair
+ * both values, for CPUs that keep them as floats. */
 static inline int car_product_group(int depth) {
     enum { PAIRS = 64 * 1024, LEAST_ROWS = 48 };
     int fitting = depth > 0 ? PAIRS / car_pairs(depth) : PAIRS;
