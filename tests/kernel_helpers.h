@@ -1,5 +1,5 @@
 /*
- * kernel_helpers.h: what test_kernels.c, test_bf16.c and test_int8.c share: random numbers, guarded arrays, products.
+ * kernel_helpers.h: what test_kernels.c, test_bf16.c, test_split.c and test_int8.c share: random numbers, guarded arrays, products.
  *
  * Outputs stand between guard zones that must stay untouched.
  */
@@ -127,6 +127,16 @@ static inline void each_table(void (*test)(const car_kernels *kernels, stream *n
 #endif
 }
 
+/* Level avx512 on a CPU with AMX; else the test is skipped. */
+static inline const car_kernels *kernels_with_amx(void) {
+    const car_kernels *kernels = car_kernels_of(CAR_CPU_AVX512);
+    if (!kernels || !kernels->product_tiles) {
+        print_message("no AMX here: its products are not tested\n");
+        skip();
+    }
+    return kernels;
+}
+
 static const int sizes[] = {1, 2, 3, 15, 16, 17, 33, 63, 64, 65, 200};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
@@ -176,6 +186,24 @@ static inline product_case make_product(stream *numbers, int rows, int blocks, i
                               .c = x.c,
                               .c_row_stride = c_row_stride};
     return x;
+}
+
+/* What a column of a row of floats is exactly, in one part, and the sum of the sizes of its terms. */
+typedef struct exact_sum {
+    double value, size;
+} exact_sum;
+
+static inline exact_sum exact_product(const product_case *x, int row, int column) {
+    const int depth = x->product.part_length;
+    exact_sum sum = {0};
+    for (int k = 0; k < depth; k++) {
+        const double term =
+            (double)x->a[row * x->product.a_row_stride + k] *
+            (double)x->panels[(column / CAR_PANEL * depth + k) * CAR_PANEL + column % CAR_PANEL];
+        sum.value += term;
+        sum.size += fabs(term);
+    }
+    return sum;
 }
 
 static inline void free_product(product_case *x) {

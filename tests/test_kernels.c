@@ -73,16 +73,10 @@ static void product_bound(const car_kernels *kernels, stream *numbers) {
     float *fast = product_copy(&x, kernels, &product);
     for (int row = 0; row < rows; row++)
         for (int column = 0; column < 5 * CAR_BLOCK; column++) {
-            double sum = 0.0, size = 0.0;
-            for (int k = 0; k < depth; k++) {
-                double term = (double)x.a[row * product.a_row_stride + k] *
-                              (double)x.panels[column / 64 * depth * 64 + k * 64 + column % 64];
-                sum += term;
-                size += fabs(term);
-            }
+            const exact_sum sum = exact_product(&x, row, column);
             float got = fast[row * product.c_row_stride + x.block[column / 16].c + column % 16];
             double roundings = has_fma(kernels) ? depth : 2 * depth;
-            assert_near((double)got, sum, size * roundings * 0x1p-24);
+            assert_near((double)got, sum.value, sum.size * roundings * 0x1p-24);
         }
     release(fast, x.c_count);
     free_product(&x);

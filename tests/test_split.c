@@ -25,25 +25,6 @@ static float *split_copy(const product_case *x, const car_kernels *kernels, cuts
 
 /* ---- Plain loops -------------------------------------------------------------------------------------- */
 
-/* What a column of a row is exactly, and the sum of the sizes of its terms. */
-typedef struct exact_sum {
-    double value, size;
-} exact_sum;
-
-static exact_sum exact(const product_case *x, int row, int column) {
-    const car_product *of = &x->product;
-    const int depth = of->parts * of->part_length;
-    exact_sum sum = {0};
-    for (int k = 0; k < depth; k++) {
-        const double term =
-            (double)of->a[row * of->a_row_stride + k] *
-            (double)of->panels[(column / CAR_PANEL * depth + k) * CAR_PANEL + column % CAR_PANEL];
-        sum.value += term;
-        sum.size += fabs(term);
-    }
-    return sum;
-}
-
 static double distance(const product_case *x, const float *c, int row, int column, double from) {
     const int place = x->block[column / CAR_BLOCK].c + column % CAR_BLOCK;
     return fabs((double)c[row * x->product.c_row_stride + place] - from);
@@ -60,7 +41,7 @@ static void test_bound(void **state) {
         const double roundings = 6 * ((depth + 31) / 32) + 17;
         for (int row = 0; row < x.rows; row++)
             for (int column = 0; column < x.blocks * CAR_BLOCK; column++) {
-                const exact_sum sum = exact(&x, row, column);
+                const exact_sum sum = exact_product(&x, row, column);
                 assert_near(distance(&x, c, row, column, sum.value), 0.0,
                             sum.size * 1.01 * (0x1p-23 + roundings * 0x1p-24));
             }
@@ -82,7 +63,7 @@ static void test_nearer_than_a_chain(void **state) {
         car_kernels_plain.product(&x.product, 0, x.rows, 0, x.blocks);
         for (int row = 0; row < x.rows; row++)
             for (int column = 0; column < x.blocks * CAR_BLOCK; column++) {
-                const exact_sum sum = exact(&x, row, column);
+                const exact_sum sum = exact_product(&x, row, column);
                 of_split += pow(distance(&x, split, row, column, sum.value) / sum.size, 2);
                 of_chain += pow(distance(&x, x.c, row, column, sum.value) / sum.size, 2);
             }
@@ -94,15 +75,6 @@ static void test_nearer_than_a_chain(void **state) {
 }
 
 /* ---- AMX ---------------------------------------------------------------------------------------------- */
-
-static const car_kernels *kernels_that_split(void) {
-    const car_kernels *kernels = car_kernels_of(CAR_CPU_AVX512);
-    if (!kernels || !kernels->product_split) {
-        print_message("no AMX here: its products are not tested\n");
-        skip();
-    }
-    return kernels;
-}
 
 static void check(const car_kernels *kernels, const product_case *x, cuts at) {
     float *plain = split_copy(x, &car_kernels_plain, (cuts){0}), *fast = split_copy(x, kernels, at);
@@ -120,7 +92,7 @@ static void check_shape(const car_kernels *kernels, stream *numbers, int rows, i
 
 static void test_shapes(void **state) {
     (void)state;
-    const car_kernels *kernels = kernels_that_split();
+    const car_kernels *kernels = kernels_with_amx();
     stream numbers = {0};
     static const int depths[] = {0, 1, 16, 31, 32, 33, CAR_SPLIT_DEPTH, CAR_SPLIT_DEPTH + 1, 1700};
     static const int parts[][2] = {{2, 1}, {3, 16}, {7, 17}, {40, 16}, {3, 385}};
@@ -137,7 +109,7 @@ static void test_shapes(void **state) {
 /* Any cut of rows and blocks: the same bits. */
 static void test_cuts(void **state) {
     (void)state;
-    const car_kernels *kernels = kernels_that_split();
+    const car_kernels *kernels = kernels_with_amx();
     stream numbers = {0};
     for (int run = 0; run < 20; run++) {
         const int rows = 1 + next_below(&numbers, 70), blocks = 1 + next_below(&numbers, 10);
@@ -151,7 +123,7 @@ static void test_cuts(void **state) {
 /* Numbers at the ends: what is not a number, or has no bf16, shows in every sum that it is part of, and in no other. */
 static void test_ends(void **state) {
     (void)state;
-    const car_kernels *kernels = kernels_that_split();
+    const car_kernels *kernels = kernels_with_amx();
     stream numbers = {0};
     static const uint32_t ends[] = {0x7f800000u, 0xff800000u, 0x7fc00000u, 0x7fffffffu,
                                     0xff800001u, 0x7f7fffffu, 0x00000001u, 0x807fffffu,

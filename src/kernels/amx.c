@@ -24,12 +24,9 @@ static void round_tile(const car_product *product, int begin, int end, int depth
     for (int row = begin; row < end; row++) {
         const float *from = product->a + row * product->a_row_stride;
         float *pairs = to + (int64_t)(row - begin) * TILE_PAIRS;
-        for (int k = 0; k < depth; k += TILE_VALUES, pairs += TILE_FLOATS) {
-            vfloat first = half_of(product, from, k, depth);
-            vfloat second =
-                k + CAR_BLOCK < depth ? half_of(product, from, k + CAR_BLOCK, depth) : v_of(0.0f);
-            v_store(pairs, v_round(first, second));
-        }
+        for (int k = 0; k < depth; k += TILE_VALUES, pairs += TILE_FLOATS)
+            v_store(pairs, v_round(half_of(product, from, k, depth),
+                                   half_of(product, from, k + CAR_BLOCK, depth)));
     }
 }
 
@@ -45,20 +42,9 @@ typedef struct tile_panel {
 /* What 32 values of k add. */
 ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
                              const float *panel) {
-    enum { PANEL_BYTES = CAR_PANEL * sizeof(float), A_BYTES = TILE_PAIRS * sizeof(float) };
-    _tile_loadd(4, upper_a, A_BYTES);
-    _tile_loadd(6, panel, PANEL_BYTES);
-    _tile_dpbf16ps(0, 4, 6);
-    if (right) {
-        _tile_loadd(7, panel + CAR_BLOCK, PANEL_BYTES);
-        _tile_dpbf16ps(1, 4, 7);
-    }
-    if (lower) {
-        _tile_loadd(5, lower_a, A_BYTES);
-        _tile_dpbf16ps(2, 5, 6);
-        if (right)
-            _tile_dpbf16ps(3, 5, 7);
-    }
+    load_a(lower, upper_a, lower_a);
+    load_panel(right, panel);
+    multiply(lower, right);
 }
 
 /* c of up to two tiles of rows and up to two blocks of a panel, the first of them `inside` the panel. */
@@ -93,9 +79,10 @@ static void dispatch(const car_product *product, const car_product_block *block,
 /* ---- Panels and groups of rows ------------------------------------------------------------------------------ */
 
 /* `count` pairs of tiles of rows, all of one shape, against the blocks of all panels. */
-static void sweep(const car_product *product, int depth, const tile_rows *rows, int count,
-                  int64_t a_step, int block_begin, int block_end) {
+static void sweep(const car_product *product, int depth, tile_rows rows, int count, int64_t a_step,
+                  int block_begin, int block_end) {
     const int pairs = car_pairs(depth), whole = pairs / TILE_PAIRS, left = pairs % TILE_PAIRS;
+    shape_tiles(rows.upper, rows.lower);
     _Alignas(64) float rest[TILE_PAIRS * CAR_PANEL];
     memset(rest, 0, sizeof rest);
     for (int block = block_begin; block < block_end;) {
@@ -108,14 +95,10 @@ static void sweep(const car_product *product, int depth, const tile_rows *rows, 
         memcpy(rest, panel.pairs + (int64_t)whole * TILE_PAIRS * CAR_PANEL,
                (size_t)left * CAR_PANEL * sizeof *rest);
         for (; block < end; block += 2) {
-            tile_rows two = *rows;
-            for (int i = 0; i < count; i++) {
+            tile_rows two = rows;
+            for (int i = 0; i < count; i++, pass_pair(&two, a_step))
                 dispatch(product, &product->block[block], block + 1 < end, &two, &panel,
                          block % CAR_PANEL_BLOCKS);
-                two.first += two.upper + two.lower;
-                two.a[0] += 2 * a_step;
-                two.a[1] += 2 * a_step;
-            }
         }
         block = end;
     }
@@ -124,27 +107,15 @@ static void sweep(const car_product *product, int depth, const tile_rows *rows, 
 /* The rows of one group: those that fill pairs of tiles, then what is left. */
 static void group_of_rows(const car_product *product, int depth, float *scratch, int row_begin,
                           int row_end, int block_begin, int block_end) {
-    const int64_t a_step =
-        (int64_t)car_tile_pairs(depth) * TILE_ROWS; /* floats of one tile of rows */
-    const int rows = row_end - row_begin, full = rows / (2 * TILE_ROWS),
-              left = rows % (2 * TILE_ROWS);
-    const int upper = upper_rows(left), first_left = row_end - left;
-    for (int i = 0; i < 2 * full; i++)
-        round_tile(product, row_begin + i * TILE_ROWS, row_begin + (i + 1) * TILE_ROWS, depth,
-                   scratch + i * a_step);
-    tile_rows two = {row_begin, TILE_ROWS, TILE_ROWS, {scratch, scratch + a_step}};
-    if (full) {
-        shape_tiles(TILE_ROWS, TILE_ROWS);
-        sweep(product, depth, &two, full, a_step, block_begin, block_end);
-    }
-    if (!left)
-        return;
-    float *at = scratch + 2 * full * a_step;
-    round_tile(product, first_left, first_left + upper, depth, at);
-    round_tile(product, first_left + upper, row_end, depth, at + a_step);
-    two = (tile_rows){first_left, upper, left - upper, {at, at + a_step}};
-    shape_tiles(upper, left - upper);
-    sweep(product, depth, &two, 1, a_step, block_begin, block_end);
+    const row_group group =
+        group_of(row_begin, row_end, scratch, (int64_t)car_tile_pairs(depth) * TILE_ROWS);
+    for (int i = 0; i < 2 * group.full + 2; i++)
+        round_tile(product, row_of_tile(&group, i), row_of_tile(&group, i + 1), depth,
+                   scratch + i * group.a_step);
+    if (group.full)
+        sweep(product, depth, full_rows(&group), group.full, group.a_step, block_begin, block_end);
+    if (group.upper)
+        sweep(product, depth, last_rows(&group), 1, group.a_step, block_begin, block_end);
 }
 
 void car_product_amx(const car_product *product, float *scratch, int row_begin, int row_end,

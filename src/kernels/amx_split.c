@@ -67,12 +67,9 @@ static void split_rows(const car_product *product, int begin, int end, depth_chu
         if (product->parts == 1)
             for (; k + TILE_VALUES <= chunk.end; k += TILE_VALUES, tile += PARTS * TILE_FLOATS)
                 store_pairs(v_load(from + k), v_load(from + k + CAR_BLOCK), tile, TILE_FLOATS);
-        for (; k < chunk.end; k += TILE_VALUES, tile += PARTS * TILE_FLOATS) {
-            const vfloat second = k + CAR_BLOCK < chunk.end
-                                      ? half_of(product, from, k + CAR_BLOCK, chunk.end)
-                                      : v_of(0.0f);
-            store_pairs(half_of(product, from, k, chunk.end), second, tile, TILE_FLOATS);
-        }
+        for (; k < chunk.end; k += TILE_VALUES, tile += PARTS * TILE_FLOATS)
+            store_pairs(half_of(product, from, k, chunk.end),
+                        half_of(product, from, k + CAR_BLOCK, chunk.end), tile, TILE_FLOATS);
     }
 }
 
@@ -93,35 +90,21 @@ static void split_panel(const float *panel, int blocks, depth_chunk chunk, float
 
 /* ---- Tiles of c ------------------------------------------------------------------------------------------- */
 
-ALWAYS_INLINE void load_a(bool lower, const float *upper_a, const float *lower_a, int part) {
-    enum { BYTES = TILE_PAIRS * sizeof(float) };
-    _tile_loadd(4, upper_a + part * TILE_FLOATS, BYTES);
-    if (lower)
-        _tile_loadd(5, lower_a + part * TILE_FLOATS, BYTES);
-}
-
-ALWAYS_INLINE void load_panel(bool right, const float *panel, int part) {
-    enum { BYTES = CAR_PANEL * sizeof(float) };
-    _tile_loadd(6, panel + part * PANEL_TILE, BYTES);
-    if (right)
-        _tile_loadd(7, panel + part * PANEL_TILE + CAR_BLOCK, BYTES);
-}
-
 /* What 32 values of k add. From product to product one operand stays. */
 ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
                              const float *panel) {
-    load_a(lower, upper_a, lower_a, 2);
-    load_panel(right, panel, 0);
+    load_a(lower, upper_a + 2 * TILE_FLOATS, lower_a + 2 * TILE_FLOATS);
+    load_panel(right, panel);
     multiply(lower, right);
-    load_a(lower, upper_a, lower_a, 1);
+    load_a(lower, upper_a + TILE_FLOATS, lower_a + TILE_FLOATS);
     multiply(lower, right);
-    load_panel(right, panel, 1);
+    load_panel(right, panel + PANEL_TILE);
     multiply(lower, right);
-    load_a(lower, upper_a, lower_a, 0);
+    load_a(lower, upper_a, lower_a);
     multiply(lower, right);
-    load_panel(right, panel, 2);
+    load_panel(right, panel + 2 * PANEL_TILE);
     multiply(lower, right);
-    load_panel(right, panel, 0);
+    load_panel(right, panel);
     multiply(lower, right);
 }
 
@@ -188,47 +171,15 @@ static void dispatch(const chunk_work *work, const car_product_block *block, boo
 
 /* ---- Panels and groups of rows ------------------------------------------------------------------------------ */
 
-/* A group of rows and its part of a, split: [tiles of rows][tiles of k][parts][16][16 pairs]. */
-typedef struct row_group {
-    int begin, full;  /* the first row; pairs of full tiles */
-    int upper, lower; /* rows of the two of the last pair, which are not full */
-    float *a;
-} row_group;
-
-static row_group group_of(int begin, int end, float *a) {
-    const int rows = end - begin, left = rows % (2 * TILE_ROWS);
-    const int upper = upper_rows(left);
-    return (row_group){begin, rows / (2 * TILE_ROWS), upper, left - upper, a};
-}
-
-static int64_t tile_of_rows(depth_chunk chunk) {
-    return (int64_t)chunk.tiles * PARTS * TILE_FLOATS;
-}
-
-static void split_group(const car_product *product, const row_group *group, depth_chunk chunk) {
-    float *to = group->a;
-    int row = group->begin;
-    for (int i = 0; i < 2 * group->full; i++, row += TILE_ROWS, to += tile_of_rows(chunk))
-        split_rows(product, row, row + TILE_ROWS, chunk, to);
-    split_rows(product, row, row + group->upper, chunk, to);
-    row += group->upper;
-    split_rows(product, row, row + group->lower, chunk, to + tile_of_rows(chunk));
-}
-
 /* `count` pairs of tiles of rows, all of one shape, against some blocks of a panel. */
-static void sweep(const chunk_work *work, tile_rows rows, int count, const float *panel,
-                  int block_begin, int block_end) {
-    const int64_t step = 2 * tile_of_rows(work->chunk);
+static void sweep(const chunk_work *work, tile_rows rows, int count, int64_t a_step,
+                  const float *panel, int block_begin, int block_end) {
     shape_tiles(rows.upper, rows.lower);
     for (int block = block_begin; block < block_end; block += 2) {
         const float *at = panel + block % CAR_PANEL_BLOCKS * CAR_BLOCK;
         tile_rows two = rows;
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < count; i++, pass_pair(&two, a_step))
             dispatch(work, &work->product->block[block], block + 1 < block_end, &two, at);
-            two.first += two.upper + two.lower;
-            two.a[0] += step;
-            two.a[1] += step;
-        }
     }
 }
 
@@ -240,18 +191,10 @@ static void panel_of_group(const chunk_work *work, const row_group *group, float
     const int inside = block_begin % CAR_PANEL_BLOCKS * CAR_BLOCK;
     const float *from = product->panels + block_begin / CAR_PANEL_BLOCKS * depth * CAR_PANEL;
     split_panel(from + inside, block_end - block_begin, work->chunk, panel + inside);
-    const int64_t tile = tile_of_rows(work->chunk);
     if (group->full)
-        sweep(work, (tile_rows){group->begin, TILE_ROWS, TILE_ROWS, {group->a, group->a + tile}},
-              group->full, panel, block_begin, block_end);
-    const float *last = group->a + 2 * group->full * tile;
+        sweep(work, full_rows(group), group->full, group->a_step, panel, block_begin, block_end);
     if (group->upper)
-        sweep(work,
-              (tile_rows){group->begin + 2 * TILE_ROWS * group->full,
-                          group->upper,
-                          group->lower,
-                          {last, last + tile}},
-              1, panel, block_begin, block_end);
+        sweep(work, last_rows(group), 1, group->a_step, panel, block_begin, block_end);
 }
 
 static void panels_of_group(const chunk_work *work, const row_group *group, float *panel,
@@ -273,14 +216,16 @@ void car_product_amx_split(const car_product *product, float *scratch, int row_b
     float *const panel = scratch, *const a = scratch + most * PARTS * PANEL_TILE;
     for (int row = row_begin; row < row_end; row += CAR_SPLIT_ROWS) {
         const int end = row_end - row < CAR_SPLIT_ROWS ? row_end : row + CAR_SPLIT_ROWS;
-        const row_group group = group_of(row, end, a);
         for (int piece = 0; piece < pieces; piece++) {
             const int tile = piece * most, k = tile * TILE_VALUES,
                       count = tiles - tile < most ? tiles - tile : most,
                       last = k + count * TILE_VALUES;
             const chunk_work work = {
                 product, {k, count, last < depth ? last : depth}, tile > 0, end};
-            split_group(product, &group, work.chunk);
+            const row_group group = group_of(row, end, a, (int64_t)count * PARTS * TILE_FLOATS);
+            for (int i = 0; i < 2 * group.full + 2; i++)
+                split_rows(product, row_of_tile(&group, i), row_of_tile(&group, i + 1), work.chunk,
+                           a + i * group.a_step);
             panels_of_group(&work, &group, panel, block_begin, block_end);
         }
     }

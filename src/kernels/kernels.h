@@ -264,7 +264,7 @@ typedef struct car_row_means {
 
 typedef struct car_kernels {
     car_cpu_level level;
-    const char *name; /* "baseline", "avx2", "avx512"; "amx": level avx512 with product_tiles */
+    const char *name; /* "baseline", "avx2", "avx512"; "amx": level avx512 with product_tiles, product_split */
     size_t cached_weights; /* bytes that stay in a core's second-level cache beside all else; no bit depends on it */
 
     /* The part [row_begin,row_end) x [block_begin,block_end) of a product; any cut, whole panels are fastest. */
@@ -358,6 +358,32 @@ static inline car_pairs_product *car_bf16_product(const car_kernels *kernels, bo
 static inline size_t car_bf16_scratch(bool training, int rows, int depth) {
     size_t pairs = car_product_scratch(rows, depth), tiles = car_tile_scratch(rows, depth);
     return training && tiles > pairs ? tiles : pairs;
+}
+
+/* A matrix of weights [outputs][depth] and the products that a layer or the head makes with it. */
+typedef struct car_matrix_use {
+    car_precision precision;
+    bool training, backward, splits; /* splits: gradients in f32 by product_split */
+    int depth, outputs;
+    int rows, met; /* most rows of one product forward, backward */
+} car_matrix_use;
+/* Floats of scratch that a thread needs for them: forward, of the weights' gradient, of the operand's. */
+static inline size_t car_matrix_scratch(const car_matrix_use *of) {
+    size_t sizes[3] = {0};
+    if (of->precision == CAR_PRECISION_INT8) {
+        sizes[0] = car_integer_scratch(of->rows, of->depth);
+    } else if (of->precision == CAR_PRECISION_BF16) {
+        sizes[0] = car_bf16_scratch(of->training, of->rows, of->depth);
+        sizes[1] = of->backward ? car_bf16_scratch(of->training, of->depth, of->met) : 0;
+        sizes[2] = of->backward ? car_bf16_scratch(of->training, of->met, of->outputs) : 0;
+    } else if (of->backward && of->splits) {
+        sizes[1] = car_split_scratch(of->depth, of->met);
+        sizes[2] = car_split_scratch(of->met, of->outputs);
+    }
+    size_t most = sizes[0];
+    for (int i = 1; i < 3; i++)
+        most = sizes[i] > most ? sizes[i] : most;
+    return most;
 }
 
 /* Whether gradients in f32 beside an operand of so many values are products that split: with fewer the splitting takes as long

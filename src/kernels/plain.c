@@ -9,32 +9,40 @@
 #include <math.h>
 #include <string.h>
 
+/* a[row][k]. */
+static float plain_left(const car_product *product, int row, int k) {
+    const int64_t step = product->a_depth_stride ? product->a_depth_stride : 1;
+    return product
+        ->a[row * product->a_row_stride + k / product->part_length * product->part_stride +
+            k % product->part_length * step];
+}
+
+/* What a sum of a block begins with, which stands at c. */
+static float plain_start(const car_product *product, const car_product_block *block, int lane,
+                         const float *c) {
+    return block->initial == CAR_FROM_C      ? *c
+           : block->initial == CAR_FROM_ZERO ? 0.0f
+                                             : product->initial[block->initial + lane];
+}
+
 static void plain_product(const car_product *product, int row_begin, int row_end, int block_begin,
                           int block_end) {
     if (product->before)
         plain_product(product->before, row_begin, row_end, block_begin, block_end);
-    const int64_t depth = (int64_t)product->parts * product->part_length;
+    const int depth = product->parts * product->part_length;
     const bool packed = product->panel_row_stride == 0;
     const int64_t panel_row = packed ? CAR_PANEL : product->panel_row_stride;
-    const int64_t panel_stride = packed ? depth * CAR_PANEL : CAR_PANEL;
-    const int64_t a_step = product->a_depth_stride ? product->a_depth_stride : 1;
+    const int64_t panel_stride = packed ? (int64_t)depth * CAR_PANEL : CAR_PANEL;
     for (int row = row_begin; row < row_end; row++)
         for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {
             const car_product_block *block = &product->block[column / CAR_BLOCK];
             const int lane = column % CAR_BLOCK;
             const float *panel = product->panels + column / CAR_PANEL * panel_stride;
             float *c = product->c + row * product->c_row_stride + block->c + lane;
-            float sum = 0.0f;
-            if (block->initial == CAR_FROM_C)
-                sum = *c;
-            else if (block->initial != CAR_FROM_ZERO)
-                sum = product->initial[block->initial + lane];
-            for (int64_t k = 0; k < depth; k++) {
-                float a = product->a[row * product->a_row_stride +
-                                     k / product->part_length * product->part_stride +
-                                     k % product->part_length * a_step];
-                sum = fmaf(a, panel[k * panel_row + column % CAR_PANEL], sum);
-            }
+            float sum = plain_start(product, block, lane, c);
+            for (int k = 0; k < depth; k++)
+                sum = fmaf(plain_left(product, row, k), panel[k * panel_row + column % CAR_PANEL],
+                           sum);
             *c = sum;
         }
 }
@@ -86,18 +94,10 @@ static void plain_product_bf16(const car_product *product, float *scratch, int r
                                  (int64_t)(column / CAR_PANEL) * car_pairs(depth) * CAR_PANEL +
                                  column % CAR_PANEL;
             float *c = product->c + row * product->c_row_stride + block->c + lane;
-            float sum = 0.0f;
-            if (block->initial == CAR_FROM_C)
-                sum = *c;
-            else if (block->initial != CAR_FROM_ZERO)
-                sum = product->initial[block->initial + lane];
-            for (int k = 0; k < depth; k++) {
-                float a = product->a[row * product->a_row_stride +
-                                     k / product->part_length * product->part_stride +
-                                     k % product->part_length];
-                sum = fmaf(plain_bf16(a), plain_half(panel + (int64_t)(k / 2) * CAR_PANEL, k % 2),
-                           sum);
-            }
+            float sum = plain_start(product, block, lane, c);
+            for (int k = 0; k < depth; k++)
+                sum = fmaf(plain_bf16(plain_left(product, row, k)),
+                           plain_half(panel + (int64_t)(k / 2) * CAR_PANEL, k % 2), sum);
             *c = sum;
         }
 }
@@ -115,21 +115,13 @@ static void plain_product_tiles(const car_product *product, float *scratch, int 
                                  (int64_t)(column / CAR_PANEL) * car_pairs(depth) * CAR_PANEL +
                                  column % CAR_PANEL;
             float *c = product->c + row * product->c_row_stride + block->c + lane;
-            float sum = 0.0f;
-            if (block->initial == CAR_FROM_C)
-                sum = *c;
-            else if (block->initial != CAR_FROM_ZERO)
-                sum = product->initial[block->initial + lane];
+            float sum = plain_start(product, block, lane, c);
             for (int tile = 0; tile < depth; tile += TILE) {
                 float chain[2] = {0};
-                for (int k = tile; k < depth && k < tile + TILE; k++) {
-                    float a = product->a[row * product->a_row_stride +
-                                         k / product->part_length * product->part_stride +
-                                         k % product->part_length];
+                for (int k = tile; k < depth && k < tile + TILE; k++)
                     chain[k % 2] =
-                        fmaf(plain_bf16(a), plain_half(panel + (int64_t)(k / 2) * CAR_PANEL, k % 2),
-                             chain[k % 2]);
-                }
+                        fmaf(plain_bf16(plain_left(product, row, k)),
+                             plain_half(panel + (int64_t)(k / 2) * CAR_PANEL, k % 2), chain[k % 2]);
                 sum += chain[0] + chain[1];
             }
             *c = sum;
@@ -161,10 +153,7 @@ static float plain_split_step(const car_product *product, int row, int column, i
     float chain[2] = {0};
     for (int k = begin; k < end; k++) {
         float a[3], b[3];
-        plain_split(
-            product->a[row * product->a_row_stride +
-                       k / product->part_length * product->part_stride + k % product->part_length],
-            a);
+        plain_split(plain_left(product, row, k), a);
         plain_split(panel[(int64_t)k * CAR_PANEL], b);
         float *sum = &chain[(k - begin) / 16];
         *sum = fmaf(plain_normal(a[i]), plain_normal(b[j]), *sum);
@@ -183,9 +172,7 @@ static void plain_product_split(const car_product *product, float *scratch, int 
             const car_product_block *block = &product->block[column / CAR_BLOCK];
             const int lane = column % CAR_BLOCK;
             float *c = product->c + row * product->c_row_stride + block->c + lane;
-            float sum = block->initial == CAR_FROM_C      ? *c
-                        : block->initial == CAR_FROM_ZERO ? 0.0f
-                                                          : product->initial[block->initial + lane];
+            float sum = plain_start(product, block, lane, c);
             for (int k = 0; k < depth; k += TILE)
                 for (int step = 0; step < STEPS; step++)
                     sum += plain_split_step(product, row, column, k,
@@ -215,11 +202,6 @@ static void plain_transpose_pairs(const float *a, int64_t a_row_stride, int firs
             plain_set_half(
                 &out[column / 2 * out_row_stride + row], column % 2,
                 plain_half(&a[(first + row) / 2 * a_row_stride + column], (first + row) % 2));
-}
-
-static float plain_left(const car_product *product, int row, int k) {
-    return product->a[row * product->a_row_stride +
-                      k / product->part_length * product->part_stride + k % product->part_length];
 }
 
 static car_integer_scale plain_row_scale(const car_product *product, bool bounded, int row) {
@@ -253,11 +235,7 @@ static void plain_product_int8(const car_product *product, bool bounded, float *
             const int8_t *panel =
                 (const int8_t *)(product->panels + column / CAR_PANEL * panel_floats);
             float *c = product->c + row * product->c_row_stride + block->c + lane;
-            float start = 0.0f;
-            if (block->initial == CAR_FROM_C)
-                start = *c;
-            else if (block->initial != CAR_FROM_ZERO)
-                start = product->initial[block->initial + lane];
+            const float start = plain_start(product, block, lane, c);
             int64_t sum = 0;
             for (int k = 0; k < depth; k++)
                 sum += (int64_t)plain_whole(plain_left(product, row, k) * scale.factor) *

@@ -32,26 +32,19 @@ static bool in_pairs(const car_model *model) {
     return model->precision == CAR_PRECISION_BF16;
 }
 
-/* Floats of scratch that a thread's products need, whole cache lines: forward, of the input's gradient, of the weights'. */
+/* Floats of scratch that a thread's products need, whole cache lines. */
 static size_t rounding_floats(const car_head *head) {
     const car_model *model = head->model;
-    const int depth = model->head_depth, chunk = head->chunk, outputs = model->output_size;
-    const bool backward = head->backward;
-    size_t sizes[3] = {0};
-    if (model->precision == CAR_PRECISION_INT8) {
-        sizes[0] = car_integer_scratch(chunk, depth);
-    } else if (in_pairs(model)) {
-        sizes[0] = car_bf16_scratch(backward, chunk, depth);
-        sizes[1] = backward ? car_bf16_scratch(true, chunk, outputs) : 0;
-        sizes[2] = backward ? car_bf16_scratch(true, depth, chunk) : 0;
-    } else if (backward && car_splits(model->kernels, depth)) {
-        sizes[1] = car_split_scratch(chunk, outputs);
-        sizes[2] = car_split_scratch(depth, chunk);
-    }
-    size_t most = sizes[0];
-    for (int i = 1; i < 3; i++)
-        most = sizes[i] > most ? sizes[i] : most;
-    return (most + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
+    const size_t floats = car_matrix_scratch(
+        &(car_matrix_use){.precision = model->precision,
+                          .training = head->backward,
+                          .backward = head->backward,
+                          .splits = car_splits(model->kernels, model->head_depth),
+                          .depth = model->head_depth,
+                          .outputs = model->output_size,
+                          .rows = head->chunk,
+                          .met = head->chunk});
+    return (floats + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
 }
 
 static void fill_blocks(const car_head *head) {

@@ -132,33 +132,20 @@ static int gradient_rows(const car_layer_shape *shape) {
     return (int)(all < most ? all : most);
 }
 
-/* Floats of scratch for the products of a group: forward, of the weights' gradient, of the operand's. */
-static size_t group_scratch(const car_plan *plan, const car_layer_shape *shape,
-                            const car_group *group) {
-    const int rows = shape->steps * shape->batch, met = gradient_rows(shape),
-              span = group->gate_span * plan->padded;
-    size_t sizes[3] = {0};
-    if (plan->precision == CAR_PRECISION_INT8) {
-        sizes[0] = car_integer_scratch(rows, group->depth);
-    } else if (plan->precision == CAR_PRECISION_BF16) {
-        sizes[0] = car_bf16_scratch(plan->training, rows, group->depth);
-        sizes[1] = shape->backward ? car_bf16_scratch(plan->training, group->depth, met) : 0;
-        sizes[2] = shape->backward ? car_bf16_scratch(plan->training, met, span) : 0;
-    } else if (shape->backward && group->splits) {
-        sizes[1] = car_split_scratch(group->depth, met);
-        sizes[2] = car_split_scratch(met, span);
-    }
-    size_t most = sizes[0];
-    for (int i = 1; i < 3; i++)
-        most = sizes[i] > most ? sizes[i] : most;
-    return most;
-}
-
 /* Floats of scratch that a thread's products need, whole cache lines. */
 static size_t scratch_floats(const car_plan *plan, const car_layer_shape *shape) {
     size_t most = 0;
     for (int g = 0; g < plan->group_count; g++) {
-        const size_t floats = group_scratch(plan, shape, &plan->groups[g]);
+        const car_group *group = &plan->groups[g];
+        const size_t floats =
+            car_matrix_scratch(&(car_matrix_use){.precision = plan->precision,
+                                                 .training = plan->training,
+                                                 .backward = shape->backward,
+                                                 .splits = group->splits,
+                                                 .depth = group->depth,
+                                                 .outputs = group->gate_span * plan->padded,
+                                                 .rows = shape->steps * shape->batch,
+                                                 .met = gradient_rows(shape)});
         most = floats > most ? floats : most;
     }
     if (plan->precision == CAR_PRECISION_BF16 && plan->joined >= 0) {
