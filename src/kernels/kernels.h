@@ -7,7 +7,8 @@
  *   amx.c             products in bf16 by AMX, for training: a further table of level avx512
  *   vector.inc        the width-independent vector type, v_fma, loads with a masked tail
  *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
- *   matrix.inc        packed matrix product: register tiles and the loops around them
+ *   tiles.inc         packed matrix product: register tiles
+ *   matrix.inc        and the loops around them; one row
  *   packing.inc       packed and transposed copies around it
  *   integer.inc       the same with int8 weights
  *   program.inc       the vector-program interpreter
