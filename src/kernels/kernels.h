@@ -267,6 +267,7 @@ typedef struct car_kernels {
     car_cpu_level level;
     const char *name; /* "baseline", "avx2", "avx512"; "amx": level avx512 with product_tiles, product_split */
     size_t cached_weights; /* bytes that stay in a core's second-level cache beside all else; no bit depends on it */
+    int row_in_place; /* floats of a row up to which panels are best read where they lie, not from a packed copy; nor on this */
 
     /* The part [row_begin,row_end) x [block_begin,block_end) of a product; any cut, whole panels are fastest. */
     void (*product)(const car_product *product, int row_begin, int row_end, int block_begin,

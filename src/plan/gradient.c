@@ -15,10 +15,6 @@
 #include "inside.h"
 #include <string.h>
 
-/* Floats of a row of sums that is read in place: beyond it a copy costs less than reading on, and rows of 1,024 floats all
- * begin in the same sets of the caches. */
-enum { MOST_IN_PLACE = 1008 };
-
 /* Rows of a place over some steps, in the order in which the backward loop meets them. */
 typedef struct rows_met {
     float *row; /* the first that is met */
@@ -91,7 +87,7 @@ static bool is_read_in_place(const car_layer *layer, const car_group *group) {
     bool parts = group->operand_place.region == CAR_REGION_INPUT && plan->input.parts > 1;
     return plan->precision == CAR_PRECISION_F32 && !group->splits &&
            group->gate_span == group->count && !parts &&
-           plan->gates * plan->padded <= MOST_IN_PLACE;
+           plan->gates * plan->padded <= layer->kernels->row_in_place;
 }
 
 /* All gates lie side by side over the blocks of units; some of them, only within each. */
