@@ -103,16 +103,22 @@ typedef struct car_product {
 static inline int car_pairs(int depth) {
     return depth / 2 + depth % 2;
 }
-/* Rows of a that product_bf16 rounds at a time, and the floats of scratch it needs for products of up to `rows` rows: of each pair
- * both values, for CPUs that keep them as floats. */
+/* Rows of a that product_bf16 rounds at a time, pairs of a panel that it may widen at a time, and the floats of scratch it needs for
+ * products of up to `rows` rows: of each pair both values, for CPUs that keep them as floats. */
 static inline int car_product_group(int depth) {
     enum { PAIRS = 64 * 1024, LEAST_ROWS = 48 };
     int fitting = depth > 0 ? PAIRS / car_pairs(depth) : PAIRS;
     return fitting < LEAST_ROWS ? LEAST_ROWS : fitting;
 }
+enum { CAR_WIDENED_PAIRS = 192 };
+static inline size_t car_widened_floats(int depth) {
+    const int pairs = car_pairs(depth);
+    return (size_t)(pairs < CAR_WIDENED_PAIRS ? pairs : CAR_WIDENED_PAIRS) * 2 * CAR_PANEL;
+}
 static inline size_t car_product_scratch(int rows, int depth) {
     int group = car_product_group(depth);
-    return (size_t)(rows < group ? rows : group) * 2 * (size_t)car_pairs(depth);
+    return (rows > 1 ? car_widened_floats(depth) : 0) +
+           (size_t)(rows < group ? rows : group) * 2 * (size_t)car_pairs(depth);
 }
 /* The same for product_tiles, which rounds whole tiles: 16 rows of 16 pairs, two tiles of rows at a time. */
 static inline int car_tile_pairs(int depth) {
