@@ -21,6 +21,8 @@ typedef struct builder {
     car_plan *plan;
     car_when when;
     int *forward, *back; /* [count] value of a node, -1: none yet */
+    int *depth
+        [2]; /* [gradient][count] operations from products, means and leaves on the longest way to a node */
     int count, capacity;
     instruction *code;
     int slot_count;
@@ -102,6 +104,34 @@ static car_vector_op vector_op(car_op op) {
 
 static int emit(builder *build, bool gradient, int v);
 
+static void find_depths(const car_graph *graph, int *depth) {
+    for (int v = 0; v < graph->count; v++) {
+        const car_node *node = &graph->nodes[v];
+        depth[v] = 0;
+        if (vector_op(node->op) == CAR_VECTOR_OP_COUNT)
+            continue;
+        const int a = depth[node->a], b = node->b >= 0 ? depth[node->b] : 0;
+        depth[v] = 1 + (a > b ? a : b);
+    }
+}
+
+/* Operands are made from the deepest to the shallowest: what is waited for longest is begun first, and fewest values live at
+ * once. */
+static void emit_operands(builder *build, bool gradient, const int nodes[3], int operands[3]) {
+    bool done[3] = {nodes[0] < 0, nodes[1] < 0, nodes[2] < 0};
+    for (;;) {
+        int next = -1;
+        for (int i = 0; i < 3; i++)
+            if (!done[i] && (next < 0 || build->depth[gradient][nodes[i]] >
+                                             build->depth[gradient][nodes[next]]))
+                next = i;
+        if (next < 0)
+            return;
+        operands[next] = emit(build, gradient, nodes[next]);
+        done[next] = true;
+    }
+}
+
 static bool is_overridden(const car_plan *plan, bool gradient, int v) {
     return !gradient && plan->override_count > 0 && plan->override[v];
 }
@@ -120,16 +150,14 @@ static int compute(builder *build, bool gradient, int v) {
         build->failed = true; /* a product or mean without a place: place.c never asks for it */
         return 0;
     }
+    int nodes[3] = {node->a, node->b, -1};
     if (product >= 0) {
         code.op = CAR_VECTOR_FMA;
-        code.operands[0] = emit(build, gradient, graph->nodes[product].a);
-        code.operands[1] = emit(build, gradient, graph->nodes[product].b);
-        code.operands[2] = emit(build, gradient, product == node->b ? node->a : node->b);
-    } else {
-        code.operands[0] = emit(build, gradient, node->a);
-        if (node->b >= 0)
-            code.operands[1] = emit(build, gradient, node->b);
+        nodes[0] = graph->nodes[product].a;
+        nodes[1] = graph->nodes[product].b;
+        nodes[2] = product == node->b ? node->a : node->b;
     }
+    emit_operands(build, gradient, nodes, code.operands);
     return add(build, code);
 }
 
@@ -331,8 +359,12 @@ car_status car_plan_build_program(car_plan *plan, car_stage *stage, car_error *e
     build->when = stage->when;
     build->forward = car_arena_allocate(plan->arena, forward + 1, sizeof(int));
     build->back = car_arena_allocate(plan->arena, back + 1, sizeof(int));
-    if (!build->forward || !build->back)
+    build->depth[0] = car_arena_allocate(plan->arena, forward + 1, sizeof(int));
+    build->depth[1] = car_arena_allocate(plan->arena, back + 1, sizeof(int));
+    if (!build->forward || !build->back || !build->depth[0] || !build->depth[1])
         return car_plan_no_memory(error);
+    find_depths(&plan->cell->graph, build->depth[0]);
+    find_depths(&plan->cell->gradient.graph, build->depth[1]);
     for (size_t v = 0; v < forward; v++)
         build->forward[v] = -1;
     for (size_t v = 0; v < back; v++)
