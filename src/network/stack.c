@@ -277,19 +277,33 @@ static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
     car_embed_gather(pass->stack->model, pass->source, (int)begin, (int)end, pass->target);
 }
 
+/* A row of few values takes less than the call of memcpy. */
+static void copy_values(float *to, const float *from, size_t count) {
+    if (count >= CAR_BLOCK)
+        memcpy(to, from, count * sizeof *to);
+    else
+        for (size_t k = 0; k < count; k++)
+            to[k] = from[k];
+}
+
 static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
     const car_stack *stack = pass->stack;
+    const float *source = pass->source;
     size_t size = (size_t)stack->model->input_size, lanes = (size_t)stack->shape.lanes.all;
     size_t patch = (size_t)stack->model->net->patch;
     const int *first = stack->rows.first;
     size_t step = begin > 0 && begin < end ? step_of(stack, begin) : 0;
     for (size_t row = begin; row < end; row++) {
+        float *target = pass->target + row * pass->width;
+        if (patch == 1 && !stack->placed) {
+            copy_values(target, source + row * size, size);
+            continue;
+        }
         step += row == (size_t)first[step + 1];
         const size_t lane = (size_t)stack->lane[row - (size_t)first[step]];
         for (size_t p = 0; p < patch; p++)
-            memcpy(pass->target + row * pass->width + p * size,
-                   (const float *)pass->source + ((step * patch + p) * lanes + lane) * size,
-                   size * sizeof(float));
+            copy_values(target + p * size, source + ((step * patch + p) * lanes + lane) * size,
+                        size);
     }
 }
 
