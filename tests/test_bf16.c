@@ -283,7 +283,7 @@ static void equals_f32(const car_kernels *kernels, stream *numbers) {
         for (size_t i = 0; i < made.x.panel_count; i++)
             made.x.panels[i] = pair_of(kernels, made.x.panels[i]);
         rounded.panels = made.x.panels;
-        kernels->product(&rounded, 0, made.x.rows, 0, made.x.blocks);
+        kernels->product(&rounded, NULL, 0, made.x.rows, 0, made.x.blocks);
         assert_same(pairs, floats, made.x.c_count);
         release(pairs, made.x.c_count);
         release(floats, made.x.c_count);

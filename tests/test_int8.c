@@ -8,7 +8,6 @@
 typedef struct quad_case {
     product_case x;
     int depth, panels;
-    bool bounded;
     size_t quad_count, scratch_count;
     float *quads, *scratch;
 } quad_case;
@@ -22,8 +21,8 @@ static quad_case make_quads(stream *numbers, int rows, int blocks, int parts, in
                             int kind, bool worst) {
     quad_case made = {.x = make_product(numbers, rows, blocks, parts, part_length, kind),
                       .depth = parts * part_length,
-                      .panels = (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS,
-                      .bounded = next_below(numbers, 2)};
+                      .panels = (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS};
+    made.x.product.bounded = next_below(numbers, 2);
     made.quad_count = car_quad_floats(made.panels, made.depth);
     made.quads = guarded(made.quad_count);
     memset(made.quads, 0, made.quad_count * sizeof *made.quads);
@@ -58,8 +57,7 @@ static void free_quads(quad_case *made) {
 
 static void run(const quad_case *made, const car_kernels *kernels, const car_product *product,
                 int row_begin, int row_end, int block_begin, int block_end) {
-    kernels->product_int8(product, made->bounded, made->scratch, row_begin, row_end, block_begin,
-                          block_end);
+    kernels->product_int8(product, made->scratch, row_begin, row_end, block_begin, block_end);
 }
 
 /* The output of one more run on a copy of c; kernels NULL: only the copy. */
@@ -195,7 +193,7 @@ static void odd_rows(const car_kernels *kernels, stream *numbers) {
     enum { ODD = sizeof odd / sizeof *odd };
     for (int i = 0; i < 2 * ODD; i++) {
         quad_case made = make_quads(numbers, 3, 5, 1, 37, 2, false);
-        made.bounded = i >= ODD;
+        made.x.product.bounded = i >= ODD;
         for (int k = 0; k < 37; k++)
             if (i % ODD < 3 || k == 20)
                 made.x.a[made.x.product.a_row_stride + k] = odd[i % ODD];

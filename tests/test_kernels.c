@@ -15,7 +15,7 @@ static float *product_copy(const product_case *x, const car_kernels *kernels,
     *product = x->product;
     product->c = c;
     if (kernels)
-        kernels->product(product, 0, x->rows, 0, x->blocks);
+        kernels->product(product, NULL, 0, x->rows, 0, x->blocks);
     return c;
 }
 
@@ -95,12 +95,12 @@ static void product_splits(const car_kernels *kernels, stream *numbers) {
         int block_cut = next_below(numbers, blocks + 1);
         cut.descending = run % 2 == 1;
         single.descending = true;
-        kernels->product(&cut, 0, row_cut, 0, block_cut);
-        kernels->product(&cut, row_cut, rows, 0, block_cut);
-        kernels->product(&cut, 0, row_cut, block_cut, blocks);
-        kernels->product(&cut, row_cut, rows, block_cut, blocks);
+        kernels->product(&cut, NULL, 0, row_cut, 0, block_cut);
+        kernels->product(&cut, NULL, row_cut, rows, 0, block_cut);
+        kernels->product(&cut, NULL, 0, row_cut, block_cut, blocks);
+        kernels->product(&cut, NULL, row_cut, rows, block_cut, blocks);
         for (int row = 0; row < rows; row++)
-            kernels->product(&single, row, row + 1, 0, blocks);
+            kernels->product(&single, NULL, row, row + 1, 0, blocks);
         assert_same(pieces, once, x.c_count);
         assert_same(alone, once, x.c_count);
         release(once, x.c_count);
@@ -116,7 +116,7 @@ static void product_descending(const car_kernels *kernels, stream *numbers) {
     car_product up, down;
     float *once = product_copy(&x, kernels, &up), *again = product_copy(&x, NULL, &down);
     down.descending = true;
-    kernels->product(&down, 0, 130, 0, 10);
+    kernels->product(&down, NULL, 0, 130, 0, 10);
     assert_same(again, once, x.c_count);
     release(once, x.c_count);
     release(again, x.c_count);
@@ -130,13 +130,13 @@ static void product_depth_split(const car_kernels *kernels, stream *numbers) {
     car_product whole, half;
     float *once = product_copy(&x, kernels, &whole), *twice = product_copy(&x, NULL, &half);
     half.part_length = first;
-    kernels->product(&half, 0, rows, 0, blocks);
+    kernels->product(&half, NULL, 0, rows, 0, blocks);
     half.part_length = depth - first;
     half.a += first;
     half.panels += first * CAR_PANEL;
     for (int i = 0; i < blocks; i++)
         x.block[i].initial = CAR_FROM_C;
-    kernels->product(&half, 0, rows, 0, blocks);
+    kernels->product(&half, NULL, 0, rows, 0, blocks);
     assert_same(twice, once, x.c_count);
     release(once, x.c_count);
     release(twice, x.c_count);
@@ -156,13 +156,13 @@ static void product_before(const car_kernels *kernels, stream *numbers) {
               *at_once = guarded_copy(x.c, x.c_count);
         second = y.product;
         second.c = one_by_one;
-        kernels->product(&second, 0, rows, 0, blocks);
+        kernels->product(&second, NULL, 0, rows, 0, blocks);
         first.c = second.c = at_once;
         first.descending = second.descending = run % 2 == 1;
         second.before = &first;
         const int cut = next_below(numbers, blocks + 1);
-        kernels->product(&second, 0, rows, cut, blocks);
-        kernels->product(&second, 0, rows, 0, cut);
+        kernels->product(&second, NULL, 0, rows, cut, blocks);
+        kernels->product(&second, NULL, 0, rows, 0, cut);
         assert_same(at_once, one_by_one, x.c_count);
         release(one_by_one, x.c_count);
         release(at_once, x.c_count);

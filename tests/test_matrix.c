@@ -66,7 +66,7 @@ static float *run(const lying *x, const car_kernels *kernels, car_product produc
     assert_non_null(c);
     memcpy(c, x->c, count * sizeof *c);
     product.c = c;
-    kernels->product(&product, 0, x->rows, 0, product.blocks);
+    kernels->product(&product, NULL, 0, x->rows, 0, product.blocks);
     return c;
 }
 

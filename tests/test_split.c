@@ -60,7 +60,7 @@ static void test_nearer_than_a_chain(void **state) {
             x.a[i] = ldexpf(x.a[i], -next_below(&numbers, 30));
         float *split = split_copy(&x, &car_kernels_plain, (cuts){0});
         double of_split = 0, of_chain = 0;
-        car_kernels_plain.product(&x.product, 0, x.rows, 0, x.blocks);
+        car_kernels_plain.product(&x.product, NULL, 0, x.rows, 0, x.blocks);
         for (int row = 0; row < x.rows; row++)
             for (int column = 0; column < x.blocks * CAR_BLOCK; column++) {
                 const exact_sum sum = exact_product(&x, row, column);

@@ -11,9 +11,8 @@
 static const double LEAST_FLOP = 4e6;
 
 typedef struct product_bench {
-    const car_kernels *kernels;
     car_product product;
-    car_precision precision;
+    car_product_function *multiply;
     float *scratch; /* of bf16 and int8 */
     int rows, repeats;
 } product_bench;
@@ -22,14 +21,7 @@ static car_status run(void *context, car_error *error) {
     const product_bench *bench = context;
     (void)error;
     for (int k = 0; k < bench->repeats; k++)
-        if (bench->precision == CAR_PRECISION_INT8)
-            bench->kernels->product_int8(&bench->product, true, bench->scratch, 0, bench->rows, 0,
-                                         bench->product.blocks);
-        else if (bench->precision == CAR_PRECISION_BF16)
-            car_bf16_product(bench->kernels, true)(&bench->product, bench->scratch, 0, bench->rows,
-                                                   0, bench->product.blocks);
-        else
-            bench->kernels->product(&bench->product, 0, bench->rows, 0, bench->product.blocks);
+        bench->multiply(&bench->product, bench->scratch, 0, bench->rows, 0, bench->product.blocks);
     return CAR_OK;
 }
 
@@ -63,7 +55,6 @@ car_status car_bench_product(const car_bench_machine *machine, const car_bench_s
     *result = (car_bench_result){.input = shape->input,
                                  .flop = 2.0 * shape->batch * shape->units * shape->input};
     product_bench bench = {
-        .kernels = machine->kernels,
         .product = {.a = (const float *)(void *)(memory + a),
                     .a_row_stride = shape->input,
                     .parts = 1,
@@ -73,8 +64,9 @@ car_status car_bench_product(const car_bench_machine *machine, const car_bench_s
                     .blocks = blocks,
                     .block = at,
                     .c = (float *)(void *)(memory + c),
-                    .c_row_stride = (int64_t)columns},
-        .precision = machine->precision,
+                    .c_row_stride = (int64_t)columns,
+                    .bounded = true},
+        .multiply = car_product_of(machine->kernels, machine->precision, true),
         .scratch = (float *)(void *)(memory + scratch),
         .rows = shape->batch,
         .repeats = result->flop < LEAST_FLOP ? (int)ceil(LEAST_FLOP / result->flop) : 1};

@@ -7,10 +7,8 @@
 #include "kernels.h"
 
 /* product_tiles of kernels.h. Only where cpu.c has found AMX and the permission to use it. */
-void car_product_amx(const car_product *product, float *scratch, int row_begin, int row_end,
-                     int block_begin, int block_end);
+car_product_function car_product_amx;
 /* product_split of kernels.h. */
-void car_product_amx_split(const car_product *product, float *scratch, int row_begin, int row_end,
-                           int block_begin, int block_end);
+car_product_function car_product_amx_split;
 
 #endif

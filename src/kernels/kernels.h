@@ -97,7 +97,13 @@ typedef struct car_product {
     /* NULL, or a product of the same blocks and rows of c that comes first, from whose sums this one goes on (CAR_FROM_C). One
      * row takes both panel by panel, and c does not see the sums in between. Of product and product_bf16 alone. */
     const struct car_product *before;
+    bool bounded; /* int8: a is known to lie within [-1, 1] */
 } car_product;
+
+/* The part [row_begin,row_end) x [block_begin,block_end) of a product; any cut, whole panels are fastest. scratch: the floats that
+ * the table below asks for; may be NULL where it asks for none. */
+typedef void car_product_function(const car_product *product, float *scratch, int row_begin,
+                                  int row_end, int block_begin, int block_end);
 
 /* Pairs that `depth` values fill. */
 static inline int car_pairs(int depth) {
@@ -275,9 +281,7 @@ typedef struct car_kernels {
     size_t cached_weights; /* bytes that stay in a core's second-level cache beside all else; no bit depends on it */
     int row_in_place; /* floats of a row up to which panels are best read where they lie, not from a packed copy; nor on this */
 
-    /* The part [row_begin,row_end) x [block_begin,block_end) of a product; any cut, whole panels are fastest. */
-    void (*product)(const car_product *product, int row_begin, int row_end, int block_begin,
-                    int block_end);
+    car_product_function *product; /* needs no scratch */
     /* Panels from a row-major matrix: panel element [k][column] = source[k*source_row_stride + offset of
      * column's block + column%16] for k < rows and blocks [block_begin,block_end) of `block` (c is the
      * offset). Used for the weight gradient, whose right operand is the gradient of the preactivations. */
@@ -285,26 +289,22 @@ typedef struct car_kernels {
     /* The same product in bf16: packed panels of pairs, a_depth_stride 1. a is rounded to the nearest bf16 (ties to
      * even, NaN stays NaN); c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats, those of
      * the product before it as well. */
-    void (*product_bf16)(const car_product *product, float *scratch, int row_begin, int row_end,
-                         int block_begin, int block_end);
+    car_product_function *product_bf16;
     /* product_bf16 in the order of AMX's tiles: for every 32 values of k a chain of fma over the even ones and one over
      * the odd ones, each from 0, whose sum is added to c. scratch: car_tile_scratch(row_end - row_begin, K) floats. NULL
      * where the CPU has no AMX. For training alone: what a model answers must not depend on the machine's tiles. */
-    void (*product_tiles)(const car_product *product, float *scratch, int row_begin, int row_end,
-                          int block_begin, int block_end);
+    car_product_function *product_tiles;
     /* product on AMX's tiles: each operand as three bf16 parts, exactly, and six of their nine products in an order of its
      * own (amx_split.c). As near as a chain of fma, but not its bits. Packed panels, a_depth_stride 1, no `before`.
      * scratch: car_split_scratch(row_end - row_begin, K) floats. NULL where the CPU has no AMX. For gradients alone: what a
      * model answers must not depend on the machine's tiles. */
-    void (*product_split)(const car_product *product, float *scratch, int row_begin, int row_end,
-                          int block_begin, int block_end);
+    car_product_function *product_split;
     /* pack_rows to panels of pairs. */
     car_pack *pack_pairs;
     /* The same product with weights packed in int8; a is made whole row by row: with the scale 1/127 where it is
      * `bounded`, known to lie within [-1, 1] (beyond it saturates), else by its own largest value. A NaN or an infinity
      * in a row makes its outputs NaN. K <= CAR_INTEGER_DEPTH; scratch: car_integer_scratch(row_end - row_begin, K) floats. */
-    void (*product_int8)(const car_product *product, bool bounded, float *scratch, int row_begin,
-                         int row_end, int block_begin, int block_end);
+    car_product_function *product_int8;
     /* out[column][row] = a[row][column]: out is [columns][out_row_stride], a is [rows][a_row_stride]. */
     void (*transpose)(const float *a, int64_t a_row_stride, int rows, int columns, float *out,
                       int64_t out_row_stride);
@@ -356,13 +356,16 @@ typedef struct car_kernels {
     bool (*all_finite)(const float *x, size_t count);
 } car_kernels;
 
-/* The product on which a model in bf16 runs: on tiles while it is trained, where the CPU has them. */
-typedef void car_pairs_product(const car_product *product, float *scratch, int row_begin,
-                               int row_end, int block_begin, int block_end);
-static inline car_pairs_product *car_bf16_product(const car_kernels *kernels, bool training) {
+/* The product on which a model runs: in bf16 on tiles while it is trained, where the CPU has them. */
+static inline car_product_function *car_product_of(const car_kernels *kernels,
+                                                   car_precision precision, bool training) {
+    if (precision == CAR_PRECISION_INT8)
+        return kernels->product_int8;
+    if (precision == CAR_PRECISION_F32)
+        return kernels->product;
     return training && kernels->product_tiles ? kernels->product_tiles : kernels->product_bf16;
 }
-/* Floats of scratch for it, whatever the CPU. */
+/* Floats of scratch for it in bf16, whatever the CPU. */
 static inline size_t car_bf16_scratch(bool training, int rows, int depth) {
     size_t pairs = car_product_scratch(rows, depth), tiles = car_tile_scratch(rows, depth);
     return training && tiles > pairs ? tiles : pairs;

@@ -25,10 +25,10 @@ static float plain_start(const car_product *product, const car_product_block *bl
                                              : product->initial[block->initial + lane];
 }
 
-static void plain_product(const car_product *product, int row_begin, int row_end, int block_begin,
-                          int block_end) {
+static void plain_product(const car_product *product, float *scratch, int row_begin, int row_end,
+                          int block_begin, int block_end) {
     if (product->before)
-        plain_product(product->before, row_begin, row_end, block_begin, block_end);
+        plain_product(product->before, scratch, row_begin, row_end, block_begin, block_end);
     const int depth = product->parts * product->part_length;
     const bool packed = product->panel_row_stride == 0;
     const int64_t panel_row = packed ? CAR_PANEL : product->panel_row_stride;
@@ -204,7 +204,7 @@ static void plain_transpose_pairs(const float *a, int64_t a_row_stride, int firs
                 plain_half(&a[(first + row) / 2 * a_row_stride + column], (first + row) % 2));
 }
 
-static car_integer_scale plain_row_scale(const car_product *product, bool bounded, int row) {
+static car_integer_scale plain_row_scale(const car_product *product, int row) {
     float largest = 0.0f;
     for (int k = 0; k < product->parts * product->part_length; k++) {
         float size = fabsf(plain_left(product, row, k));
@@ -212,7 +212,7 @@ static car_integer_scale plain_row_scale(const car_product *product, bool bounde
             return (car_integer_scale){NAN, 0.0f};
         largest = size > largest ? size : largest;
     }
-    return car_integer_scale_of(bounded ? 1.0f : largest);
+    return car_integer_scale_of(product->bounded ? 1.0f : largest);
 }
 
 static int plain_whole(float x) {
@@ -220,15 +220,15 @@ static int plain_whole(float x) {
     return (int)rintf(x > most ? most : x < -most ? -most : x);
 }
 
-static void plain_product_int8(const car_product *product, bool bounded, float *scratch,
-                               int row_begin, int row_end, int block_begin, int block_end) {
+static void plain_product_int8(const car_product *product, float *scratch, int row_begin,
+                               int row_end, int block_begin, int block_end) {
     (void)scratch;
     const int depth = product->parts * product->part_length;
     const int panels = (product->blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS;
     const int64_t panel_floats = (int64_t)car_quads(depth) * CAR_PANEL;
     const float *scales = product->panels + panels * panel_floats;
     for (int row = row_begin; row < row_end; row++) {
-        const car_integer_scale scale = plain_row_scale(product, bounded, row);
+        const car_integer_scale scale = plain_row_scale(product, row);
         for (int column = block_begin * CAR_BLOCK; column < block_end * CAR_BLOCK; column++) {
             const car_product_block *block = &product->block[column / CAR_BLOCK];
             const int lane = column % CAR_BLOCK;

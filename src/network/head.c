@@ -32,18 +32,21 @@ static bool in_pairs(const car_model *model) {
     return model->precision == CAR_PRECISION_BF16;
 }
 
+static bool splits_gradients(const car_model *model) {
+    return model->precision == CAR_PRECISION_F32 && car_splits(model->kernels, model->head_depth);
+}
+
 /* Floats of scratch that a thread's products need, whole cache lines. */
 static size_t rounding_floats(const car_head *head) {
     const car_model *model = head->model;
-    const size_t floats = car_matrix_scratch(
-        &(car_matrix_use){.precision = model->precision,
-                          .training = head->backward,
-                          .backward = head->backward,
-                          .splits = car_splits(model->kernels, model->head_depth),
-                          .depth = model->head_depth,
-                          .outputs = model->output_size,
-                          .rows = head->chunk,
-                          .met = head->chunk});
+    const size_t floats = car_matrix_scratch(&(car_matrix_use){.precision = model->precision,
+                                                               .training = head->backward,
+                                                               .backward = head->backward,
+                                                               .splits = splits_gradients(model),
+                                                               .depth = model->head_depth,
+                                                               .outputs = model->output_size,
+                                                               .rows = head->chunk,
+                                                               .met = head->chunk});
     return (floats + CAR_BLOCK - 1) / CAR_BLOCK * CAR_BLOCK;
 }
 
@@ -68,7 +71,10 @@ void car_head_lay(car_head *head, const car_model *model, int rows, int threads,
                        .chunk = chunk_rows(model, rows),
                        .depth_padded = car_padded(model->head_depth),
                        .output_padded = car_padded(model->output_size),
-                       .backward = backward};
+                       .backward = backward,
+                       .multiply = car_product_of(model->kernels, model->precision, backward)};
+    head->multiply_gradient =
+        splits_gradients(model) ? model->kernels->product_split : head->multiply;
     size_t chunk = (size_t)head->chunk, outputs = (size_t)head->output_padded;
     size_t panels = (outputs + CAR_PANEL - 1) / CAR_PANEL;
     size_t blocks = outputs / CAR_BLOCK, depth = (size_t)model->head_depth;
@@ -123,32 +129,21 @@ static bool shares_rows(const head_share *share) {
     return share->pass->head->output_padded < 4 * CAR_PANEL * share->members;
 }
 
-/* A product in the model's precision; in int8 that of the logits alone. */
-static void multiply(const head_share *share, const car_product *product, int row_begin,
-                     int row_end, int block_begin, int block_end) {
+static float *scratch_of(const head_share *share) {
     const car_head *head = share->pass->head;
-    const car_kernels *kernels = head->model->kernels;
-    float *scratch = head->rounding + (size_t)share->member * head->rounding_floats;
-    if (head->model->precision == CAR_PRECISION_INT8)
-        kernels->product_int8(product, head->model->head_bounded, scratch, row_begin, row_end,
-                              block_begin, block_end);
-    else if (in_pairs(head->model))
-        car_bf16_product(kernels, head->backward)(product, scratch, row_begin, row_end, block_begin,
-                                                  block_end);
-    else
-        kernels->product(product, row_begin, row_end, block_begin, block_end);
+    return head->rounding + (size_t)share->member * head->rounding_floats;
 }
 
-/* The same for a gradient. */
+static void multiply(const head_share *share, const car_product *product, int row_begin,
+                     int row_end, int block_begin, int block_end) {
+    share->pass->head->multiply(product, scratch_of(share), row_begin, row_end, block_begin,
+                                block_end);
+}
+
 static void multiply_gradient(const head_share *share, const car_product *product, int row_begin,
                               int row_end, int block_begin, int block_end) {
-    const car_head *head = share->pass->head;
-    const car_model *model = head->model;
-    float *scratch = head->rounding + (size_t)share->member * head->rounding_floats;
-    if (model->precision == CAR_PRECISION_F32 && car_splits(model->kernels, model->head_depth))
-        model->kernels->product_split(product, scratch, row_begin, row_end, block_begin, block_end);
-    else
-        multiply(share, product, row_begin, row_end, block_begin, block_end);
+    share->pass->head->multiply_gradient(product, scratch_of(share), row_begin, row_end,
+                                         block_begin, block_end);
 }
 
 static void make_logits(const head_share *share) {
@@ -164,7 +159,8 @@ static void make_logits(const head_share *share) {
                                  .block = head->output_blocks,
                                  .initial = car_model_running_bias(model),
                                  .c = head->logits,
-                                 .c_row_stride = head->output_padded};
+                                 .c_row_stride = head->output_padded,
+                                 .bounded = model->head_bounded};
     if (shares_rows(share))
         multiply(share, &product, share->row_begin, share->row_end, 0, product.blocks);
     else

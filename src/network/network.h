@@ -384,6 +384,7 @@ typedef struct car_head {
     int threads, chunk; /* rows whose logits are held at a time */
     int depth_padded, output_padded;
     bool backward;
+    car_product_function *multiply, *multiply_gradient;
     car_product_block *output_blocks;   /* logits: start from the bias */
     car_product_block *gradient_begin;  /* weight gradient of the first chunk: start from 0 */
     car_product_block *gradient_blocks; /* of the next ones: go on from what is there */

@@ -96,7 +96,7 @@ static void multiply_in_place(const car_layer *layer, const car_group *group, ca
     const float *sums = product->panels;
     const car_product_block *place = product->block;
     if (group->count == layer->plan->gates) {
-        layer->kernels->product(product, depth.begin, depth.end, blocks.begin, blocks.end);
+        layer->kernels->product(product, NULL, depth.begin, depth.end, blocks.begin, blocks.end);
         return;
     }
     product->blocks = group->count;
@@ -104,7 +104,7 @@ static void multiply_in_place(const car_layer *layer, const car_group *group, ca
         product->block = place + block;
         product->panels = sums + (int64_t)block / group->count * layer->plan->gates * CAR_BLOCK +
                           (int64_t)group->gate_first * CAR_BLOCK;
-        layer->kernels->product(product, depth.begin, depth.end, 0, group->count);
+        layer->kernels->product(product, NULL, depth.begin, depth.end, 0, group->count);
     }
 }
 

@@ -240,6 +240,7 @@ typedef struct car_part {
 struct car_layer {
     const car_plan *plan;
     const car_kernels *kernels;
+    car_product_function *multiply; /* in the plan's precision */
     car_layer_shape shape;
     bool by_units; /* threads share the units (a barrier a stage), else the lanes (no barrier) */
     int chunk;     /* steps of one round of the phase before the loop */
@@ -258,6 +259,7 @@ struct car_layer {
     car_stage_call *stages[CAR_PHASES]; /* [stage] */
     car_group_call *calls;              /* [group_count] */
     car_forward_call bound;             /* what these are bound for */
+    bool straight; /* the loop is one product and one emitted program, whose places stay */
     unsigned turn; /* of calls: panels are taken to and fro from step to step where each is a call, too */
 
     car_rows own_rows; /* of calls whose lanes all run every step */
@@ -289,6 +291,11 @@ static inline const car_group *car_plan_group_before(const car_plan *plan) {
 /* Whether the product before the loop runs as a part of the first one in it. */
 static inline bool car_layer_joins(const car_layer *layer) {
     return layer->bound.one_row && layer->plan->joined >= 0;
+}
+/* A stage's program as an emitted function of the level that the layer runs on, or NULL. */
+static inline car_program_function car_layer_function(const car_layer *layer,
+                                                      const car_stage *stage) {
+    return layer->kernels->level == layer->plan->function_level ? stage->function : NULL;
 }
 /* Whether the sums of two groups stand in the same gates. */
 static inline bool car_same_gates(const car_group *a, const car_group *b) {
@@ -337,10 +344,7 @@ bool car_rows_go_on(const car_rows *rows, int time);
  * times.begin. States of uneven rows break where a lane has ended. */
 int car_rows_run_end(const car_rows *rows, car_range times);
 
-/* run.c: a product in the plan's precision, which is that of training. */
-void car_layer_multiply(const car_layer *layer, const car_product *product, int member,
-                        car_range rows, car_range blocks);
-/* The same for what is done behind the backward loop. */
+/* run.c: a product of what is done behind the backward loop. */
 void car_layer_multiply_gradient(const car_layer *layer, const car_group *group,
                                  const car_product *product, int member, car_range rows,
                                  car_range blocks);

@@ -282,6 +282,7 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
     car_layer *layer = arrange_layer(&arrange, plan, shape);
     layer->plan = plan;
     layer->kernels = kernels;
+    layer->multiply = car_product_of(kernels, plan->precision, plan->training);
     layer->shape = *shape;
     layer->rows = &layer->own_rows;
     layer->whole = (car_part){{0, shape->batch}, {0, plan->blocks}};
@@ -422,6 +423,7 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
         .initial = layer->weights,
         .c = layer->sums - layer->bound.origin * row,
         .c_row_stride = row,
+        .bounded = group->bounded,
     };
     call->product[1] = call->product[0];
     call->product[1].descending = true;
@@ -435,6 +437,15 @@ static void join_groups(car_layer *layer) {
             &layer->calls[car_plan_group_before(plan) - plan->groups].product[k];
 }
 
+static bool is_straight(const car_layer *layer) {
+    const car_plan *plan = layer->plan;
+    const car_stage *stage = plan->stages[CAR_PHASE_LOOP];
+    return plan->stage_count[CAR_PHASE_LOOP] == 1 && stage->group_count == 1 &&
+           stage->mean_count == 0 && car_layer_function(layer, stage) &&
+           !layer->calls[stage->groups[0]].moves &&
+           layer->stages[CAR_PHASE_LOOP]->moving_count == 0;
+}
+
 /* Binds both forward phases and the groups for what layer->bound says. */
 static void bind_calls(car_layer *layer) {
     car_layer_bind_phase(layer, CAR_PHASE_BEFORE);
@@ -443,6 +454,7 @@ static void bind_calls(car_layer *layer) {
         bind_group(layer, &layer->plan->groups[g], &layer->calls[g]);
     if (car_layer_joins(layer))
         join_groups(layer);
+    layer->straight = is_straight(layer);
 }
 
 car_range car_layer_chunk(const car_layer *layer, int done) {

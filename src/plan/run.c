@@ -54,23 +54,18 @@ static float *scratch_of(const car_layer *layer, int member) {
     return layer->scratch + (size_t)member * layer->scratch_floats;
 }
 
-void car_layer_multiply(const car_layer *layer, const car_product *product, int member,
-                        car_range rows, car_range blocks) {
-    if (layer->plan->precision == CAR_PRECISION_BF16)
-        car_bf16_product(layer->kernels, layer->plan->training)(
-            product, scratch_of(layer, member), rows.begin, rows.end, blocks.begin, blocks.end);
-    else
-        layer->kernels->product(product, rows.begin, rows.end, blocks.begin, blocks.end);
+static void multiply(const car_layer *layer, const car_product *product, int member, car_range rows,
+                     car_range blocks) {
+    layer->multiply(product, scratch_of(layer, member), rows.begin, rows.end, blocks.begin,
+                    blocks.end);
 }
 
 void car_layer_multiply_gradient(const car_layer *layer, const car_group *group,
                                  const car_product *product, int member, car_range rows,
                                  car_range blocks) {
-    if (group->splits)
-        layer->kernels->product_split(product, scratch_of(layer, member), rows.begin, rows.end,
-                                      blocks.begin, blocks.end);
-    else
-        car_layer_multiply(layer, product, member, rows, blocks);
+    car_product_function *of_gradient =
+        group->splits ? layer->kernels->product_split : layer->multiply;
+    of_gradient(product, scratch_of(layer, member), rows.begin, rows.end, blocks.begin, blocks.end);
 }
 
 /* ---- One stage at one time ---------------------------------------------------------------------------- */
@@ -86,8 +81,7 @@ static float *base_at(const car_layer *layer, const car_bound *bound, int time, 
 
 static void run_group(const car_layer *layer, const car_group *group, int member, int time,
                       car_range rows, car_range blocks) {
-    const car_plan *plan = layer->plan;
-    const car_group_call *call = &layer->calls[group - plan->groups];
+    const car_group_call *call = &layer->calls[group - layer->plan->groups];
     const car_product *product = &call->product[((unsigned)time ^ layer->turn) & 1];
     car_product moved;
     if (call->moves) {
@@ -96,11 +90,7 @@ static void run_group(const car_layer *layer, const car_group *group, int member
         product = &moved;
     }
     const car_range columns = {blocks.begin * group->count, blocks.end * group->count};
-    if (plan->precision == CAR_PRECISION_INT8)
-        layer->kernels->product_int8(product, group->bounded, scratch_of(layer, member), rows.begin,
-                                     rows.end, columns.begin, columns.end);
-    else
-        car_layer_multiply(layer, product, member, rows, columns);
+    multiply(layer, product, member, rows, columns);
 }
 
 /* Whether anyone reads what a product leaves in a place: not dL/dx where the caller did not ask, and no gradient of the
@@ -137,7 +127,7 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
     if (group->back_when.phase == CAR_PHASE_BACK_AFTER)
         car_layer_multiply_gradient(layer, group, &product, member, rows, blocks);
     else
-        car_layer_multiply(layer, &product, member, rows, blocks);
+        multiply(layer, &product, member, rows, blocks);
 }
 
 /* The same, or NULL where there is no such place. */
@@ -165,8 +155,9 @@ static void run_program(const car_layer *layer, const car_stage *stage, const ca
         const int k = call->moving[i];
         slots[k].base = base_at(layer, &call->bound[k], time, parity, member);
     }
-    if (stage->function && layer->kernels->level == layer->plan->function_level)
-        stage->function(slots, layer->plan->units, rows.begin, rows.end, blocks.begin, blocks.end);
+    const car_program_function function = car_layer_function(layer, stage);
+    if (function)
+        function(slots, layer->plan->units, rows.begin, rows.end, blocks.begin, blocks.end);
     else
         layer->kernels->program(&stage->program, slots, layer->plan->units, rows.begin, rows.end,
                                 blocks.begin, blocks.end);
@@ -240,9 +231,39 @@ static void run_before(const car_layer *layer, const car_share *mine, int first,
         car_team_barrier(mine->team, mine->member);
 }
 
-static void run_forward_step(const car_layer *layer, const car_share *mine, int time) {
-    for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_LOOP]; s++)
-        run_loop_stage(layer, mine, CAR_PHASE_LOOP, s, time, 0);
+/* The step that comes k-th of some. */
+static int time_of(const car_layer *layer, car_range times, int k) {
+    return layer->shape.reverse ? times.end - 1 - k : times.begin + k;
+}
+
+/* A loop of which nothing is to be found out again from step to step: that took a sixth of a small cell's time. */
+static void run_straight_loop(const car_layer *layer, const car_share *mine, car_range times) {
+    const car_stage *stage = layer->plan->stages[CAR_PHASE_LOOP];
+    const car_stage_call *call = layer->stages[CAR_PHASE_LOOP];
+    const car_group *group = &layer->plan->groups[stage->groups[0]];
+    const car_product *product = layer->calls[stage->groups[0]].product;
+    const car_part *of = &mine->parts[0];
+    const car_range columns = {of->blocks.begin * group->count, of->blocks.end * group->count};
+    const car_vector_slot *slots = call->slots + (ptrdiff_t)mine->member * call->slot_stride;
+    for (int k = 0; k < times.end - times.begin; k++) {
+        const int time = time_of(layer, times, k);
+        const car_range rows = active_rows(layer, of->lanes, time);
+        if (layer->by_units)
+            car_team_barrier(mine->team, mine->member);
+        multiply(layer, &product[((unsigned)time ^ layer->turn) & 1], mine->member, rows, columns);
+        stage->function(slots, layer->plan->units, rows.begin, rows.end, of->blocks.begin,
+                        of->blocks.end);
+    }
+}
+
+static void run_loop(const car_layer *layer, const car_share *mine, car_range times) {
+    if (layer->straight && mine->part_count == 1) {
+        run_straight_loop(layer, mine, times);
+        return;
+    }
+    for (int k = 0; k < times.end - times.begin; k++)
+        for (int s = 0; s < layer->plan->stage_count[CAR_PHASE_LOOP]; s++)
+            run_loop_stage(layer, mine, CAR_PHASE_LOOP, s, time_of(layer, times, k), 0);
 }
 
 /* When all have left a chunk, its rows become those of the next one. */
@@ -263,9 +284,7 @@ static void forward_task(void *argument, car_team *team, int member, int members
             pass_on(layer, &mine, done);
         if (layer->plan->stage_count[CAR_PHASE_BEFORE] && !car_layer_joins(layer))
             run_before(layer, &mine, times.begin, times.end);
-        for (int k = times.begin; k < times.end; k++)
-            run_forward_step(layer, &mine,
-                             layer->shape.reverse ? times.end - 1 - (k - times.begin) : k);
+        run_loop(layer, &mine, times);
     }
 }
 
