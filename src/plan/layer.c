@@ -531,14 +531,16 @@ static void copy_state(const car_layer *layer, const car_bound *states, bool aft
 /* All states: even rows as a whole, others lane by lane. */
 static void copy_states(const car_layer *layer, bool after) {
     const car_rows *rows = layer->rows;
-    const int64_t padded = layer->plan->padded;
+    const int64_t padded = layer->plan->padded, step = rows->batch * padded;
     for (int s = 0; s < layer->plan->cell->state_count; s++) {
-        const car_bound states = states_of(layer, s, after);
         if (rows->even) {
-            copy_state(layer, &states, after, rows->steps, 0, layer->start[s],
-                       rows->batch * padded);
+            float *place =
+                layer->state[s] + (after == layer->shape.reverse ? 0 : rows->steps * step);
+            memcpy(after ? layer->start[s] : place, after ? place : layer->start[s],
+                   (size_t)step * sizeof(float));
             continue;
         }
+        const car_bound states = states_of(layer, s, after);
         for (int k = 0; k < rows->batch && rows->length[k] > 0; k++)
             copy_state(layer, &states, after, rows->length[k], k * padded,
                        layer->start[s] + rows->lane[k] * padded, padded);
