@@ -651,16 +651,16 @@ static void means_and_sums(const car_kernels *kernels, stream *numbers) {
         int row_cut = next_below(numbers, rows + 1), block_cut = next_below(numbers, blocks + 1);
         for (int wanted = 1; wanted <= 3; wanted++) {
             const car_row_means out = row_means(fast, wanted), same = row_means(plain, wanted);
-            kernels->row_mean(slot, units, row_cut, rows, &out);
-            kernels->row_mean(slot, units, 0, row_cut, &out);
-            car_kernels_plain.row_mean(slot, units, 0, rows, &same);
+            kernels->row_mean(&slot, units, row_cut, rows, &out);
+            kernels->row_mean(&slot, units, 0, row_cut, &out);
+            car_kernels_plain.row_mean(&slot, units, 0, rows, &same);
             assert_memory_equal(fast, plain, (size_t)rows * 3 * sizeof *fast);
         }
         float *sum = guarded_random(numbers, width, 1.0f), *plain_sum = guarded_copy(sum, width);
         for (int from_zero = 1; from_zero >= 0; from_zero--) {
-            kernels->column_sum(slot, rows, 0, block_cut, sum, from_zero);
-            kernels->column_sum(slot, rows, block_cut, blocks, sum, from_zero);
-            car_kernels_plain.column_sum(slot, rows, 0, blocks, plain_sum, from_zero);
+            kernels->column_sum(&slot, rows, 0, block_cut, sum, from_zero);
+            kernels->column_sum(&slot, rows, block_cut, blocks, sum, from_zero);
+            car_kernels_plain.column_sum(&slot, rows, 0, blocks, plain_sum, from_zero);
             assert_same(sum, plain_sum, width);
         }
         release(fast, (size_t)rows * 3);

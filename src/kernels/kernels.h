@@ -319,11 +319,11 @@ typedef struct car_kernels {
 
     /* The mean of the n units of each row: ascending blocks into one 16-lane sum, then a fixed tree over the lanes; padding
      * excluded. */
-    void (*row_mean)(car_vector_slot source, int units, int row_begin, int row_end,
+    void (*row_mean)(const car_vector_slot *source, int units, int row_begin, int row_end,
                      const car_row_means *out);
     /* sum[j] (+)= sum over rows, ascending, of source (row, unit) for blocks [block_begin,block_end), written at
      * sum + block*16; from_zero: start from 0. */
-    void (*column_sum)(car_vector_slot source, int rows, int block_begin, int block_end, float *sum,
+    void (*column_sum)(const car_vector_slot *source, int rows, int block_begin, int block_end, float *sum,
                        bool from_zero);
 
     /* Per row: loss = log(sum exp(logits)) - logits[target] in nats; logits become scale*(softmax - one-hot)

@@ -344,10 +344,10 @@ static void plain_program(const car_vector_program *program, const car_vector_sl
 }
 
 /* The mean of a row, or of its squared deviations from `center`. */
-static float plain_mean(car_vector_slot source, int units, int row, const float *center) {
+static float plain_mean(const car_vector_slot *source, int units, int row, const float *center) {
     float lane[CAR_BLOCK] = {0};
     for (int unit = 0; unit < units; unit++) {
-        const float x = *slot_at(source, row, unit), deviation = center ? x - *center : 0.0f;
+        const float x = *slot_at(*source, row, unit), deviation = center ? x - *center : 0.0f;
         lane[unit % CAR_BLOCK] += center ? deviation * deviation : x;
     }
     for (int half = CAR_BLOCK / 2; half > 0; half /= 2)
@@ -356,7 +356,7 @@ static float plain_mean(car_vector_slot source, int units, int row, const float 
     return lane[0] / (float)units;
 }
 
-static void plain_row_mean(car_vector_slot source, int units, int row_begin, int row_end,
+static void plain_row_mean(const car_vector_slot *source, int units, int row_begin, int row_end,
                            const car_row_means *out) {
     for (int row = row_begin; row < row_end; row++) {
         const int64_t at = row * out->stride;
@@ -370,12 +370,12 @@ static void plain_row_mean(car_vector_slot source, int units, int row_begin, int
     }
 }
 
-static void plain_column_sum(car_vector_slot source, int rows, int block_begin, int block_end,
-                             float *sum, bool from_zero) {
+static void plain_column_sum(const car_vector_slot *source, int rows, int block_begin,
+                             int block_end, float *sum, bool from_zero) {
     for (int unit = block_begin * CAR_BLOCK; unit < block_end * CAR_BLOCK; unit++) {
         float total = from_zero ? 0.0f : sum[unit];
         for (int row = 0; row < rows; row++)
-            total += *slot_at(source, row, unit);
+            total += *slot_at(*source, row, unit);
         sum[unit] = total;
     }
 }

@@ -282,7 +282,7 @@ static void make_weight_gradient(const head_share *share) {
     pack(head->logits, head->output_padded, share->rows, head->output_blocks, blocks,
          head->packed_gradient, share->block_begin, share->block_end);
     const car_vector_slot rows = {head->logits, head->output_padded, CAR_BLOCK};
-    kernels->column_sum(rows, share->rows, share->block_begin, share->block_end,
+    kernels->column_sum(&rows, share->rows, share->block_begin, share->block_end,
                         share->pass->gradient + model->head_bias, share->first == 0);
     const car_product product = {.a = head->input_transposed,
                                  .a_row_stride = head->chunk,

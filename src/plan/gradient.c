@@ -216,7 +216,7 @@ void car_layer_vector_gradients(const car_layer *layer, const car_share *mine, c
         const car_bound place = car_layer_bind(layer, sum->place);
         const rows_met met = met_rows(layer, &place, times);
         const car_vector_slot slot = {met.row, met.stride, place.block_stride};
-        layer->kernels->column_sum(slot, met.count, blocks.begin, blocks.end,
+        layer->kernels->column_sum(&slot, met.count, blocks.begin, blocks.end,
                                    layer->gradient + plan->vector_offset[sum->parameter],
                                    begins && !has_begun(plan, k));
     }

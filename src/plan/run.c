@@ -143,7 +143,7 @@ static void run_mean(const car_layer *layer, const car_mean_call *mean, int memb
                                means_at(layer, &mean->variance, time, member),
                                means_at(layer, &mean->inverse, time, member), mean->epsilon,
                                mean->target.row_stride};
-    layer->kernels->row_mean(slot, layer->plan->units, rows.begin, rows.end, &out);
+    layer->kernels->row_mean(&slot, layer->plan->units, rows.begin, rows.end, &out);
 }
 
 static void run_program(const car_layer *layer, const car_stage *stage, const car_stage_call *call,
