@@ -279,11 +279,16 @@ static void gather_rows(const row_pass *pass, size_t begin, size_t end) {
 
 /* A row of few values takes less than the call of memcpy. */
 static void copy_values(float *to, const float *from, size_t count) {
-    if (count >= CAR_BLOCK)
+    enum { FOUR = 4 };
+    if (count > 2 * CAR_BLOCK) {
         memcpy(to, from, count * sizeof *to);
-    else
-        for (size_t k = 0; k < count; k++)
-            to[k] = from[k];
+        return;
+    }
+    size_t k = 0;
+    for (; k + FOUR <= count; k += FOUR)
+        memcpy(to + k, from + k, FOUR * sizeof *to);
+    for (; k < count; k++)
+        to[k] = from[k];
 }
 
 /* Rows as the caller has them, or of other steps and lanes. */
