@@ -401,7 +401,7 @@ int cli_bench(int argc, char **argv) {
                  "each cache and from memory. Then the shapes, medians. GFLOP/s counts products\n"
                  "alone.\n"
                  "`roofline` is the least time by that peak and by the weights that each step\n"
-                 "reads; `reached` is roofline / time. Training has no head and no optimizer\n"
+                 "reads; `reached` is roofline / time. Layers alone, without head and optimizer,\n"
                  "but in the row `lm`: embedding, layers, softmax over 10,000, clipping, SGD.\n"
                  "CAROUSEL_CPU and CAROUSEL_NATIVE=0 show lower levels and the interpreter.\n",
         .options = options,

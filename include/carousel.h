@@ -198,7 +198,8 @@ CAR_API size_t car_session_bytes(const car_model *model, const car_session_optio
 CAR_API void car_session_free(car_session *session);
 /* One step of every lane on the caller's thread: no allocation, lock or system call.
  * input: ids int32 [lanes] when the net starts with embed, else values float [lanes][input_size].
- * output: float [lanes][output_size], the head's raw values (logits for softmax). CAR_DATA: an id out of range. */
+ * output: float [lanes][output_size], the head's raw values (logits for softmax); NULL: nobody asks for them, the head is not run
+ * (a prompt of which the last step alone matters). CAR_DATA: an id out of range. */
 CAR_API car_status car_session_step(car_session *session, const void *input, float *output,
                                     car_error *error) CAR_CHECK_RESULT;
 /* The same for those lanes whose `active` [lanes] is true, and only they are paid for. The others keep their state, their
@@ -208,7 +209,7 @@ CAR_API car_status car_session_step(car_session *session, const void *input, flo
 CAR_API car_status car_session_step_active(car_session *session, const bool *active,
                                            const void *input, float *output,
                                            car_error *error) CAR_CHECK_RESULT;
-/* `steps` steps: input [steps][lanes]..., output [steps][lanes][output_size]. The same bits as steps single ones. */
+/* `steps` steps: input [steps][lanes]..., output [steps][lanes][output_size] or NULL. The same bits as steps single ones. */
 CAR_API car_status car_session_run(car_session *session, int steps, const void *input, float *output,
                                    car_error *error) CAR_CHECK_RESULT;
 CAR_API void car_session_reset(car_session *session, int lane); /* -1: all lanes; the cell's initial state */

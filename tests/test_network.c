@@ -833,6 +833,38 @@ static void test_streaming(void **state) {
     }
 }
 
+/* Steps whose outputs nobody asks for move the states as others do: the last step shows it, of single steps and of runs. */
+static void test_silent_steps(void **state) {
+    (void)state;
+    static const char *const nets[] = {"embed 20 | lstm 33 x2 | softmax",
+                                       "dense 17 | gru 20 | linear"};
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        car_error error = {0};
+        car_model *model = make_model(nets[i], 71, 71, NULL);
+        float *whole = run_in(model, NULL, LANES, STEPS, STEPS, 1);
+        void *input = make_input(model, STEPS, LANES, NULL);
+        float last[LANES * 71];
+        for (int piece = 0; piece < 3; piece++) {
+            car_session *session = make_session(model, LANES, 4, 1);
+            for (int t = 0, count; t < STEPS; t += count) {
+                const void *at = row_of(model, input, t * LANES);
+                const int most = STEPS - 1 - t;
+                count = piece * 3 > most || piece == 0 ? 1 : piece * 3;
+                float *output = t == STEPS - 1 ? last : NULL;
+                require(piece ? car_session_run(session, count, at, output, &error)
+                              : car_session_step(session, at, output, &error),
+                        &error);
+            }
+            assert_memory_equal(last, whole + (STEPS - 1) * LANES * 71, sizeof last);
+            memset(last, 0, sizeof last);
+            car_session_free(session);
+        }
+        free(input);
+        free(whole);
+        car_model_free(model);
+    }
+}
+
 static void test_state(void **state) {
     (void)state;
     car_error error = {0};
@@ -921,6 +953,7 @@ int main(void) {
         cmocka_unit_test(test_damaged_files),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_streaming),
+        cmocka_unit_test(test_silent_steps),
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_session_refusals),
         cmocka_unit_test(test_convert),

@@ -3,7 +3,7 @@
  *
  * In:  a cell and a shape. Out: the time of a run, its FLOPs and its roofline.
  *
- *   net        CELL H xL [bi] | linear            layers alone; the head is not run, but in streaming
+ *   net        CELL H xL [bi] | linear            layers alone; the head is not run
  *              embed H | CELL H xL | softmax      a whole language model
  *   training   forward, dL/dy given, backward, all in shards as a trainer does; transposed weights refreshed
  *
@@ -29,7 +29,7 @@ typedef struct net_bench {
     car_shards *shards;   /* training without classes */
     car_stack *stack;     /* inference */
     void *memory;         /* of these two */
-    float *input, *output, *top, *gradient;
+    float *input, *top, *gradient;
     bool given; /* the shards have dL/dy, which a net of one layer leaves as it is */
     int32_t *ids, *targets;
 } net_bench;
@@ -75,7 +75,7 @@ static car_status update(void *context, car_error *error) {
 
 static car_status step(void *context, car_error *error) {
     net_bench *bench = context;
-    return car_session_step(bench->session, bench->input, bench->output, error);
+    return car_session_step(bench->session, bench->input, NULL, error);
 }
 
 static car_status many_steps(void *context, car_error *error) {
@@ -150,8 +150,7 @@ static car_status make_trainer(net_bench *bench, car_error *error) {
 static car_status make_session(net_bench *bench, int input, car_error *error) {
     const car_session_options options = {.lanes = bench->shape->batch};
     bench->input = numbers((size_t)bench->shape->batch * (size_t)input);
-    bench->output = numbers((size_t)bench->shape->batch);
-    if (!bench->input || !bench->output)
+    if (!bench->input)
         return no_memory(error);
     return car_session_create(bench->model, &options, NULL, &bench->session, error);
 }
@@ -189,7 +188,6 @@ static void release(net_bench *bench) {
     car_model_free(bench->model);
     car_release(NULL, bench->memory);
     car_release(NULL, bench->input);
-    car_release(NULL, bench->output);
     car_release(NULL, bench->top);
     car_release(NULL, bench->gradient);
     car_release(NULL, bench->ids);

@@ -148,7 +148,8 @@ static void step_task(void *argument, car_team *team, int member, int members) {
     call->status = car_stack_forward(stack, 1, call->lengths, call->input, NULL, 0, call->error);
     if (call->status != CAR_OK)
         return;
-    car_stack_outputs(stack, call->output);
+    if (call->output)
+        car_stack_outputs(stack, call->output);
     car_stack_carry(stack);
 }
 
@@ -189,7 +190,8 @@ car_status car_session_run(car_session *session, int steps, const void *input, f
         size_t first = (size_t)done * lanes;
         CAR_TRY(car_stack_forward(session->run, count, NULL, (const char *)input + first * row,
                                   NULL, 0, error));
-        car_stack_outputs(session->run, output + first * (size_t)model->output_size);
+        if (output)
+            car_stack_outputs(session->run, output + first * (size_t)model->output_size);
         car_stack_carry(session->run);
         done += count;
     }

@@ -129,22 +129,26 @@ static int draw(const lm_sampler *sampler, uint64_t number) {
 
 /* ---- the run ------------------------------------------------------------------------------------------ */
 
+/* The outputs are wanted after the last token alone. */
+static car_status read_token(lm_sampler *sampler, int32_t id, bool last, car_error *error) {
+    return car_session_step(sampler->session, &id, last ? sampler->outputs : NULL, error);
+}
+
 /* The prompt's tokens go in; a line end stands before it. */
 static car_status read_prompt(lm_sampler *sampler, car_error *error) {
     const car_vocabulary *vocabulary = sampler->lm->vocabulary;
     const car_lm_sample_options *options = sampler->options;
     int32_t start = vocabulary->line_end >= 0 ? vocabulary->line_end : 0;
-    CAR_TRY(car_session_step(sampler->session, &start, sampler->outputs, error));
     if (options->prompt_length == 0)
-        return CAR_OK;
+        return read_token(sampler, start, true, error);
     CAR_TRY(car_level_check(vocabulary->level, options->prompt, options->prompt_length,
                             "the prompt", error));
     car_tokens tokens;
     CAR_TRY(car_vocabulary_encode(vocabulary, options->prompt, options->prompt_length, false,
                                   sampler->lm->allocator, &tokens, error));
-    car_status status = CAR_OK;
+    car_status status = read_token(sampler, start, tokens.count == 0, error);
     for (size_t i = 0; status == CAR_OK && i < tokens.count; i++)
-        status = car_session_step(sampler->session, &tokens.ids[i], sampler->outputs, error);
+        status = read_token(sampler, tokens.ids[i], i + 1 == tokens.count, error);
     car_tokens_free(&tokens);
     return status;
 }
