@@ -190,11 +190,13 @@ static inline float *car_bound_own(const car_bound *bound, int time, int parity,
     return car_bound_at(bound, time, parity) + member * bound->member_stride;
 }
 
-/* A forward product of a group, bound for one call; its rows, too, are counted through all steps. */
+/* The products of a group, bound for one call; their rows, too, are counted through all steps. */
 typedef struct car_group_call {
     car_product product[2]; /* the second takes the panels from the last to the first */
     car_bound operand;
     bool moves; /* `a` does not stay */
+    car_product transposed; /* dL/d(operand), written at: */
+    car_bound target;
 } car_group_call;
 
 /* A mean, bound for one call. */
@@ -324,7 +326,8 @@ static inline car_status car_plan_no_memory(car_error *error) {
 
 /* layer.c */
 car_bound car_layer_bind(const car_layer *layer, car_place place);
-void car_layer_bind_phase(car_layer *layer, car_phase phase);
+/* Binds both backward phases and the groups' transposed products for a call. */
+void car_layer_bind_backward(car_layer *layer);
 /* Binds both forward phases and the groups for a call; nothing is to be done where they are bound for the same already, as from
  * step to step of a stream. */
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,

@@ -399,7 +399,7 @@ static void bind_stage(const car_layer *layer, const car_stage *stage, car_stage
     }
 }
 
-void car_layer_bind_phase(car_layer *layer, car_phase phase) {
+static void bind_phase(car_layer *layer, car_phase phase) {
     for (int s = 0; s < layer->plan->stage_count[phase]; s++)
         bind_stage(layer, &layer->plan->stages[phase][s], &layer->stages[phase][s]);
 }
@@ -448,13 +448,39 @@ static bool is_straight(const car_layer *layer) {
 
 /* Binds both forward phases and the groups for what layer->bound says. */
 static void bind_calls(car_layer *layer) {
-    car_layer_bind_phase(layer, CAR_PHASE_BEFORE);
-    car_layer_bind_phase(layer, CAR_PHASE_LOOP);
+    bind_phase(layer, CAR_PHASE_BEFORE);
+    bind_phase(layer, CAR_PHASE_LOOP);
     for (int g = 0; g < layer->plan->group_count; g++)
         bind_group(layer, &layer->plan->groups[g], &layer->calls[g]);
     if (car_layer_joins(layer))
         join_groups(layer);
     layer->straight = is_straight(layer);
+}
+
+/* All but where its rows of c are. */
+static void bind_transposed(const car_layer *layer, const car_group *group, car_group_call *call) {
+    const car_plan *plan = layer->plan;
+    const bool whole = group->gate_span == plan->gates;
+    call->target = car_layer_bind(layer, group->back_place);
+    call->transposed = (car_product){
+        .a = layer->sums + (int64_t)group->gate_first * CAR_BLOCK,
+        .a_row_stride = (int64_t)plan->gates * plan->padded,
+        .parts = whole ? 1 : plan->blocks,
+        .part_length = group->gate_span * CAR_BLOCK * (whole ? plan->blocks : 1),
+        .part_stride = (int64_t)plan->gates * CAR_BLOCK,
+        .panels = layer->transposed + group->transposed,
+        .blocks = group->back_blocks,
+        .block = group->back_block,
+        .c_row_stride = call->target.row_stride,
+    };
+}
+
+void car_layer_bind_backward(car_layer *layer) {
+    bind_phase(layer, CAR_PHASE_BACK_LOOP);
+    bind_phase(layer, CAR_PHASE_BACK_AFTER);
+    for (int g = 0; g < layer->plan->group_count; g++)
+        if (layer->plan->groups[g].has_back)
+            bind_transposed(layer, &layer->plan->groups[g], &layer->calls[g]);
 }
 
 car_range car_layer_chunk(const car_layer *layer, int done) {

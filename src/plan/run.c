@@ -105,25 +105,12 @@ static bool is_asked_for(const car_layer *layer, car_place place, int time) {
 
 static void run_transposed_group(const car_layer *layer, const car_group *group, int member,
                                  int time, int parity, car_range rows, car_range blocks) {
-    const car_plan *plan = layer->plan;
     if (!is_asked_for(layer, group->back_place, time))
         return;
-    car_bound target = car_layer_bind(layer, group->back_place);
-    int64_t row = (int64_t)plan->gates * plan->padded;
-    bool whole = group->gate_span == plan->gates;
-    car_product product = {
-        .a = layer->sums + (int64_t)group->gate_first * CAR_BLOCK,
-        .a_row_stride = row,
-        .parts = whole ? 1 : plan->blocks,
-        .part_length = group->gate_span * CAR_BLOCK * (whole ? plan->blocks : 1),
-        .part_stride = (int64_t)plan->gates * CAR_BLOCK,
-        .panels = layer->transposed + group->transposed,
-        .blocks = group->back_blocks,
-        .block = group->back_block,
-        .c = base_at(layer, &target, time, parity, member),
-        .c_row_stride = target.row_stride,
-        .descending = time & 1,
-    };
+    const car_group_call *call = &layer->calls[group - layer->plan->groups];
+    car_product product = call->transposed;
+    product.c = base_at(layer, &call->target, time, parity, member);
+    product.descending = time & 1;
     if (group->back_when.phase == CAR_PHASE_BACK_AFTER)
         car_layer_multiply_gradient(layer, group, &product, member, rows, blocks);
     else
@@ -419,8 +406,7 @@ void car_layer_backward(car_layer *layer, const float *input, const float *weigh
         memset(input_gradient, 0,
                (size_t)car_rows_count(layer->rows) * (size_t)car_shape_row_stride(plan->input) *
                    sizeof(float));
-    car_layer_bind_phase(layer, CAR_PHASE_BACK_LOOP);
-    car_layer_bind_phase(layer, CAR_PHASE_BACK_AFTER);
+    car_layer_bind_backward(layer);
     car_team_run(layer->shape.threads, backward_task, layer);
     for (int s = 0; s < plan->cell->state_count && layer->shape.start_gradient; s++)
         settle_state_gradient(layer, s);
