@@ -323,8 +323,8 @@ typedef struct car_kernels {
                      const car_row_means *out);
     /* sum[j] (+)= sum over rows, ascending, of source (row, unit) for blocks [block_begin,block_end), written at
      * sum + block*16; from_zero: start from 0. */
-    void (*column_sum)(const car_vector_slot *source, int rows, int block_begin, int block_end, float *sum,
-                       bool from_zero);
+    void (*column_sum)(const car_vector_slot *source, int rows, int block_begin, int block_end,
+                       float *sum, bool from_zero);
 
     /* Per row: loss = log(sum exp(logits)) - logits[target] in nats; logits become scale*(softmax - one-hot)
      * when `gradient`, else stay. Columns beyond `classes` (padding) become 0. A target < 0 is skipped:

@@ -437,6 +437,7 @@ static void join_groups(car_layer *layer) {
             &layer->calls[car_plan_group_before(plan) - plan->groups].product[k];
 }
 
+/* Whether nothing of a step of the loop is to be found out: one product, one emitted program, all of whose places stay. */
 static bool is_straight(const car_layer *layer) {
     const car_plan *plan = layer->plan;
     const car_stage *stage = plan->stages[CAR_PHASE_LOOP];

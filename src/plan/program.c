@@ -21,8 +21,7 @@ typedef struct builder {
     car_plan *plan;
     car_when when;
     int *forward, *back; /* [count] value of a node, -1: none yet */
-    int *depth
-        [2]; /* [gradient][count] operations from products, means and leaves on the longest way to a node */
+    int *depth[2];       /* [gradient][count] operations on the longest way to a node */
     int count, capacity;
     instruction *code;
     int slot_count;
@@ -104,6 +103,7 @@ static car_vector_op vector_op(car_op op) {
 
 static int emit(builder *build, bool gradient, int v);
 
+/* Counted from products, means and leaves. */
 static void find_depths(const car_graph *graph, int *depth) {
     for (int v = 0; v < graph->count; v++) {
         const car_node *node = &graph->nodes[v];
