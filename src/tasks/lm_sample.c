@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PIECE = 32 }; /* tokens of a prompt that are read at once */
+
 typedef struct choice {
     double weight;
     int id;
@@ -130,8 +132,13 @@ static int draw(const lm_sampler *sampler, uint64_t number) {
 /* ---- the run ------------------------------------------------------------------------------------------ */
 
 /* The outputs are wanted after the last token alone. */
-static car_status read_token(lm_sampler *sampler, int32_t id, bool last, car_error *error) {
-    return car_session_step(sampler->session, &id, last ? sampler->outputs : NULL, error);
+static car_status read_tokens(lm_sampler *sampler, const int32_t *ids, size_t count,
+                              car_error *error) {
+    for (size_t done = 0, piece; done + 1 < count; done += piece) {
+        piece = count - 1 - done < PIECE ? count - 1 - done : PIECE;
+        CAR_TRY(car_session_run(sampler->session, (int)piece, ids + done, NULL, error));
+    }
+    return car_session_step(sampler->session, &ids[count - 1], sampler->outputs, error);
 }
 
 /* The prompt's tokens go in; a line end stands before it. */
@@ -139,16 +146,16 @@ static car_status read_prompt(lm_sampler *sampler, car_error *error) {
     const car_vocabulary *vocabulary = sampler->lm->vocabulary;
     const car_lm_sample_options *options = sampler->options;
     int32_t start = vocabulary->line_end >= 0 ? vocabulary->line_end : 0;
+    CAR_TRY(read_tokens(sampler, &start, 1, error));
     if (options->prompt_length == 0)
-        return read_token(sampler, start, true, error);
+        return CAR_OK;
     CAR_TRY(car_level_check(vocabulary->level, options->prompt, options->prompt_length,
                             "the prompt", error));
     car_tokens tokens;
     CAR_TRY(car_vocabulary_encode(vocabulary, options->prompt, options->prompt_length, false,
                                   sampler->lm->allocator, &tokens, error));
-    car_status status = read_token(sampler, start, tokens.count == 0, error);
-    for (size_t i = 0; status == CAR_OK && i < tokens.count; i++)
-        status = read_token(sampler, tokens.ids[i], i + 1 == tokens.count, error);
+    car_status status =
+        tokens.count > 0 ? read_tokens(sampler, tokens.ids, tokens.count, error) : CAR_OK;
     car_tokens_free(&tokens);
     return status;
 }
@@ -188,7 +195,7 @@ car_status car_lm_sample(const car_lm *lm, const car_lm_sample_options *options,
                         "a length of 0 or more");
     lm_sampler sampler = {.lm = lm, .options = options, .write = write, .context = context};
     size_t symbols = (size_t)lm->vocabulary->count;
-    car_session_options one = {.lanes = 1, .steps = 1, .threads = 1};
+    const car_session_options one = {.lanes = 1, .steps = PIECE, .threads = 1};
     CAR_TRY(car_session_create(lm->model, &one, lm->allocator, &sampler.session, error));
     sampler.outputs = car_allocate(lm->allocator, symbols, sizeof *sampler.outputs);
     sampler.choices = car_allocate(lm->allocator, symbols, sizeof *sampler.choices);
