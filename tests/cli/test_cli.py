@@ -156,6 +156,15 @@ def runs_as(expected, **environment):
     return last
 
 
+def test_programs_begin_with_what_is_waited_for():
+    """lstm's output gate, needed last, is made last; c' and its tanh, the longest way, come before it."""
+    loop = ok("cell", "explain", "lstm").out.split("loop (step by step)")[1].split("backward loop")[0]
+    steps = [line.strip() for line in loop.splitlines()]
+    made = [line for line in steps if " = sigmoid " in line or " = tanh " in line]
+    expect([line.split()[2] for line in made] == ["sigmoid", "sigmoid", "tanh", "tanh", "sigmoid"], f"order: {made}")
+    matches("19 instructions, 3 registers", loop, "explain lstm")
+
+
 def test_cell_explain_says_what_runs():
     matches(r"^emitted: built in$", ok("cell", "explain", "lstm").out, "explain lstm")
     empty, cache = os.path.abspath("empty"), os.path.abspath("cache")
