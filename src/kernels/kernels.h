@@ -397,11 +397,11 @@ static inline size_t car_matrix_scratch(const car_matrix_use *of) {
     return most;
 }
 
-/* Whether gradients in f32 beside an operand of so many values are products that split: with fewer the splitting takes as long
+/* Whether gradients beside an operand of so many values are products that split: with fewer the splitting takes as long
  * as the tiles save. */
-static inline bool car_splits(const car_kernels *kernels, int depth) {
+static inline bool car_splits(const car_kernels *kernels, car_precision precision, int depth) {
     enum { LEAST_DEPTH = 96 };
-    return kernels->product_split && depth >= LEAST_DEPTH;
+    return precision == CAR_PRECISION_F32 && kernels->product_split && depth >= LEAST_DEPTH;
 }
 
 /* What CPU and operating system allow (CPUID, XCR0). */

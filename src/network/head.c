@@ -33,7 +33,7 @@ static bool in_pairs(const car_model *model) {
 }
 
 static bool splits_gradients(const car_model *model) {
-    return model->precision == CAR_PRECISION_F32 && car_splits(model->kernels, model->head_depth);
+    return car_splits(model->kernels, model->precision, model->head_depth);
 }
 
 /* Floats of scratch that a thread's products need, whole cache lines. */

@@ -291,22 +291,19 @@ static void copy_values(float *to, const float *from, size_t count) {
         to[k] = from[k];
 }
 
-/* Rows as the caller has them, or of other steps and lanes. */
 static void pad_rows(const row_pass *pass, size_t begin, size_t end) {
     const car_stack *stack = pass->stack;
     const float *source = pass->source;
-    size_t size = (size_t)stack->model->input_size, lanes = (size_t)stack->shape.lanes.all;
-    size_t patch = (size_t)stack->model->net->patch;
-    const int *first = stack->rows.first;
-    if (patch == 1 && !stack->placed) {
+    const size_t size = (size_t)stack->model->input_size, lanes = (size_t)stack->shape.lanes.all;
+    const size_t patch = (size_t)stack->model->net->patch;
+    if (patch == 1) {
         for (size_t row = begin; row < end; row++)
-            copy_values(pass->target + row * pass->width, source + row * size, size);
+            copy_values(pass->target + row * pass->width, source + caller_row(stack, row) * size,
+                        size);
         return;
     }
-    size_t step = begin > 0 && begin < end ? step_of(stack, begin) : 0;
     for (size_t row = begin; row < end; row++) {
-        step += row == (size_t)first[step + 1];
-        const size_t lane = (size_t)stack->lane[row - (size_t)first[step]];
+        const size_t step = step_of(stack, row), lane = caller_row(stack, row) % lanes;
         for (size_t p = 0; p < patch; p++)
             copy_values(pass->target + row * pass->width + p * size,
                         source + ((step * patch + p) * lanes + lane) * size, size);

@@ -138,6 +138,9 @@ struct car_plan {
     car_group *groups;
     int *group_of; /* [forward count] of a PRODUCT, -1 */
 
+    /* program.c: operations on the longest way to a node from products, means and leaves */
+    int *depth, *back_depth; /* [forward count] [gradient count] */
+
     /* place.c */
     car_place *place;      /* [forward count] */
     car_place *back_place; /* [gradient count] */
@@ -375,6 +378,7 @@ car_status car_plan_find_bounds(car_plan *plan, bool input_bounded,
 car_status car_plan_place(car_plan *plan, const car_plan_options *options,
                           car_error *error) CAR_CHECK_RESULT;
 /* program.c */
+car_status car_plan_find_depths(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 car_status car_plan_build_program(car_plan *plan, car_stage *stage,
                                   car_error *error) CAR_CHECK_RESULT;
 /* lifetime.c */

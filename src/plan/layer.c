@@ -547,30 +547,27 @@ void car_layer_reset(car_layer *layer, int lane) {
                     (float)plan->cell->state_init[s].value;
 }
 
-/* Copies a state of lanes that run so many steps between where their first step reads it and its start state, or, `after`,
- * where their last one wrote it. */
-static void copy_state(const car_layer *layer, const car_bound *states, bool after, int steps,
-                       int64_t offset, float *start, int64_t floats) {
-    float *place = car_bound_at(states, after == layer->shape.reverse ? 0 : steps - 1, 0) + offset;
+/* To a start state from where the last step has written the state, or, not `after`, from it to where the first one reads it. */
+static void copy_state(bool after, float *start, float *place, int64_t floats) {
     memcpy(after ? start : place, after ? place : start, (size_t)floats * sizeof(float));
 }
 
-/* All states: even rows as a whole, others lane by lane. */
+/* All states: even rows as a whole, of slot 0 or the last one, others lane by lane. */
 static void copy_states(const car_layer *layer, bool after) {
     const car_rows *rows = layer->rows;
     const int64_t padded = layer->plan->padded, step = rows->batch * padded;
+    const bool lowest = after == layer->shape.reverse;
     for (int s = 0; s < layer->plan->cell->state_count; s++) {
+        float *start = layer->start[s];
         if (rows->even) {
-            float *place =
-                layer->state[s] + (after == layer->shape.reverse ? 0 : rows->steps * step);
-            memcpy(after ? layer->start[s] : place, after ? place : layer->start[s],
-                   (size_t)step * sizeof(float));
+            copy_state(after, start, layer->state[s] + (lowest ? 0 : rows->steps * step), step);
             continue;
         }
         const car_bound states = states_of(layer, s, after);
         for (int k = 0; k < rows->batch && rows->length[k] > 0; k++)
-            copy_state(layer, &states, after, rows->length[k], k * padded,
-                       layer->start[s] + rows->lane[k] * padded, padded);
+            copy_state(after, start + rows->lane[k] * padded,
+                       car_bound_at(&states, lowest ? 0 : rows->length[k] - 1, 0) + k * padded,
+                       padded);
     }
 }
 

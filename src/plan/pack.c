@@ -108,8 +108,8 @@ car_status car_plan_lay_out(car_plan *plan, car_error *error) {
         group->gate_first = group->gates[0];
         group->gate_span = group->gates[group->count - 1] - group->gates[0] + 1;
         group->back_blocks = operand_parts(plan, group) * operand_part_blocks(plan, group);
-        group->splits = plan->kernels && plan->training && plan->precision == CAR_PRECISION_F32 &&
-                        car_splits(plan->kernels, group->depth);
+        group->splits = plan->kernels && plan->training &&
+                        car_splits(plan->kernels, plan->precision, group->depth);
         group->weights = weights;
         group->running = running;
         group->transposed = transposed;

@@ -278,6 +278,8 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
     if (status == CAR_OK)
         status = car_plan_find_bounds(plan, options->input_bounded, error);
     if (status == CAR_OK)
+        status = car_plan_find_depths(plan, error);
+    if (status == CAR_OK)
         status = place_and_build(plan, options, error);
     if (status != CAR_OK) {
         car_arena_free(arena);

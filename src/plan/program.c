@@ -21,7 +21,6 @@ typedef struct builder {
     car_plan *plan;
     car_when when;
     int *forward, *back; /* [count] value of a node, -1: none yet */
-    int *depth[2];       /* [gradient][count] operations on the longest way to a node */
     int count, capacity;
     instruction *code;
     int slot_count;
@@ -103,7 +102,6 @@ static car_vector_op vector_op(car_op op) {
 
 static int emit(builder *build, bool gradient, int v);
 
-/* Counted from products, means and leaves. */
 static void find_depths(const car_graph *graph, int *depth) {
     for (int v = 0; v < graph->count; v++) {
         const car_node *node = &graph->nodes[v];
@@ -115,15 +113,26 @@ static void find_depths(const car_graph *graph, int *depth) {
     }
 }
 
+car_status car_plan_find_depths(car_plan *plan, car_error *error) {
+    const car_graph *forward = &plan->cell->graph, *back = &plan->cell->gradient.graph;
+    plan->depth = car_arena_allocate(plan->arena, (size_t)forward->count + 1, sizeof(int));
+    plan->back_depth = car_arena_allocate(plan->arena, (size_t)back->count + 1, sizeof(int));
+    if (!plan->depth || !plan->back_depth)
+        return car_plan_no_memory(error);
+    find_depths(forward, plan->depth);
+    find_depths(back, plan->back_depth);
+    return CAR_OK;
+}
+
 /* Operands are made from the deepest to the shallowest: what is waited for longest is begun first, and fewest values live at
  * once. */
 static void emit_operands(builder *build, bool gradient, const int nodes[3], int operands[3]) {
+    const int *depth = gradient ? build->plan->back_depth : build->plan->depth;
     bool done[3] = {nodes[0] < 0, nodes[1] < 0, nodes[2] < 0};
     for (;;) {
         int next = -1;
         for (int i = 0; i < 3; i++)
-            if (!done[i] && (next < 0 || build->depth[gradient][nodes[i]] >
-                                             build->depth[gradient][nodes[next]]))
+            if (!done[i] && (next < 0 || depth[nodes[i]] > depth[nodes[next]]))
                 next = i;
         if (next < 0)
             return;
@@ -359,12 +368,8 @@ car_status car_plan_build_program(car_plan *plan, car_stage *stage, car_error *e
     build->when = stage->when;
     build->forward = car_arena_allocate(plan->arena, forward + 1, sizeof(int));
     build->back = car_arena_allocate(plan->arena, back + 1, sizeof(int));
-    build->depth[0] = car_arena_allocate(plan->arena, forward + 1, sizeof(int));
-    build->depth[1] = car_arena_allocate(plan->arena, back + 1, sizeof(int));
-    if (!build->forward || !build->back || !build->depth[0] || !build->depth[1])
+    if (!build->forward || !build->back)
         return car_plan_no_memory(error);
-    find_depths(&plan->cell->graph, build->depth[0]);
-    find_depths(&plan->cell->gradient.graph, build->depth[1]);
     for (size_t v = 0; v < forward; v++)
         build->forward[v] = -1;
     for (size_t v = 0; v < back; v++)

@@ -79,18 +79,27 @@ static float *base_at(const car_layer *layer, const car_bound *bound, int time, 
            layer->rows->first[time] * bound->row_stride;
 }
 
+/* A group's forward product, which takes its panels to and fro from step to step. */
+static const car_product *product_at(const car_layer *layer, const car_group_call *call, int time) {
+    return &call->product[((unsigned)time ^ layer->turn) & 1];
+}
+
+/* The group's columns of some blocks of units. */
+static car_range columns_of(const car_group *group, car_range blocks) {
+    return (car_range){blocks.begin * group->count, blocks.end * group->count};
+}
+
 static void run_group(const car_layer *layer, const car_group *group, int member, int time,
                       car_range rows, car_range blocks) {
     const car_group_call *call = &layer->calls[group - layer->plan->groups];
-    const car_product *product = &call->product[((unsigned)time ^ layer->turn) & 1];
+    const car_product *product = product_at(layer, call, time);
     car_product moved;
     if (call->moves) {
         moved = *product;
         moved.a = base_at(layer, &call->operand, time, 0, 0);
         product = &moved;
     }
-    const car_range columns = {blocks.begin * group->count, blocks.end * group->count};
-    multiply(layer, product, member, rows, columns);
+    multiply(layer, product, member, rows, columns_of(group, blocks));
 }
 
 /* Whether anyone reads what a product leaves in a place: not dL/dx where the caller did not ask, and no gradient of the
@@ -133,11 +142,15 @@ static void run_mean(const car_layer *layer, const car_mean_call *mean, int memb
     layer->kernels->row_mean(&slot, layer->plan->units, rows.begin, rows.end, &out);
 }
 
+static car_vector_slot *slots_of(const car_stage_call *call, int member) {
+    return call->slots + (ptrdiff_t)member * call->slot_stride;
+}
+
 static void run_program(const car_layer *layer, const car_stage *stage, const car_stage_call *call,
                         int member, int time, int parity, car_range rows, car_range blocks) {
     if (stage->program.count == 0)
         return;
-    car_vector_slot *slots = call->slots + (ptrdiff_t)member * call->slot_stride;
+    car_vector_slot *slots = slots_of(call, member);
     for (int i = 0; i < call->moving_count; i++) {
         const int k = call->moving[i];
         slots[k].base = base_at(layer, &call->bound[k], time, parity, member);
@@ -226,18 +239,16 @@ static int time_of(const car_layer *layer, car_range times, int k) {
 /* A loop of which nothing is to be found out again from step to step: that took a sixth of a small cell's time. */
 static void run_straight_loop(const car_layer *layer, const car_share *mine, car_range times) {
     const car_stage *stage = layer->plan->stages[CAR_PHASE_LOOP];
-    const car_stage_call *call = layer->stages[CAR_PHASE_LOOP];
-    const car_group *group = &layer->plan->groups[stage->groups[0]];
-    const car_product *product = layer->calls[stage->groups[0]].product;
+    const car_group_call *call = &layer->calls[stage->groups[0]];
     const car_part *of = &mine->parts[0];
-    const car_range columns = {of->blocks.begin * group->count, of->blocks.end * group->count};
-    const car_vector_slot *slots = call->slots + (ptrdiff_t)mine->member * call->slot_stride;
+    const car_range columns = columns_of(&layer->plan->groups[stage->groups[0]], of->blocks);
+    const car_vector_slot *slots = slots_of(layer->stages[CAR_PHASE_LOOP], mine->member);
     for (int k = 0; k < times.end - times.begin; k++) {
         const int time = time_of(layer, times, k);
         const car_range rows = active_rows(layer, of->lanes, time);
         if (layer->by_units)
             car_team_barrier(mine->team, mine->member);
-        multiply(layer, &product[((unsigned)time ^ layer->turn) & 1], mine->member, rows, columns);
+        multiply(layer, product_at(layer, call, time), mine->member, rows, columns);
         stage->function(slots, layer->plan->units, rows.begin, rows.end, of->blocks.begin,
                         of->blocks.end);
     }
