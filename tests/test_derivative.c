@@ -414,6 +414,32 @@ static void zoo(void **unused) {
 }
 
 /* From the initial states of the text (slstm's stabiliser at -1e30) everything is finite, gradients too. */
+/* What is scaled by 1/sqrt of its own mean square, alone and beside other uses of both, with its mean taken off or not. */
+static void norms(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {
+        "cell n(x) -> h\nstate h\na = W@x + U@h\nh' = a*(1/sqrt(mean(a*a) + 0.1))\n",
+        "cell n(x) -> h\nstate h\na = W@x + U@h\nr = 1/sqrt(0.1 + mean(a*a))\nh' = g*(r*a) + 0.3*r "
+        "+ "
+        "0.2*a\n",
+        "cell n(x) -> h\nstate h\na = W@x + U@h\nd = a - mean(a)\nr = 1/sqrt(mean(d*d) + 0.2)\n"
+        "h' = (d*r)*g + k*(g*(d*r)) + 0.3*r*d*d + 0.2*mean(d*g)\n",
+        "cell n(x) -> h\nstate h\na = W@x + U@h\nd = a - mean(a)\nr = 1/sqrt(mean(d*d) + 0.2)\nh' "
+        "= "
+        "tanh(d*r) - mean(d*r*a)\n",
+        "cell n(x) -> h\nstate h\nh' = g*layernorm(layernorm(W@x + U@h) + k*layernorm(h))\n",
+        "cell n(x) -> h\nstate h\na = W@x + U@h\nh' = a*(1/sqrt(mean(h*h) + 0.1)) + 0.2*h\n",
+        "cell n(x) -> h\nstate h\na = W@x + U@h\nh' = tanh(a*(1/sqrt(a*a + 0.1))) + 0.2*mean(a)\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct car_cell *cell = compile(texts[i]);
+        for (uint64_t seed = 1; seed <= 3; seed++) {
+            car_derivative_check result;
+            check_cell(cell, seed, &result);
+        }
+        car_cell_free(cell);
+    }
+}
+
 static void zoo_starts_finite(void **unused) {
     (void)unused;
     const car_zoo_entry *entries;
@@ -563,6 +589,7 @@ int main(void) {
         cmocka_unit_test(functions_by_hand),
         cmocka_unit_test(rest_by_hand),
         cmocka_unit_test(zoo),
+        cmocka_unit_test(norms),
         cmocka_unit_test(zoo_starts_finite),
         cmocka_unit_test(random_cells),
         cmocka_unit_test(spoiled_gradients_are_found),

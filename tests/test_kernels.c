@@ -632,8 +632,9 @@ static void softmax_extremes(const car_kernels *kernels, stream *numbers) {
 }
 
 /* The first `wanted` of a row's three numbers. */
-static car_row_means row_means(float *out, int wanted) {
-    return (car_row_means){.mean = out,
+static car_row_means row_means(const float *weight, float *out, int wanted) {
+    return (car_row_means){.weight = weight,
+                           .mean = out,
                            .variance = wanted > 1 ? out + 1 : NULL,
                            .inverse = wanted > 2 ? out + 2 : NULL,
                            .epsilon = 1e-5f,
@@ -649,8 +650,12 @@ static void means_and_sums(const car_kernels *kernels, stream *numbers) {
         slot.base = guarded_random(numbers, count, 1.0f);
         float *fast = guarded((size_t)rows * 3), *plain = guarded((size_t)rows * 3);
         int row_cut = next_below(numbers, rows + 1), block_cut = next_below(numbers, blocks + 1);
-        for (int wanted = 1; wanted <= 3; wanted++) {
-            const car_row_means out = row_means(fast, wanted), same = row_means(plain, wanted);
+        float *weights = guarded_random(numbers, width, 1.0f);
+        for (int k = 0; k < 6; k++) {
+            const int wanted = 1 + k / 2;
+            const float *weight = k % 2 ? weights : NULL;
+            const car_row_means out = row_means(weight, fast, wanted),
+                                same = row_means(weight, plain, wanted);
             kernels->row_mean(&slot, units, row_cut, rows, &out);
             kernels->row_mean(&slot, units, 0, row_cut, &out);
             car_kernels_plain.row_mean(&slot, units, 0, rows, &same);
@@ -665,6 +670,7 @@ static void means_and_sums(const car_kernels *kernels, stream *numbers) {
         }
         release(fast, (size_t)rows * 3);
         release(plain, (size_t)rows * 3);
+        release(weights, width);
         release(sum, width);
         release(plain_sum, width);
         release(slot.base, count);

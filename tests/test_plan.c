@@ -763,6 +763,9 @@ static const char *const awkward[] = {
     "cell norms(x) -> h\nstate h\na = W@x + U@h\nd = a - mean(a)\nv = mean(d*d)\nr = 1/sqrt(v + "
     "0.1)\n"
     "h' = tanh(d*r*g) + 0.1*(1/sqrt(v + 0.2))*d + 0.1*v + 0.1*r\n",
+    "cell roots(x) -> h\nstate h, c\na = W@x + U@h\nr = 1/sqrt(mean(a*a) + 0.1)\ny = a*r\n"
+    "c' = tanh(g*y + b) + 0.1*y + 0.1*r\nh' = tanh(g*layernorm(c') + k*(g*layernorm(a + c)))\n",
+    "cell flat(x) -> y\ny = tanh(g*layernorm(W@x + b) + k)\n",
     "cell early(x) -> h\nstate h\nh' = tanh(layernorm(W@x) + U@h + g*layernorm(h + b))\n",
     "cell diagonal(x) -> h\nstate h, s\ns' = 0.9*s + u*h + W@x\nh' = max(s', v*h) - min(s, 0.3)\n",
     "cell same(x) -> h\nstate h, k\nh' = tanh(W@x + U@h + V@k)\nk' = h'\n",

@@ -266,6 +266,8 @@ static void long_sequences_run_as_if_alone(void **state) {
         for (int threads = 1; threads <= 2; threads++) {
             check_lengths(car_zoo_text("lstm"), "lstm", 19, lengths, 500, reverse, threads);
             check_lengths(car_zoo_text("gru-v1"), "gru-v1", 350, lengths, 500, reverse, threads);
+            check_lengths(car_zoo_text("layernorm-lstm"), "layernorm-lstm", 19, lengths, 500,
+                          reverse, threads);
         }
 }
 

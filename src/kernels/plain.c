@@ -343,11 +343,13 @@ static void plain_program(const car_vector_program *program, const car_vector_sl
         }
 }
 
-/* The mean of a row, or of its squared deviations from `center`. */
-static float plain_mean(const car_vector_slot *source, int units, int row, const float *center) {
+/* The mean of a row, each unit times its weight, or of its squared deviations from `center`. */
+static float plain_mean(const car_vector_slot *source, int units, int row, const float *weight,
+                        const float *center) {
     float lane[CAR_BLOCK] = {0};
     for (int unit = 0; unit < units; unit++) {
-        const float x = *slot_at(*source, row, unit), deviation = center ? x - *center : 0.0f;
+        const float x = *slot_at(*source, row, unit) * (weight ? weight[unit] : 1.0f);
+        const float deviation = center ? x - *center : 0.0f;
         lane[unit % CAR_BLOCK] += center ? deviation * deviation : x;
     }
     for (int half = CAR_BLOCK / 2; half > 0; half /= 2)
@@ -360,11 +362,11 @@ static void plain_row_mean(const car_vector_slot *source, int units, int row_beg
                            const car_row_means *out) {
     for (int row = row_begin; row < row_end; row++) {
         const int64_t at = row * out->stride;
-        const float mean = plain_mean(source, units, row, NULL);
+        const float mean = plain_mean(source, units, row, out->weight, NULL);
         out->mean[at] = mean;
         if (!out->variance)
             continue;
-        out->variance[at] = plain_mean(source, units, row, &mean);
+        out->variance[at] = plain_mean(source, units, row, out->weight, &mean);
         if (out->inverse)
             out->inverse[at] = 1.0f / sqrtf(out->variance[at] + out->epsilon);
     }

@@ -122,9 +122,25 @@ bool car_is_reciprocal(const car_graph *graph, int v) {
            graph->nodes[node->a].value == 1;
 }
 
-void car_mark_uniform(const car_graph *graph, const bool *of_forward, bool *uniform) {
-    for (int v = 0; v < graph->count; v++) {
-        const car_node *node = &graph->nodes[v];
+int car_root_operand(const car_graph *graph, int v, double *epsilon) {
+    const car_node *nodes = graph->nodes;
+    if (!car_is_reciprocal(graph, v) || nodes[nodes[v].b].op != CAR_OP_SQRT)
+        return -1;
+    const car_node *sum = &nodes[nodes[nodes[v].b].a];
+    if (sum->op != CAR_OP_ADD)
+        return -1;
+    const bool first = nodes[sum->a].op == CAR_OP_CONSTANT;
+    const car_node *raise = &nodes[first ? sum->a : sum->b];
+    if (raise->op != CAR_OP_CONSTANT)
+        return -1;
+    *epsilon = raise->value;
+    return first ? sum->b : sum->a;
+}
+
+void car_mark_uniform(const car_node *nodes, int begin, int end, const bool *of_forward,
+                      bool *uniform) {
+    for (int v = begin; v < end; v++) {
+        const car_node *node = &nodes[v];
         const bool product = node->op == CAR_OP_PRODUCT || node->op == CAR_OP_TRANSPOSED_PRODUCT;
         if (node->op == CAR_OP_FORWARD)
             uniform[v] = of_forward[node->index];

@@ -16,10 +16,12 @@ typedef struct car_differentiator {
     const car_graph *forward;
     car_arena *scratch;
     car_builder builder;
-    int *sum;       /* [forward] the elementwise terms so far, -1: none */
-    int *adjoint;   /* [forward] dL/d(node), -1: none flows */
-    bool *constant; /* [forward] made of constants alone: its gradient is nobody's */
-    bool *uniform;  /* [forward] */
+    int *sum;           /* [forward] the elementwise terms so far, -1: none */
+    int *adjoint;       /* [forward] dL/d(node), -1: none flows */
+    bool *constant;     /* [forward] made of constants alone: its gradient is nobody's */
+    bool *uniform;      /* [forward] */
+    bool *made_uniform; /* [builder.capacity], known of the first `marked` nodes */
+    int marked;
     int contribution_count;
     car_contribution *contributions; /* [forward] at most one a node */
 } car_differentiator;
@@ -116,21 +118,16 @@ static void pass_sqrt(car_differentiator *work, int i, const car_node *node, int
     pass(work, node->a, add(work, CAR_OP_MULTIPLY, g, slope));
 }
 
-/* Whether a node of the gradient is one value for all units, as far as a few operations show. */
-static bool is_uniform(const car_differentiator *work, int node, int operations) {
-    const car_node *made = &work->builder.nodes[node];
-    if (made->op == CAR_OP_FORWARD)
-        return work->uniform[made->index];
-    if (made->op == CAR_OP_CONSTANT || made->op == CAR_OP_MEAN)
-        return true;
-    return made->op != CAR_OP_TRANSPOSED_PRODUCT && made->a >= 0 && operations > 0 &&
-           is_uniform(work, made->a, operations - 1) &&
-           (made->b < 0 || is_uniform(work, made->b, operations - 1));
+/* Whether a node of the gradient is one value for all units. */
+static bool is_uniform(car_differentiator *work, int node) {
+    car_mark_uniform(work->builder.nodes, work->marked, work->builder.count, work->uniform,
+                     work->made_uniform);
+    work->marked = work->builder.count;
+    return work->made_uniform[node];
 }
 
 /* Takes a factor that is uniform, or the sign, off *g; false: there is none. */
-static bool take_factor(const car_differentiator *work, int *g, int *factor) {
-    enum { OPERATIONS = 3 };
+static bool take_factor(car_differentiator *work, int *g, int *factor) {
     const car_node *made = &work->builder.nodes[*g];
     *factor = -1;
     if (made->op == CAR_OP_NEGATE) {
@@ -139,20 +136,49 @@ static bool take_factor(const car_differentiator *work, int *g, int *factor) {
     }
     if (made->op != CAR_OP_MULTIPLY)
         return false;
-    const bool second = is_uniform(work, made->b, OPERATIONS);
-    if (!second && !is_uniform(work, made->a, OPERATIONS))
+    const bool second = is_uniform(work, made->b);
+    if (!second && !is_uniform(work, made->a))
         return false;
     *factor = second ? made->b : made->a;
     *g = second ? made->a : made->b;
     return true;
 }
 
-/* Every unit's mean takes 1/n of each unit. What is one value for all of them multiplies the mean, not every unit. */
+/* Whether a node of the gradient is v - mean(v) of the forward pass, or that times what is one value for all units. */
+static bool is_deviation(car_differentiator *work, int node) {
+    const car_node *made = &work->builder.nodes[node], *nodes = work->forward->nodes;
+    if (made->op == CAR_OP_MULTIPLY)
+        return (is_uniform(work, made->a) && is_deviation(work, made->b)) ||
+               (is_uniform(work, made->b) && is_deviation(work, made->a));
+    return made->op == CAR_OP_FORWARD && nodes[made->index].op == CAR_OP_SUBTRACT &&
+           nodes[nodes[made->index].b].op == CAR_OP_MEAN &&
+           nodes[nodes[made->index].b].a == nodes[made->index].a;
+}
+
+/* A sum without those of its terms whose mean is 0, as that of deviations is. */
+static int without_deviations(car_differentiator *work, int g) {
+    for (;;) {
+        const car_node *made = &work->builder.nodes[g];
+        const bool adds = made->op == CAR_OP_ADD;
+        if ((adds || made->op == CAR_OP_SUBTRACT) && is_deviation(work, made->b))
+            g = made->a;
+        else if (adds && is_deviation(work, made->a))
+            g = made->b;
+        else
+            return g;
+    }
+}
+
+/* Every unit's mean takes 1/n of each unit. What is one value for all of them multiplies the mean, not every unit; so the gradient
+ * of a layer norm's two means waits for one round of means, not for two. */
 static int gradient_of_mean(car_differentiator *work, int g) {
     enum { MOST = 4 };
     int factor[MOST], count = 0;
-    while (count < MOST && take_factor(work, &g, &factor[count]))
+    g = without_deviations(work, g);
+    while (count < MOST && take_factor(work, &g, &factor[count])) {
+        g = without_deviations(work, g);
         count++;
+    }
     int mean = add(work, CAR_OP_MEAN, g, -1);
     while (count-- > 0)
         mean = factor[count] < 0 ? add(work, CAR_OP_NEGATE, mean, -1)
@@ -160,8 +186,50 @@ static int gradient_of_mean(car_differentiator *work, int g) {
     return mean;
 }
 
+/* g times a forward value. Where g is d times a vector of the cell, d times the value is what that vector's gradient is made of. */
+static int times(car_differentiator *work, int g, int value) {
+    const car_node made = work->builder.nodes[g];
+    if (made.op == CAR_OP_MULTIPLY)
+        for (int k = 0; k < 2; k++) {
+            const int vector = k ? made.a : made.b, rest = k ? made.b : made.a;
+            const car_node *leaf = &work->builder.nodes[vector];
+            if (leaf->op == CAR_OP_FORWARD && work->forward->nodes[leaf->index].op == CAR_OP_VECTOR)
+                return add(work, CAR_OP_MULTIPLY, add(work, CAR_OP_MULTIPLY, rest, value), vector);
+        }
+    return add(work, CAR_OP_MULTIPLY, g, value);
+}
+
+/* Whether `scale` is 1 / sqrt(mean(x*x) + epsilon), which makes x as large as 1. */
+static bool is_scale_of(const car_differentiator *work, int x, int scale) {
+    const car_node *nodes = work->forward->nodes;
+    double epsilon;
+    const int mean = car_root_operand(work->forward, scale, &epsilon);
+    if (mean < 0 || nodes[mean].op != CAR_OP_MEAN)
+        return false;
+    const car_node *square = &nodes[nodes[mean].a];
+    return square->op == CAR_OP_MULTIPLY && square->a == x && square->b == x;
+}
+
+/* y = r x with that scale r: dL/dx = r g - r r mean(g y) x. One mean in place of a chain through the root. */
+static void pass_scaled(car_differentiator *work, int i, int x, int scale, int g) {
+    const int r = value_of(work, scale);
+    const int mean = add(work, CAR_OP_MEAN, times(work, g, value_of(work, i)), -1);
+    const int square = add(work, CAR_OP_MULTIPLY, r, r);
+    const int slope = add(work, CAR_OP_NEGATE, add(work, CAR_OP_MULTIPLY, mean, square), -1);
+    pass(work, x, add(work, CAR_OP_MULTIPLY, g, r));
+    pass(work, x, add(work, CAR_OP_MULTIPLY, slope, value_of(work, x)));
+}
+
 /* A square passes twice its operand, in one term. */
-static void pass_product(car_differentiator *work, const car_node *node, int g) {
+static void pass_product(car_differentiator *work, int i, const car_node *node, int g) {
+    if (is_scale_of(work, node->a, node->b)) {
+        pass_scaled(work, i, node->a, node->b, g);
+        return;
+    }
+    if (is_scale_of(work, node->b, node->a)) {
+        pass_scaled(work, i, node->b, node->a, g);
+        return;
+    }
     if (node->a == node->b) {
         const int twice = add(work, CAR_OP_MULTIPLY, g, constant(work, 2));
         pass(work, node->a, add(work, CAR_OP_MULTIPLY, twice, value_of(work, node->a)));
@@ -189,7 +257,7 @@ static void differentiate(car_differentiator *work, int i, int g) {
         pass(work, b, add(work, CAR_OP_NEGATE, g, -1));
         break;
     case CAR_OP_MULTIPLY:
-        pass_product(work, node, g);
+        pass_product(work, i, node, g);
         break;
     case CAR_OP_DIVIDE:
         pass_divide(work, i, node, g);
@@ -351,12 +419,12 @@ static void mark_values(car_differentiator *work) {
             leaf ? node->op == CAR_OP_CONSTANT
                  : !product && work->constant[node->a] && (node->b < 0 || work->constant[node->b]);
     }
-    car_mark_uniform(work->forward, NULL, work->uniform);
+    car_mark_uniform(work->forward->nodes, 0, work->forward->count, NULL, work->uniform);
 }
 
 static car_status run(car_differentiator *work) {
     size_t count = (size_t)work->forward->count;
-    /* a forward node makes at most 9 nodes and 2 sums, one transposed product and two leaves */
+    /* a forward node makes at most 11 nodes and 2 sums, one transposed product and two leaves */
     if (!car_builder_start(&work->builder, work->scratch,
                            16 * (int)count + 2 * work->cell->state_count + 16))
         return car_report_memory(work->reporter);
@@ -364,8 +432,10 @@ static car_status run(car_differentiator *work) {
     work->adjoint = car_arena_allocate(work->scratch, count, sizeof(int));
     work->constant = car_arena_allocate(work->scratch, count, 1);
     work->uniform = car_arena_allocate(work->scratch, count, 1);
+    work->made_uniform = car_arena_allocate(work->scratch, (size_t)work->builder.capacity, 1);
     work->contributions = car_arena_allocate(work->scratch, count, sizeof *work->contributions);
-    if (!work->sum || !work->adjoint || !work->constant || !work->uniform || !work->contributions)
+    if (!work->sum || !work->adjoint || !work->constant || !work->uniform || !work->made_uniform ||
+        !work->contributions)
         return car_report_memory(work->reporter);
     mark_values(work);
     start_terms(work);

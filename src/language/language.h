@@ -74,9 +74,12 @@ typedef struct car_graph {
 
 /* Whether node v is 1 / b. */
 bool car_is_reciprocal(const car_graph *graph, int v);
-/* Which values are uniform, one for all units: made of means and constants alone. of_forward: those of the forward graph, for
- * its gradient; NULL for that graph itself. */
-void car_mark_uniform(const car_graph *graph, const bool *of_forward, bool *uniform);
+/* Where node v is 1 / sqrt(m + epsilon) with a constant epsilon, the node m; else -1. */
+int car_root_operand(const car_graph *graph, int v, double *epsilon);
+/* Which values are uniform, one for all units: made of means and constants alone. uniform: [begin,end) of it are set, what stands
+ * before is known. of_forward: those of the forward graph, for its gradient; NULL for that graph itself. */
+void car_mark_uniform(const car_node *nodes, int begin, int end, const bool *of_forward,
+                      bool *uniform);
 
 /* How a parameter or an initial state starts. */
 typedef enum car_init_kind {

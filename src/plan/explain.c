@@ -121,6 +121,10 @@ static void print_stage(car_text *text, const car_plan *plan, const car_stage *s
         car_place_print(text, plan, stage->means[m].target);
         car_text_format(text, " = mean of ");
         car_place_print(text, plan, stage->means[m].source);
+        if (stage->means[m].weight.region != CAR_REGION_NONE) {
+            car_text_format(text, " times ");
+            car_place_print(text, plan, stage->means[m].weight);
+        }
         if (stage->means[m].variance.region != CAR_REGION_NONE) {
             car_text_format(text, ", ");
             car_place_print(text, plan, stage->means[m].variance);
@@ -152,8 +156,6 @@ static void print_costs(car_text *text, const car_plan *plan) {
     int64_t arrays = (int64_t)plan->gates + plan->cell->state_count;
     for (int k = 0; k < plan->kept_count; k++)
         arrays += !plan->kept_brief[k];
-    for (int k = 0; k < plan->work_count; k++)
-        arrays += !plan->work_brief[k];
     const int64_t kept = arrays * plan->padded * 4;
     car_text_format(text,
                     "costs, a time step and lane: forward %.0f FLOP in products (%.0f"

@@ -59,10 +59,10 @@ typedef struct car_store {
     car_when when;
 } car_store;
 
-/* A mean over units and, unless their region is NONE, the mean of their squared deviations from it and
- * 1 / sqrt(that + epsilon). */
+/* A mean over units, each times its weight unless the region of that is NONE, and, likewise, the mean of their squared
+ * deviations from it and 1 / sqrt(that + epsilon). */
 typedef struct car_mean {
-    car_place source, target, variance, inverse;
+    car_place source, weight, target, variance, inverse;
     float epsilon;
     car_when when;
 } car_mean;
@@ -204,7 +204,7 @@ typedef struct car_group_call {
 
 /* A mean, bound for one call. */
 typedef struct car_mean_call {
-    car_bound source, target, variance, inverse;
+    car_bound source, weight, target, variance, inverse;
     float epsilon;
 } car_mean_call;
 
@@ -253,7 +253,9 @@ struct car_layer {
     car_part whole; /* all lanes and units */
     float **state, **start, **kept, **mean; /* [states] [states] [kept_count] [mean_count] */
     float *sums;
-    float **state_gradient, **work, **work_mean;
+    float **state_gradient, **work, **work_mean; /* of work, what is not brief: two stretches in turns */
+    int stretch;        /* steps */
+    int *stretch_first; /* [steps] row of step t's first lane in the two stretches */
     int64_t own_stride[CAR_REGION_WORK_MEAN + 1]; /* from a thread's own arrays of a region to the next one's */
     float *unasked_input_gradient; /* where it goes when the caller passes NULL */
     float *operand_transposed;     /* [depth][rows of a round] of one group */
@@ -288,6 +290,9 @@ enum { CAR_MOST_SLOTS = 256 };
 /* Rows whose weight gradients are worked out at once, behind the backward loop: no more than a product needs of them, so
  * that they are still in cache. */
 enum { CAR_GRADIENT_ROWS = 768 };
+/* Rows after which the backward loop pauses for what follows it at once: the products and programs behind the loop, and the
+ * vectors' gradients. What it leaves for these alone is so still in the second-level cache, and need not hold all steps. */
+enum { CAR_STRETCH_ROWS = 256 };
 
 /* The group from whose sums the joined one goes on. */
 static inline const car_group *car_plan_group_before(const car_plan *plan) {
@@ -335,6 +340,12 @@ void car_layer_bind_backward(car_layer *layer);
  * step to step of a stream. */
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
                             const float *weights);
+
+/* Where the round and the stretch of the backward loop end that begin when `done` steps are done, and which steps those from
+ * `done` to `end` are. */
+int car_layer_round_end(const car_layer *layer, int done);
+int car_layer_stretch_end(const car_layer *layer, int done, int round_end);
+car_range car_layer_back_times(const car_layer *layer, int done, int end);
 
 /* The steps of the chunk that begins when `done` are done. */
 car_range car_layer_chunk(const car_layer *layer, int done);

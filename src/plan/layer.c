@@ -125,6 +125,12 @@ static size_t operand_row_stride(size_t rows) {
     return stride % 1024 == 0 ? stride + CAR_BLOCK : stride;
 }
 
+/* Steps of a stretch of the backward loop. */
+static int stretch_of(const car_layer_shape *shape) {
+    const int steps = shape->batch < CAR_STRETCH_ROWS ? CAR_STRETCH_ROWS / shape->batch : 1;
+    return steps < shape->steps ? steps : shape->steps;
+}
+
 /* Most rows of one round behind the backward loop: the steps of its rounds are alike, rounded up. */
 static int gradient_rows(const car_layer_shape *shape) {
     const int64_t all = (int64_t)shape->steps * shape->batch,
@@ -170,10 +176,12 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     }
     int64_t work_stride, work_mean_stride;
     float **state_gradient = take_arrays(arrange, plan->cell->state_count, 2, batch, padded);
-    float **work = take_values(arrange, plan->work_count, plan->work_brief, shape, steps, padded,
-                               &work_stride);
+    const size_t two_stretches = 2 * (size_t)stretch_of(shape);
+    float **work = take_values(arrange, plan->work_count, plan->work_brief, shape, two_stretches,
+                               padded, &work_stride);
     float **work_mean = take_means(arrange, plan->work_mean_count, plan->work_mean_own, shape,
-                                   steps, &work_mean_stride);
+                                   two_stretches, &work_mean_stride);
+    int *stretch_first = take(arrange, steps, sizeof *stretch_first);
     float *operand = take_floats(arrange, depth, stride, 1);
     float *unasked = take_floats(arrange, plan->input_gradient_stored ? steps : 0, batch,
                                  (size_t)car_shape_row_stride(plan->input));
@@ -185,6 +193,8 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     layer->state_gradient = state_gradient;
     layer->work = work;
     layer->work_mean = work_mean;
+    layer->stretch = stretch_of(shape);
+    layer->stretch_first = stretch_first;
     layer->own_stride[CAR_REGION_WORK] = work_stride;
     layer->own_stride[CAR_REGION_WORK_MEAN] = work_mean_stride;
     layer->operand_transposed = operand;
@@ -304,15 +314,24 @@ static car_bound chunk_rows_of(const car_layer *layer, float *base, int64_t row_
     return rows_of(layer, base - layer->bound.origin * row_stride, row_stride);
 }
 
+/* Of what the backward loop leaves: rows of two stretches in turns. */
+static car_bound stored_rows_of(const car_layer *layer, float *base, int64_t row_stride,
+                                car_region region) {
+    car_bound bound = chunk_rows_of(layer, base, row_stride);
+    if (region == CAR_REGION_WORK || region == CAR_REGION_WORK_MEAN)
+        bound = (car_bound){base, layer->stretch_first, row_stride, CAR_BLOCK, 0, 0};
+    return bound;
+}
+
 /* A value that the next step overwrites has the same rows at every step. */
 static car_bound value_of(const car_layer *layer, float *base, bool brief, car_region region) {
     const int64_t padded = layer->plan->padded;
     return brief ? (car_bound){base, NULL, padded, CAR_BLOCK, 0, layer->own_stride[region]}
-                 : chunk_rows_of(layer, base, padded);
+                 : stored_rows_of(layer, base, padded, region);
 }
 
 static car_bound mean_of(const car_layer *layer, float *base, bool own, car_region region) {
-    car_bound bound = chunk_rows_of(layer, base, 1);
+    car_bound bound = stored_rows_of(layer, base, 1, region);
     bound.block_stride = 0;
     bound.member_stride = own ? layer->own_stride[region] : 0;
     return bound;
@@ -373,9 +392,11 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
 }
 
 /* Does row first[t] of a place, counted through all steps, lie elsewhere from step to step? That of a value which the next step
- * overwrites does, and of states, where a lane has ended: before a step they stand in the rows of the step before. */
+ * or stretch overwrites does, and of states, where a lane has ended: before a step they stand in the rows of the step before. */
 static bool moves(const car_layer *layer, const car_bound *bound) {
-    const bool along = bound->first == layer->rows->first || (bound->first && layer->rows->even);
+    const car_rows *rows = layer->rows;
+    const bool along =
+        bound->first == rows->first || (bound->first == rows->first - 1 && rows->even);
     return bound->parity_stride != 0 || (bound->row_stride != 0 && !along);
 }
 
@@ -392,10 +413,10 @@ static void bind_stage(const car_layer *layer, const car_stage *stage, car_stage
     }
     for (int m = 0; m < stage->mean_count; m++) {
         const car_mean *mean = &stage->means[m];
-        call->means[m] = (car_mean_call){car_layer_bind(layer, mean->source),
-                                         car_layer_bind(layer, mean->target),
-                                         car_layer_bind(layer, mean->variance),
-                                         car_layer_bind(layer, mean->inverse), mean->epsilon};
+        call->means[m] = (car_mean_call){
+            car_layer_bind(layer, mean->source),  car_layer_bind(layer, mean->weight),
+            car_layer_bind(layer, mean->target),  car_layer_bind(layer, mean->variance),
+            car_layer_bind(layer, mean->inverse), mean->epsilon};
     }
 }
 
@@ -476,7 +497,45 @@ static void bind_transposed(const car_layer *layer, const car_group *group, car_
     };
 }
 
+/* Steps of one round behind the loop. They follow from the sequences alone, not from the layer's capacity. */
+static int steps_of_round(const car_rows *rows) {
+    const int64_t all = (int64_t)rows->steps * car_rows_active(rows, 0);
+    const int rounds = (int)((all + CAR_GRADIENT_ROWS - 1) / CAR_GRADIENT_ROWS);
+    return rounds > 0 ? (rows->steps + rounds - 1) / rounds : rows->steps;
+}
+
+int car_layer_round_end(const car_layer *layer, int done) {
+    const int left = layer->rows->steps - done, round = steps_of_round(layer->rows);
+    return done + (left < round ? left : round);
+}
+
+int car_layer_stretch_end(const car_layer *layer, int done, int round_end) {
+    const int left = round_end - done;
+    return done + (left < layer->stretch ? left : layer->stretch);
+}
+
+car_range car_layer_back_times(const car_layer *layer, int done, int end) {
+    const int steps = layer->rows->steps;
+    return layer->shape.reverse ? (car_range){done, end} : (car_range){steps - end, steps - done};
+}
+
+static void lay_stretches(const car_layer *layer) {
+    const int *first = layer->rows->first;
+    int offset = 0;
+    for (int done = 0, round_end; done < layer->rows->steps; done = round_end) {
+        round_end = car_layer_round_end(layer, done);
+        for (int from = done, to; from < round_end; from = to) {
+            to = car_layer_stretch_end(layer, from, round_end);
+            const car_range times = car_layer_back_times(layer, from, to);
+            for (int t = times.begin; t < times.end; t++)
+                layer->stretch_first[t] = offset + first[t] - first[times.begin];
+            offset = layer->stretch * layer->shape.batch - offset;
+        }
+    }
+}
+
 void car_layer_bind_backward(car_layer *layer) {
+    lay_stretches(layer);
     bind_phase(layer, CAR_PHASE_BACK_LOOP);
     bind_phase(layer, CAR_PHASE_BACK_AFTER);
     for (int g = 0; g < layer->plan->group_count; g++)

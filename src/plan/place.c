@@ -130,7 +130,7 @@ static car_status place_operands(car_plan *plan, car_error *error) {
         }
         car_mean *mean = &plan->all_means[plan->all_mean_count++];
         mean->target = plan->place[v];
-        mean->variance = mean->inverse = NOWHERE;
+        mean->weight = mean->variance = mean->inverse = NOWHERE;
         mean->when = plan->when[v];
         /* a mean reads a gate's sum where it is; a product's operand must lie in rows */
         mean->source = plan->place[graph->nodes[v].a];
@@ -450,16 +450,37 @@ static car_status timed_place(car_plan *plan, int v, car_place *place, car_error
     return CAR_OK;
 }
 
+/* Whether a node of the gradient is a vector of the cell. */
+static bool is_vector(const car_plan *plan, int v) {
+    const car_node *node = back_node(plan, v);
+    return node->op == CAR_OP_FORWARD && plan->cell->graph.nodes[node->index].op == CAR_OP_VECTOR;
+}
+
+/* Whether v is a stored value of the backward pass times such as are one value a row or a vector of the cell. */
+static bool is_scaled(const car_plan *plan, int v, const bool *one_a_row) {
+    const car_node *node = back_node(plan, v);
+    if (node->op != CAR_OP_MULTIPLY)
+        return false;
+    for (int k = 0; k < 2; k++) {
+        const int factor = k ? node->a : node->b, scaled = k ? node->b : node->a;
+        if ((one_a_row[factor] || is_vector(plan, factor)) &&
+            (plan->back_place[scaled].region == CAR_REGION_WORK ||
+             is_scaled(plan, scaled, one_a_row)))
+            return true;
+    }
+    return false;
+}
+
 /* Elementwise gradients that another stage reads; values of the loop that the phase after it reads. What is one value a row
- * is computed again. */
+ * is computed again, and so is that, or a vector, times a stored value. */
 static car_status place_crossing(car_plan *plan, car_error *error) {
     const car_graph *graph = &plan->cell->gradient.graph, *forward = &plan->cell->graph;
     bool *of_forward = car_arena_allocate(plan->arena, (size_t)forward->count + 1, sizeof(bool));
     bool *one_a_row = car_arena_allocate(plan->arena, (size_t)graph->count + 1, sizeof(bool));
     if (!of_forward || !one_a_row)
         return car_plan_no_memory(error);
-    car_mark_uniform(forward, NULL, of_forward);
-    car_mark_uniform(graph, of_forward, one_a_row);
+    car_mark_uniform(forward->nodes, 0, forward->count, NULL, of_forward);
+    car_mark_uniform(graph->nodes, 0, graph->count, of_forward, one_a_row);
     for (int u = 0; u < graph->count; u++) {
         int operands[2] = {graph->nodes[u].a, graph->nodes[u].b};
         for (int k = 0; k < 2; k++) {
@@ -473,7 +494,8 @@ static car_status place_crossing(car_plan *plan, car_error *error) {
             bool untimed = op == CAR_OP_STATE_GRADIENT ||
                            plan->back_place[v].region == CAR_REGION_STATE_GRADIENT;
             car_place place;
-            if (op == CAR_OP_FORWARD || op == CAR_OP_OUTPUT_GRADIENT || one_a_row[v])
+            if (op == CAR_OP_FORWARD || op == CAR_OP_OUTPUT_GRADIENT || one_a_row[v] ||
+                (is_nowhere(plan->back_place[v]) && is_scaled(plan, v, one_a_row)))
                 continue;
             if (is_nowhere(plan->back_place[v]) || (after && untimed))
                 CAR_TRY(timed_place(plan, v, &place, error));
@@ -482,6 +504,20 @@ static car_status place_crossing(car_plan *plan, car_error *error) {
     return CAR_OK;
 }
 
+/* Where a value is another one times a vector of the cell, that one, and the vector's place. */
+static int without_vector(const car_plan *plan, int v, car_place *vector) {
+    const car_node *node = back_node(plan, v);
+    *vector = NOWHERE;
+    if (node->op != CAR_OP_MULTIPLY)
+        return v;
+    const bool first = is_vector(plan, node->a);
+    if (!first && !is_vector(plan, node->b))
+        return v;
+    *vector = plan->place[back_node(plan, first ? node->a : node->b)->index];
+    return first ? node->b : node->a;
+}
+
+/* Means take a vector along, so that what is multiplied by it need not be stored beside what its gradient is made of. */
 static car_status place_back_means(car_plan *plan, car_error *error) {
     const car_graph *graph = &plan->cell->gradient.graph;
     for (int v = 0; v < graph->count; v++) {
@@ -492,7 +528,8 @@ static car_status place_back_means(car_plan *plan, car_error *error) {
         mean->target = plan->back_place[v] =
             (car_place){CAR_REGION_WORK_MEAN, plan->work_mean_count++, false};
         mean->variance = mean->inverse = NOWHERE;
-        CAR_TRY(timed_place(plan, graph->nodes[v].a, &mean->source, error));
+        const int source = without_vector(plan, graph->nodes[v].a, &mean->weight);
+        CAR_TRY(timed_place(plan, source, &mean->source, error));
     }
     return CAR_OK;
 }

@@ -135,9 +135,11 @@ static void run_mean(const car_layer *layer, const car_mean_call *mean, int memb
                      int parity, car_range rows) {
     const car_vector_slot slot = {base_at(layer, &mean->source, time, parity, member),
                                   mean->source.row_stride, mean->source.block_stride};
-    const car_row_means out = {means_at(layer, &mean->target, time, member),
+    const car_row_means out = {mean->weight.base,
+                               means_at(layer, &mean->target, time, member),
                                means_at(layer, &mean->variance, time, member),
-                               means_at(layer, &mean->inverse, time, member), mean->epsilon,
+                               means_at(layer, &mean->inverse, time, member),
+                               mean->epsilon,
                                mean->target.row_stride};
     layer->kernels->row_mean(&slot, layer->plan->units, rows.begin, rows.end, &out);
 }
@@ -338,29 +340,27 @@ static void run_back_after(const car_layer *layer, const car_share *mine, car_ra
     car_team_barrier(mine->team, mine->member);
 }
 
-/* Steps of one round behind the loop. They follow from the sequences alone, not from the layer's capacity. */
-static int steps_of_round(const car_rows *rows) {
-    const int64_t all = (int64_t)rows->steps * car_rows_active(rows, 0);
-    const int rounds = (int)((all + CAR_GRADIENT_ROWS - 1) / CAR_GRADIENT_ROWS);
-    return rounds > 0 ? (rows->steps + rounds - 1) / rounds : rows->steps;
+/* The loop and what follows it at once, stretch by stretch. */
+static void run_back_round(const car_layer *layer, const car_share *mine, int done, int round_end) {
+    for (int end; done < round_end; done = end) {
+        end = car_layer_stretch_end(layer, done, round_end);
+        const car_range times = car_layer_back_times(layer, done, end);
+        if (layer->plan->cell->state_count)
+            run_back_loop(layer, mine, done, end);
+        run_back_after(layer, mine, times);
+        car_layer_vector_gradients(layer, mine, times, done == 0 && !layer->onward);
+    }
 }
 
 static void backward_task(void *argument, car_team *team, int member, int members) {
     const car_layer *layer = argument;
-    const car_plan *plan = layer->plan;
     car_share mine;
     take_share(layer, team, member, members, &mine);
-    const int steps = layer->rows->steps, round = steps_of_round(layer->rows);
-    for (int done = 0, end; done < steps; done = end) {
-        end = steps - done < round ? steps : done + round;
-        const car_range times =
-            layer->shape.reverse ? (car_range){done, end} : (car_range){steps - end, steps - done};
-        if (plan->cell->state_count)
-            run_back_loop(layer, &mine, done, end);
-        run_back_after(layer, &mine, times);
-        const bool begins = done == 0 && !layer->onward;
-        car_layer_group_gradients(layer, &mine, times, begins);
-        car_layer_vector_gradients(layer, &mine, times, begins);
+    for (int done = 0, end; done < layer->rows->steps; done = end) {
+        end = car_layer_round_end(layer, done);
+        run_back_round(layer, &mine, done, end);
+        car_layer_group_gradients(layer, &mine, car_layer_back_times(layer, done, end),
+                                  done == 0 && !layer->onward);
     }
 }
 

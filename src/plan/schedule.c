@@ -44,18 +44,11 @@ int car_plan_variance_of(const car_plan *plan, int v) {
 }
 
 int car_plan_inverse_of(const car_plan *plan, int v, float *epsilon) {
-    const car_node *nodes = plan->cell->graph.nodes;
-    if (!car_is_reciprocal(&plan->cell->graph, v) || nodes[nodes[v].b].op != CAR_OP_SQRT)
+    double raise;
+    const int variance = car_root_operand(&plan->cell->graph, v, &raise);
+    if (variance < 0 || car_plan_variance_of(plan, variance) < 0)
         return -1;
-    const car_node *sum = &nodes[nodes[nodes[v].b].a];
-    if (sum->op != CAR_OP_ADD)
-        return -1;
-    const bool first = nodes[sum->a].op == CAR_OP_CONSTANT;
-    const int variance = first ? sum->b : sum->a;
-    const car_node *raise = &nodes[first ? sum->a : sum->b];
-    if (raise->op != CAR_OP_CONSTANT || car_plan_variance_of(plan, variance) < 0)
-        return -1;
-    *epsilon = (float)raise->value;
+    *epsilon = (float)raise;
     return variance;
 }
 

@@ -215,7 +215,11 @@ def test_what_is_one_value_a_row():
         expect(not (inside and (" / " in line or "v_sqrt" in line)), line)
     expect("v_sqrt" in source, "a root mean square takes a root somewhere")
     expect("v_sqrt" not in ok("cell", "emit", "layernorm-lstm").out, "a program of layernorm-lstm takes a root")
-    ok("cell", "explain", "layernorm-lstm", "--hidden", "64", out=" 5376 bytes kept for the backward pass")
+    explained = ok("cell", "explain", "layernorm-lstm", "--hidden", "64", out=" 2816 bytes kept for the backward pass").out
+    loop = explained[explained.index("\nbackward loop"):explained.index("\nafter the backward loop")]
+    expect(loop.count("  stage ") == 4, "the gradient of a layer norm waits for one round of means")
+    expect(len(re.findall(r"mean of work\d+ times a[ifgoc]\n", loop)) == 10, "means take the gains along")
+    expect(len(re.findall(r"      work\d+ = ", loop)) == 10, "a layer norm stores what its vectors' gradients are made of, no more")
 
 
 def test_bad_cells():
