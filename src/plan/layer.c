@@ -5,7 +5,9 @@
  * those of inside.h's regions; how a call uses them is in run.c.
  *
  * A buffer holds the rows of car_rows, [T][B] when they are even. In a layer that only runs forward what passes within a step,
- * sums, kept values and means, has the rows of one chunk alone, [chunk][B], which each chunk writes over (`origin`). States have a
+ * sums, kept values and means, has the rows of one chunk alone, [chunk][B], which each chunk writes over (`origin`). What the
+ * backward loop leaves for what follows a stretch of it has those of two stretches (`stretch_first`): while one thread still sums
+ * the rows of a stretch, another one is at most in the loop of the next. States have a
  * slot more than there are steps: slot 0 holds active(0) rows, slot t+1 as many as ran at step t. Forward, step t reads slot t and
  * writes slot t+1; reverse it reads slot t+1 and writes slot t, and a lane's start state waits in the slot above its own last step.
  */

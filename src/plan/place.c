@@ -6,7 +6,8 @@
  * What to keep for the backward pass is decided by bytes. A gate's activation takes the place of its sum, which
  * nothing else reads: free. Any other value that the gradient needs is computed again when that costs less than
  * writing and reading its 8 bytes: up to about one transcendental function of stored values (RECOMPUTE_LIMIT).
- * Backward, the gradient of a gate's sum takes the gate's place in turn, so that one buffer serves both ways.
+ * Backward, the gradient of a gate's sum takes the gate's place in turn, so that one buffer serves both ways. Between stages of
+ * the backward pass a value is stored but where it is one a row, or a stored one times such and the cell's vectors.
  */
 #include "inside.h"
 #include <string.h>
