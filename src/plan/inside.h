@@ -290,9 +290,6 @@ enum { CAR_MOST_SLOTS = 256 };
 /* Rows whose weight gradients are worked out at once, behind the backward loop: no more than a product needs of them, so
  * that they are still in cache. */
 enum { CAR_GRADIENT_ROWS = 768 };
-/* Rows after which the backward loop pauses for what follows it at once: the products and programs behind the loop, and the
- * vectors' gradients. What it leaves for these alone is so still in the second-level cache, and need not hold all steps. */
-enum { CAR_STRETCH_ROWS = 256 };
 
 /* The group from whose sums the joined one goes on. */
 static inline const car_group *car_plan_group_before(const car_plan *plan) {

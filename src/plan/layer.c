@@ -22,6 +22,8 @@ static const size_t SHARED_WEIGHTS = 128 << 10;
 static const int LONE_INPUTS = 32;
 /* Sums of the phase before the loop that are written before the loop reads them again, from the second-level cache. */
 static const size_t CHUNK_BYTES = 512 << 10;
+/* What the backward loop leaves before it is read again, likewise; of all threads together. */
+static const size_t STRETCH_BYTES = 1 << 20;
 enum { CHUNK_ROWS = 128 };
 
 /* Hands out arrays of a block in order; with memory NULL it only counts. */
@@ -127,10 +129,17 @@ static size_t operand_row_stride(size_t rows) {
     return stride % 1024 == 0 ? stride + CAR_BLOCK : stride;
 }
 
-/* Steps of a stretch of the backward loop. */
-static int stretch_of(const car_layer_shape *shape) {
-    const int steps = shape->batch < CAR_STRETCH_ROWS ? CAR_STRETCH_ROWS / shape->batch : 1;
-    return steps < shape->steps ? steps : shape->steps;
+/* Steps of a stretch of the backward loop: whose sums and other values for what follows it stay in cache, at most as many as of
+ * a round. */
+static int stretch_of(const car_plan *plan, const car_layer_shape *shape) {
+    int arrays = plan->gates;
+    for (int k = 0; k < plan->work_count; k++)
+        arrays += !plan->work_brief[k];
+    const size_t row = (size_t)arrays * (size_t)plan->padded * sizeof(float) + 1;
+    const size_t rows =
+        STRETCH_BYTES / row < CAR_GRADIENT_ROWS ? STRETCH_BYTES / row : CAR_GRADIENT_ROWS;
+    const int steps = (int)(rows / (size_t)shape->batch);
+    return steps < 1 ? 1 : steps < shape->steps ? steps : shape->steps;
 }
 
 /* Most rows of one round behind the backward loop: the steps of its rounds are alike, rounded up. */
@@ -178,7 +187,7 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     }
     int64_t work_stride, work_mean_stride;
     float **state_gradient = take_arrays(arrange, plan->cell->state_count, 2, batch, padded);
-    const size_t two_stretches = 2 * (size_t)stretch_of(shape);
+    const size_t two_stretches = 2 * (size_t)stretch_of(plan, shape);
     float **work = take_values(arrange, plan->work_count, plan->work_brief, shape, two_stretches,
                                padded, &work_stride);
     float **work_mean = take_means(arrange, plan->work_mean_count, plan->work_mean_own, shape,
@@ -195,7 +204,7 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     layer->state_gradient = state_gradient;
     layer->work = work;
     layer->work_mean = work_mean;
-    layer->stretch = stretch_of(shape);
+    layer->stretch = stretch_of(plan, shape);
     layer->stretch_first = stretch_first;
     layer->own_stride[CAR_REGION_WORK] = work_stride;
     layer->own_stride[CAR_REGION_WORK_MEAN] = work_mean_stride;
