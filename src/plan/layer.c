@@ -24,7 +24,8 @@ static const int LONE_INPUTS = 32;
 static const size_t CHUNK_BYTES = 512 << 10;
 /* What the backward loop leaves before it is read again, likewise; of all threads together. */
 static const size_t STRETCH_BYTES = 1 << 20;
-enum { CHUNK_ROWS = 128 };
+/* Fewer rows than this in either would read a product's weights too often. */
+enum { LEAST_ROWS = 128 };
 
 /* Hands out arrays of a block in order; with memory NULL it only counts. */
 typedef struct arranger {
@@ -129,16 +130,20 @@ static size_t operand_row_stride(size_t rows) {
     return stride % 1024 == 0 ? stride + CAR_BLOCK : stride;
 }
 
-/* Steps of a stretch of the backward loop: whose sums and other values for what follows it stay in cache, at most as many as of
- * a round. */
+/* So many rows as a number of bytes holds, but enough for a product. */
+static size_t rows_in(size_t bytes, size_t row) {
+    return bytes / row > LEAST_ROWS ? bytes / row : LEAST_ROWS;
+}
+
+/* Steps of a stretch of the backward loop: at most as many as of a round. */
 static int stretch_of(const car_plan *plan, const car_layer_shape *shape) {
     int arrays = plan->gates;
     for (int k = 0; k < plan->work_count; k++)
         arrays += !plan->work_brief[k];
-    const size_t row = (size_t)arrays * (size_t)plan->padded * sizeof(float) + 1;
     const size_t rows =
-        STRETCH_BYTES / row < CAR_GRADIENT_ROWS ? STRETCH_BYTES / row : CAR_GRADIENT_ROWS;
-    const int steps = (int)(rows / (size_t)shape->batch);
+        rows_in(STRETCH_BYTES, (size_t)arrays * (size_t)plan->padded * sizeof(float) + 1);
+    const int most = rows < CAR_GRADIENT_ROWS ? (int)rows : CAR_GRADIENT_ROWS;
+    const int steps = most / shape->batch;
     return steps < 1 ? 1 : steps < shape->steps ? steps : shape->steps;
 }
 
@@ -216,8 +221,8 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
 
 /* Steps of one round of the phase before the loop. */
 static int chunk_of(const car_plan *plan, const car_layer_shape *shape) {
-    const size_t row = (size_t)plan->gates * (size_t)plan->padded * sizeof(float) + 1;
-    const size_t rows = CHUNK_BYTES / row > CHUNK_ROWS ? CHUNK_BYTES / row : CHUNK_ROWS;
+    const size_t rows =
+        rows_in(CHUNK_BYTES, (size_t)plan->gates * (size_t)plan->padded * sizeof(float) + 1);
     const size_t chunk = (rows + (size_t)shape->batch - 1) / (size_t)shape->batch;
     return chunk < (size_t)shape->steps ? (int)chunk : shape->steps;
 }
