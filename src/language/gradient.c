@@ -147,9 +147,12 @@ static bool take_factor(car_differentiator *work, int *g, int *factor) {
 /* Whether a node of the gradient is v - mean(v) of the forward pass, or that times what is one value for all units. */
 static bool is_deviation(car_differentiator *work, int node) {
     const car_node *made = &work->builder.nodes[node], *nodes = work->forward->nodes;
-    if (made->op == CAR_OP_MULTIPLY)
-        return (is_uniform(work, made->a) && is_deviation(work, made->b)) ||
-               (is_uniform(work, made->b) && is_deviation(work, made->a));
+    while (made->op == CAR_OP_MULTIPLY) {
+        const bool first = is_uniform(work, made->a);
+        if (first == is_uniform(work, made->b))
+            return false;
+        made = &work->builder.nodes[first ? made->b : made->a];
+    }
     return made->op == CAR_OP_FORWARD && nodes[made->index].op == CAR_OP_SUBTRACT &&
            nodes[nodes[made->index].b].op == CAR_OP_MEAN &&
            nodes[nodes[made->index].b].a == nodes[made->index].a;

@@ -253,7 +253,7 @@ struct car_layer {
     car_part whole; /* all lanes and units */
     float **state, **start, **kept, **mean; /* [states] [states] [kept_count] [mean_count] */
     float *sums;
-    float **state_gradient, **work, **work_mean; /* of work, what is not brief: two stretches in turns */
+    float **state_gradient, **work, **work_mean; /* of work, what is not brief: two stretches by turns */
     int stretch;        /* steps */
     int *stretch_first; /* [steps] row of step t's first lane in the two stretches */
     int64_t own_stride[CAR_REGION_WORK_MEAN + 1]; /* from a thread's own arrays of a region to the next one's */

@@ -192,11 +192,12 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     }
     int64_t work_stride, work_mean_stride;
     float **state_gradient = take_arrays(arrange, plan->cell->state_count, 2, batch, padded);
-    const size_t two_stretches = 2 * (size_t)stretch_of(plan, shape);
-    float **work = take_values(arrange, plan->work_count, plan->work_brief, shape, two_stretches,
-                               padded, &work_stride);
-    float **work_mean = take_means(arrange, plan->work_mean_count, plan->work_mean_own, shape,
-                                   two_stretches, &work_mean_stride);
+    const int stretch = stretch_of(plan, shape);
+    const size_t held = stretch == shape->steps ? steps : 2 * (size_t)stretch;
+    float **work =
+        take_values(arrange, plan->work_count, plan->work_brief, shape, held, padded, &work_stride);
+    float **work_mean = take_means(arrange, plan->work_mean_count, plan->work_mean_own, shape, held,
+                                   &work_mean_stride);
     int *stretch_first = take(arrange, steps, sizeof *stretch_first);
     float *operand = take_floats(arrange, depth, stride, 1);
     float *unasked = take_floats(arrange, plan->input_gradient_stored ? steps : 0, batch,
@@ -209,7 +210,7 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
     layer->state_gradient = state_gradient;
     layer->work = work;
     layer->work_mean = work_mean;
-    layer->stretch = stretch_of(plan, shape);
+    layer->stretch = stretch;
     layer->stretch_first = stretch_first;
     layer->own_stride[CAR_REGION_WORK] = work_stride;
     layer->own_stride[CAR_REGION_WORK_MEAN] = work_mean_stride;
@@ -330,13 +331,12 @@ static car_bound chunk_rows_of(const car_layer *layer, float *base, int64_t row_
     return rows_of(layer, base - layer->bound.origin * row_stride, row_stride);
 }
 
-/* Of what the backward loop leaves: rows of two stretches in turns. */
+/* Of what the backward loop leaves: rows of two stretches by turns. */
 static car_bound stored_rows_of(const car_layer *layer, float *base, int64_t row_stride,
                                 car_region region) {
-    car_bound bound = chunk_rows_of(layer, base, row_stride);
     if (region == CAR_REGION_WORK || region == CAR_REGION_WORK_MEAN)
-        bound = (car_bound){base, layer->stretch_first, row_stride, CAR_BLOCK, 0, 0};
-    return bound;
+        return (car_bound){base, layer->stretch_first, row_stride, CAR_BLOCK, 0, 0};
+    return chunk_rows_of(layer, base, row_stride);
 }
 
 /* A value that the next step overwrites has the same rows at every step. */

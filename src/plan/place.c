@@ -460,7 +460,7 @@ static bool is_vector(const car_plan *plan, int v) {
 /* Whether v is a stored value of the backward pass times such as are one value a row or a vector of the cell. */
 static bool is_scaled(const car_plan *plan, int v, const bool *one_a_row) {
     const car_node *node = back_node(plan, v);
-    if (node->op != CAR_OP_MULTIPLY)
+    if (node->op != CAR_OP_MULTIPLY || one_a_row[v])
         return false;
     for (int k = 0; k < 2; k++) {
         const int factor = k ? node->a : node->b, scaled = k ? node->b : node->a;
