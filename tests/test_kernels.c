@@ -631,12 +631,12 @@ static void softmax_extremes(const car_kernels *kernels, stream *numbers) {
     assert_false(isfinite(loss));
 }
 
-/* The first `wanted` of a row's three numbers. */
+/* Those of a row's three numbers whose bits are set. */
 static car_row_means row_means(const float *weight, float *out, int wanted) {
     return (car_row_means){.weight = weight,
-                           .mean = out,
-                           .variance = wanted > 1 ? out + 1 : NULL,
-                           .inverse = wanted > 2 ? out + 2 : NULL,
+                           .mean = wanted & 1 ? out : NULL,
+                           .variance = wanted & 2 ? out + 1 : NULL,
+                           .inverse = wanted & 4 ? out + 2 : NULL,
                            .epsilon = 1e-5f,
                            .stride = 3};
 }
@@ -651,8 +651,9 @@ static void means_and_sums(const car_kernels *kernels, stream *numbers) {
         float *fast = guarded((size_t)rows * 3), *plain = guarded((size_t)rows * 3);
         int row_cut = next_below(numbers, rows + 1), block_cut = next_below(numbers, blocks + 1);
         float *weights = guarded_random(numbers, width, 1.0f);
-        for (int k = 0; k < 6; k++) {
-            const int wanted = 1 + k / 2;
+        static const int numbers_wanted[] = {1, 3, 7, 2, 6};
+        for (int k = 0; k < 10; k++) {
+            const int wanted = numbers_wanted[k / 2];
             const float *weight = k % 2 ? weights : NULL;
             const car_row_means out = row_means(weight, fast, wanted),
                                 same = row_means(weight, plain, wanted);

@@ -269,7 +269,7 @@ typedef void car_pack(const float *source, int64_t source_row_stride, int rows,
 /* What there is of a row's values x, at [row * stride] each. */
 typedef struct car_row_means {
     const float *weight; /* [units] the source times these is x; NULL: the source is */
-    float *mean;
+    float *mean;     /* NULL: not wanted, and 0 in the variance */
     float *variance; /* mean of (x - mean)^2; NULL: not wanted, nor inverse */
     float *inverse;  /* 1 / sqrt(variance + epsilon); NULL: not wanted */
     float epsilon;

@@ -362,8 +362,9 @@ static void plain_row_mean(const car_vector_slot *source, int units, int row_beg
                            const car_row_means *out) {
     for (int row = row_begin; row < row_end; row++) {
         const int64_t at = row * out->stride;
-        const float mean = plain_mean(source, units, row, out->weight, NULL);
-        out->mean[at] = mean;
+        const float mean = out->mean ? plain_mean(source, units, row, out->weight, NULL) : 0.0f;
+        if (out->mean)
+            out->mean[at] = mean;
         if (!out->variance)
             continue;
         out->variance[at] = plain_mean(source, units, row, out->weight, &mean);

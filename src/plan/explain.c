@@ -111,32 +111,38 @@ static void print_program(car_text *text, const car_plan *plan, const car_stage 
     }
 }
 
+static void print_mean(car_text *text, const car_plan *plan, const car_mean *mean) {
+    const bool target = mean->target.region != CAR_REGION_NONE;
+    car_text_format(text, "    mean     ");
+    car_place_print(text, plan, target ? mean->target : mean->variance);
+    car_text_format(text, " = mean of ");
+    car_place_print(text, plan, mean->source);
+    if (mean->weight.region != CAR_REGION_NONE) {
+        car_text_format(text, " times ");
+        car_place_print(text, plan, mean->weight);
+    }
+    if (!target)
+        car_text_format(text, " squared");
+    if (target && mean->variance.region != CAR_REGION_NONE) {
+        car_text_format(text, ", ");
+        car_place_print(text, plan, mean->variance);
+        car_text_format(text, " of its squared deviations");
+    }
+    if (mean->inverse.region != CAR_REGION_NONE) {
+        car_text_format(text, ", ");
+        car_place_print(text, plan, mean->inverse);
+        car_text_format(text, " = 1 / sqrt of these + %g", (double)mean->epsilon);
+    }
+    car_text_format(text, "\n");
+}
+
 static void print_stage(car_text *text, const car_plan *plan, const car_stage *stage) {
     bool back = stage->when.phase >= CAR_PHASE_BACK_LOOP;
     car_text_format(text, "  stage %d\n", stage->when.level);
     for (int g = 0; g < stage->group_count; g++)
         print_group(text, plan, &plan->groups[stage->groups[g]], back);
-    for (int m = 0; m < stage->mean_count; m++) {
-        car_text_format(text, "    mean     ");
-        car_place_print(text, plan, stage->means[m].target);
-        car_text_format(text, " = mean of ");
-        car_place_print(text, plan, stage->means[m].source);
-        if (stage->means[m].weight.region != CAR_REGION_NONE) {
-            car_text_format(text, " times ");
-            car_place_print(text, plan, stage->means[m].weight);
-        }
-        if (stage->means[m].variance.region != CAR_REGION_NONE) {
-            car_text_format(text, ", ");
-            car_place_print(text, plan, stage->means[m].variance);
-            car_text_format(text, " of its squared deviations");
-        }
-        if (stage->means[m].inverse.region != CAR_REGION_NONE) {
-            car_text_format(text, ", ");
-            car_place_print(text, plan, stage->means[m].inverse);
-            car_text_format(text, " = 1 / sqrt of these + %g", (double)stage->means[m].epsilon);
-        }
-        car_text_format(text, "\n");
-    }
+    for (int m = 0; m < stage->mean_count; m++)
+        print_mean(text, plan, &stage->means[m]);
     print_program(text, plan, stage);
 }
 

@@ -59,8 +59,8 @@ typedef struct car_store {
     car_when when;
 } car_store;
 
-/* A mean over units, each times its weight unless the region of that is NONE, and, likewise, the mean of their squared
- * deviations from it and 1 / sqrt(that + epsilon). */
+/* Of units, each times its weight, the mean, the mean of their squared deviations from it (of their squares, where it is not
+ * wanted) and 1 / sqrt(that + epsilon); without what has the region NONE. */
 typedef struct car_mean {
     car_place source, weight, target, variance, inverse;
     float epsilon;
@@ -374,9 +374,11 @@ car_status car_plan_schedule(car_plan *plan, car_error *error) CAR_CHECK_RESULT;
 /* The a*b of an addition a*b + c that is computed as one fma, else -1. It depends on the graph alone, so that
  * forward, backward and streaming all round alike. */
 int car_plan_fused(const car_plan *plan, bool gradient, int v);
+/* What v = mean(x*x) is the mean of squares of, which are not stored for it; else -1. */
+int car_plan_square_of(const car_plan *plan, int v);
 /* The mean s = mean(x) of a mean((x - s)*(x - s)), which is made along with it; else -1. */
 int car_plan_variance_of(const car_plan *plan, int v);
-/* Such a variance, of v = 1 / sqrt(variance + *epsilon); else -1. */
+/* Such a mean of squares, of v = 1 / sqrt(mean + *epsilon); else -1. */
 int car_plan_inverse_of(const car_plan *plan, int v, float *epsilon);
 /* bound.c: fills `bounded` of the groups and of the plan. */
 car_status car_plan_find_bounds(car_plan *plan, bool input_bounded,

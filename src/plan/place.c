@@ -95,21 +95,22 @@ static car_status in_rows(car_plan *plan, int v, car_place *place, car_error *er
     return keep(plan, v, place, error);
 }
 
-static car_mean *mean_at(const car_plan *plan, car_place target) {
+/* The one that makes what stands there. */
+static car_mean *mean_at(const car_plan *plan, car_place place) {
     car_mean *mean = plan->all_means;
-    while (!car_same_place(mean->target, target))
+    while (!car_same_place(mean->target, place) && !car_same_place(mean->variance, place))
         mean++;
     return mean;
 }
 
-/* A norm's 1/sqrt is made along with its mean and variance, once a row. */
+/* A norm's 1/sqrt is made along with its mean of squares, once a row. */
 static void place_inverses(car_plan *plan) {
     for (int v = 0; v < plan->cell->graph.count; v++) {
         float epsilon;
-        const int variance = car_plan_inverse_of(plan, v, &epsilon);
-        if (variance < 0 || !is_nowhere(plan->place[v]))
+        const int square = car_plan_inverse_of(plan, v, &epsilon);
+        if (square < 0 || !is_nowhere(plan->place[v]))
             continue;
-        car_mean *mean = mean_at(plan, plan->place[car_plan_variance_of(plan, variance)]);
+        car_mean *mean = mean_at(plan, plan->place[square]);
         if (!is_nowhere(mean->inverse))
             continue;
         mean->epsilon = epsilon;
@@ -117,27 +118,30 @@ static void place_inverses(car_plan *plan) {
     }
 }
 
+static car_status place_mean(car_plan *plan, int v, car_error *error) {
+    const int center = car_plan_variance_of(plan, v), squared = car_plan_square_of(plan, v);
+    if (center >= 0) {
+        mean_at(plan, plan->place[center])->variance = plan->place[v];
+        return CAR_OK;
+    }
+    car_mean *mean = &plan->all_means[plan->all_mean_count++];
+    mean->weight = mean->target = mean->variance = mean->inverse = NOWHERE;
+    *(squared >= 0 ? &mean->variance : &mean->target) = plan->place[v];
+    mean->when = plan->when[v];
+    /* a mean reads a gate's sum where it is; a product's operand must lie in rows */
+    const int source = squared >= 0 ? squared : plan->cell->graph.nodes[v].a;
+    mean->source = plan->place[source];
+    return mean->source.region == CAR_REGION_SUMS ? CAR_OK
+                                                  : in_rows(plan, source, &mean->source, error);
+}
+
 static car_status place_operands(car_plan *plan, car_error *error) {
     const car_graph *graph = &plan->cell->graph;
     for (int g = 0; g < plan->group_count; g++)
         CAR_TRY(in_rows(plan, plan->groups[g].operand, &plan->groups[g].operand_place, error));
-    for (int v = 0; v < graph->count; v++) {
-        if (graph->nodes[v].op != CAR_OP_MEAN)
-            continue;
-        const int center = car_plan_variance_of(plan, v);
-        if (center >= 0) {
-            mean_at(plan, plan->place[center])->variance = plan->place[v];
-            continue;
-        }
-        car_mean *mean = &plan->all_means[plan->all_mean_count++];
-        mean->target = plan->place[v];
-        mean->weight = mean->variance = mean->inverse = NOWHERE;
-        mean->when = plan->when[v];
-        /* a mean reads a gate's sum where it is; a product's operand must lie in rows */
-        mean->source = plan->place[graph->nodes[v].a];
-        if (mean->source.region != CAR_REGION_SUMS)
-            CAR_TRY(in_rows(plan, graph->nodes[v].a, &mean->source, error));
-    }
+    for (int v = 0; v < graph->count; v++)
+        if (graph->nodes[v].op == CAR_OP_MEAN)
+            CAR_TRY(place_mean(plan, v, error));
     place_inverses(plan);
     return CAR_OK;
 }

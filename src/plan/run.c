@@ -140,7 +140,7 @@ static void run_mean(const car_layer *layer, const car_mean_call *mean, int memb
                                means_at(layer, &mean->variance, time, member),
                                means_at(layer, &mean->inverse, time, member),
                                mean->epsilon,
-                               mean->target.row_stride};
+                               1};
     layer->kernels->row_mean(&slot, layer->plan->units, rows.begin, rows.end, &out);
 }
 

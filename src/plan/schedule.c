@@ -5,7 +5,7 @@
  * within the phase), the gates, and the groups of products.
  *
  *   level(product)     = max(level(operand) + 1, level(rest of its chain)): the operand must have been stored
- *   level(mean)        = level(operand) + 1; of a variance = level(its mean)
+ *   level(mean)        = level(operand) + 1; of squares = level(what is squared) + 1; of a variance = level(its mean)
  *   level(elementwise) = max over operands
  *
  * A product of x alone is hoisted out of the time loop; so is what needs nothing but such products. Backward, a
@@ -29,27 +29,30 @@ static int level_of(const car_when *when, const car_node *nodes, int v, car_phas
     return car_is_leaf(nodes[v].op) || when[v].phase != phase ? 0 : when[v].level;
 }
 
-int car_plan_variance_of(const car_plan *plan, int v) {
+int car_plan_square_of(const car_plan *plan, int v) {
     const car_node *nodes = plan->cell->graph.nodes;
     if (nodes[v].op != CAR_OP_MEAN || plan->override_count > 0)
         return -1;
     const car_node *square = &nodes[nodes[v].a];
-    if (square->op != CAR_OP_MULTIPLY || square->a != square->b)
+    return square->op == CAR_OP_MULTIPLY && square->a == square->b ? square->a : -1;
+}
+
+int car_plan_variance_of(const car_plan *plan, int v) {
+    const car_node *nodes = plan->cell->graph.nodes;
+    const int x = car_plan_square_of(plan, v);
+    if (x < 0 || nodes[x].op != CAR_OP_SUBTRACT)
         return -1;
-    const car_node *deviation = &nodes[square->a];
-    if (deviation->op != CAR_OP_SUBTRACT || nodes[deviation->b].op != CAR_OP_MEAN ||
-        nodes[deviation->b].a != deviation->a)
-        return -1;
-    return deviation->b;
+    const int mean = nodes[x].b;
+    return nodes[mean].op == CAR_OP_MEAN && nodes[mean].a == nodes[x].a ? mean : -1;
 }
 
 int car_plan_inverse_of(const car_plan *plan, int v, float *epsilon) {
     double raise;
-    const int variance = car_root_operand(&plan->cell->graph, v, &raise);
-    if (variance < 0 || car_plan_variance_of(plan, variance) < 0)
+    const int square = car_root_operand(&plan->cell->graph, v, &raise);
+    if (square < 0 || car_plan_square_of(plan, square) < 0)
         return -1;
     *epsilon = (float)raise;
-    return variance;
+    return square;
 }
 
 static void schedule_forward(car_plan *plan) {
@@ -71,9 +74,10 @@ static void schedule_forward(car_plan *plan) {
             if (node->b >= 0)
                 level = greater(level, level_of(plan->when, graph->nodes, node->b, phase));
         } else if (node->op == CAR_OP_MEAN) {
-            const int mean = car_plan_variance_of(plan, v);
-            level = mean >= 0 ? plan->when[mean].level
-                              : ready(plan->when, graph->nodes, node->a, phase);
+            const int mean = car_plan_variance_of(plan, v), squared = car_plan_square_of(plan, v);
+            level = mean >= 0
+                        ? plan->when[mean].level
+                        : ready(plan->when, graph->nodes, squared >= 0 ? squared : node->a, phase);
         } else {
             for (int k = 0; k < 2; k++)
                 if (operands[k] >= 0)

@@ -208,12 +208,15 @@ def test_what_is_one_value_a_row():
     """A root mean square is taken before the loop over the row's units, a norm's 1/sqrt not in a program at all; what only one
     step needs is not kept for all."""
     write("rms.cell", "cell rms(x) -> h\nstate h\na = W@x + U@h\nr = 1/sqrt(mean(a*a) + 0.1)\nh' = tanh(g*(a*r))\n")
-    source = ok("cell", "emit", "rms.cell").out
+    expect("v_sqrt" not in ok("cell", "emit", "rms.cell").out, "a root mean square is made along with its mean")
+    ok("cell", "explain", "rms.cell", out=r"mean0 = mean of gate0 squared, mean1 = 1 / sqrt of these \+ 0\.1")
+    write("root.cell", "cell root(x) -> h\nstate h\na = W@x + U@h\nr = 1/sqrt(mean(abs(a)) + 0.1)\nh' = tanh(g*(a*r))\n")
+    source = ok("cell", "emit", "root.cell").out
     inside = False
     for line in source.splitlines():
         inside = (inside or "_vector(int i" in line) and line != "}"
         expect(not (inside and (" / " in line or "v_sqrt" in line)), line)
-    expect("v_sqrt" in source, "a root mean square takes a root somewhere")
+    expect("v_sqrt" in source, "a mean's root is taken somewhere")
     expect("v_sqrt" not in ok("cell", "emit", "layernorm-lstm").out, "a program of layernorm-lstm takes a root")
     explained = ok("cell", "explain", "layernorm-lstm", "--hidden", "64", out=" 2816 bytes kept for the backward pass").out
     loop = explained[explained.index("\nbackward loop"):explained.index("\nafter the backward loop")]
