@@ -1,7 +1,9 @@
 """`carousel bench` as a user runs it: the shape of its output, never a time."""
 import json
+import os
+import shutil
 
-from harness import expect, main, matches, ok, refused, write
+from harness import Skip, expect, main, matches, ok, refused, write
 
 QUICK = ("--quick", "--threads", "1")
 SMALL = (*QUICK, "--hidden", "8", "--input", "3", "--batch", "2", "--steps", "4")
@@ -60,6 +62,19 @@ def test_own_cell_and_elementwise_input():
     names = [(row["cell"], row["input"]) for row in
              rows("--grid", "inference", "--cell", "mine.cell", "--cell", "mut1", *SMALL)]
     expect(names == [("mine", 3), ("mut1", 8)], f"{names}")
+
+
+def test_own_cells_are_measured_as_they_run():
+    """Compiled, as by what trains and runs them, or by the interpreter where the user says so."""
+    if not shutil.which(os.environ.get("CC", "cc").split()[0]):
+        raise Skip("no C compiler")
+    write("mine.cell", MINE.replace("tanh(", "0.9*tanh("))
+    for native, entries in (("0", 0), ("1", 1)):
+        cache = os.path.abspath(f"cache{native}")
+        ok("bench", "--grid", "training", "--cell", "mine.cell", *SMALL,
+           env={"XDG_CACHE_HOME": cache, "CAROUSEL_NATIVE": native})
+        made = os.listdir(f"{cache}/carousel") if os.path.exists(cache) else []
+        expect(len(made) == entries, f"CAROUSEL_NATIVE={native}: {made}")
 
 
 def test_products_grid():
