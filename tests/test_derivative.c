@@ -413,7 +413,6 @@ static void zoo(void **unused) {
     }
 }
 
-/* From the initial states of the text (slstm's stabiliser at -1e30) everything is finite, gradients too. */
 /* What is scaled by 1/sqrt of its own mean square, alone and beside other uses of both, with its mean taken off or not. */
 static void norms(void **unused) {
     (void)unused;
@@ -440,6 +439,7 @@ static void norms(void **unused) {
     }
 }
 
+/* From the initial states of the text (slstm's stabiliser at -1e30) everything is finite, gradients too. */
 static void zoo_starts_finite(void **unused) {
     (void)unused;
     const car_zoo_entry *entries;

@@ -123,8 +123,8 @@ static car_status make_model(net_bench *bench, const car_bench_machine *machine,
         status = car_model_convert(made, name, NULL, &bench->model, error);
         car_model_free(made);
     }
-    if (status ==
-        CAR_OK) /* a cell of one's own, as whatever trains and runs it; else the interpreter is measured */
+    /* a cell of one's own, as whatever trains and runs it does; where that fails, the interpreter is measured */
+    if (status == CAR_OK)
         (void)car_model_compile_native(bench->model, NULL);
     return status;
 }

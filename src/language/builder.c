@@ -137,6 +137,21 @@ int car_root_operand(const car_graph *graph, int v, double *epsilon) {
     return first ? sum->b : sum->a;
 }
 
+int car_squared_operand(const car_graph *graph, int v) {
+    if (graph->nodes[v].op != CAR_OP_MEAN)
+        return -1;
+    const car_node *square = &graph->nodes[graph->nodes[v].a];
+    return square->op == CAR_OP_MULTIPLY && square->a == square->b ? square->a : -1;
+}
+
+int car_deviation_mean(const car_graph *graph, int v) {
+    const car_node *node = &graph->nodes[v];
+    if (node->op != CAR_OP_SUBTRACT)
+        return -1;
+    const car_node *mean = &graph->nodes[node->b];
+    return mean->op == CAR_OP_MEAN && mean->a == node->a ? node->b : -1;
+}
+
 void car_mark_uniform(const car_node *nodes, int begin, int end, const bool *of_forward,
                       bool *uniform) {
     for (int v = begin; v < end; v++) {

@@ -146,16 +146,14 @@ static bool take_factor(car_differentiator *work, int *g, int *factor) {
 
 /* Whether a node of the gradient is v - mean(v) of the forward pass, or that times what is one value for all units. */
 static bool is_deviation(car_differentiator *work, int node) {
-    const car_node *made = &work->builder.nodes[node], *nodes = work->forward->nodes;
+    const car_node *made = &work->builder.nodes[node];
     while (made->op == CAR_OP_MULTIPLY) {
         const bool first = is_uniform(work, made->a);
         if (first == is_uniform(work, made->b))
             return false;
         made = &work->builder.nodes[first ? made->b : made->a];
     }
-    return made->op == CAR_OP_FORWARD && nodes[made->index].op == CAR_OP_SUBTRACT &&
-           nodes[nodes[made->index].b].op == CAR_OP_MEAN &&
-           nodes[nodes[made->index].b].a == nodes[made->index].a;
+    return made->op == CAR_OP_FORWARD && car_deviation_mean(work->forward, made->index) >= 0;
 }
 
 /* A sum without those of its terms whose mean is 0, as that of deviations is. */
@@ -204,13 +202,9 @@ static int times(car_differentiator *work, int g, int value) {
 
 /* Whether `scale` is 1 / sqrt(mean(x*x) + epsilon), which makes x as large as 1. */
 static bool is_scale_of(const car_differentiator *work, int x, int scale) {
-    const car_node *nodes = work->forward->nodes;
     double epsilon;
     const int mean = car_root_operand(work->forward, scale, &epsilon);
-    if (mean < 0 || nodes[mean].op != CAR_OP_MEAN)
-        return false;
-    const car_node *square = &nodes[nodes[mean].a];
-    return square->op == CAR_OP_MULTIPLY && square->a == x && square->b == x;
+    return mean >= 0 && car_squared_operand(work->forward, mean) == x;
 }
 
 /* y = r x with that scale r: dL/dx = r g - r r mean(g y) x. One mean in place of a chain through the root. */

@@ -76,6 +76,9 @@ typedef struct car_graph {
 bool car_is_reciprocal(const car_graph *graph, int v);
 /* Where node v is 1 / sqrt(m + epsilon) with a constant epsilon, the node m; else -1. */
 int car_root_operand(const car_graph *graph, int v, double *epsilon);
+/* Where node v is mean(x*x), the node x; where it is x - mean(x), the node of the mean; else -1. */
+int car_squared_operand(const car_graph *graph, int v);
+int car_deviation_mean(const car_graph *graph, int v);
 /* Which values are uniform, one for all units: made of means and constants alone. uniform: [begin,end) of it are set, what stands
  * before is known. of_forward: those of the forward graph, for its gradient; NULL for that graph itself. */
 void car_mark_uniform(const car_node *nodes, int begin, int end, const bool *of_forward,

@@ -4,8 +4,8 @@
  * Forward, chunk by chunk of time: the phase before the loop for all rows of the chunk (one product over
  * chunk*B rows), then the loop step by step: products, means, program of each stage. Backward the loop runs the
  * other way; behind it, while the rows are in cache, stretch by stretch what it left over (dL/dx, the vectors' gradients) and
- * round by round the weight gradients (gradient.c). Threads share either the lanes or the units (layer.c); every value is computed by one thread in
- * one order, so the bits do not depend on their number.
+ * round by round the weight gradients (gradient.c). Threads share either the lanes or the units (layer.c); every value is
+ * computed by one thread in one order, so the bits do not depend on their number.
  */
 #include "inside.h"
 #include <string.h>

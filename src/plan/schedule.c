@@ -30,20 +30,12 @@ static int level_of(const car_when *when, const car_node *nodes, int v, car_phas
 }
 
 int car_plan_square_of(const car_plan *plan, int v) {
-    const car_node *nodes = plan->cell->graph.nodes;
-    if (nodes[v].op != CAR_OP_MEAN || plan->override_count > 0)
-        return -1;
-    const car_node *square = &nodes[nodes[v].a];
-    return square->op == CAR_OP_MULTIPLY && square->a == square->b ? square->a : -1;
+    return plan->override_count > 0 ? -1 : car_squared_operand(&plan->cell->graph, v);
 }
 
 int car_plan_variance_of(const car_plan *plan, int v) {
-    const car_node *nodes = plan->cell->graph.nodes;
     const int x = car_plan_square_of(plan, v);
-    if (x < 0 || nodes[x].op != CAR_OP_SUBTRACT)
-        return -1;
-    const int mean = nodes[x].b;
-    return nodes[mean].op == CAR_OP_MEAN && nodes[mean].a == nodes[x].a ? mean : -1;
+    return x < 0 ? -1 : car_deviation_mean(&plan->cell->graph, x);
 }
 
 int car_plan_inverse_of(const car_plan *plan, int v, float *epsilon) {
