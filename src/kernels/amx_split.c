@@ -13,8 +13,9 @@
  * 3.39e38, where no bf16 is, makes its sums NaN; subnormal parts count as 0, as in all of AMX.
  *
  * A pair of a tile holds the values k and k+16 of both operands, so that vectors of a row of a, and rows of a panel, are paired as
- * they lie. A group of rows of a and one panel are split at a time, and of K a piece, so that their parts stay in the
- * second-level cache; a panel is split anew for each group.
+ * they lie. A group of rows of a and two panels are split at a time, and of K a piece, so that their parts stay in the
+ * second-level cache; a panel is split anew for each group. While one panel meets the rows, the next one is split between the
+ * steps of its tiles: tiles take 16 cycles an instruction, behind which the vectors and their way from the last-level cache hide.
  */
 #include "amx.h"
 
@@ -73,19 +74,39 @@ static void split_rows(const car_product *product, int begin, int end, depth_chu
     }
 }
 
-/* Blocks of a panel as tiles [tiles of k][parts][16 pairs][64]. */
-static void split_panel(const float *panel, int blocks, depth_chunk chunk, float *to) {
-    for (int k = chunk.begin; k < chunk.end; k += TILE_VALUES, to += PARTS * PANEL_TILE)
-        for (int i = 0; i < TILE_PAIRS; i++) {
-            const float *first = panel + (int64_t)(k + i) * CAR_PANEL,
-                        *second = first + TILE_PAIRS * CAR_PANEL;
-            for (int block = 0; block < blocks; block++) {
-                const int at = block * CAR_BLOCK;
-                store_pairs(k + i < chunk.end ? v_load(first + at) : v_of(0.0f),
-                            k + i + TILE_PAIRS < chunk.end ? v_load(second + at) : v_of(0.0f),
-                            to + i * CAR_PANEL + at, PANEL_TILE);
-            }
-        }
+/* Blocks of a panel on their way into tiles [tiles of k][parts][16 pairs][64]: what is done next. */
+typedef struct panel_split {
+    const float *from; /* row 0 of the panel */
+    float *to;         /* this tile of k */
+    int k, pair;       /* its first k, and its pair */
+    int end, blocks;
+} panel_split;
+
+/* A row of pairs: k and k+16 of all blocks. */
+ALWAYS_INLINE void split_row_of_pairs(panel_split *split) {
+    const float *first = split->from + (int64_t)(split->k + split->pair) * CAR_PANEL,
+                *second = first + TILE_PAIRS * CAR_PANEL;
+    float *to = split->to + split->pair * CAR_PANEL;
+    const int left = split->end - split->k - split->pair;
+    if (left > TILE_PAIRS && split->blocks == CAR_PANEL_BLOCKS) {
+        UNROLL
+        for (int at = 0; at < CAR_PANEL; at += CAR_BLOCK)
+            store_pairs(v_load(first + at), v_load(second + at), to + at, PANEL_TILE);
+    } else {
+        for (int at = 0; at < split->blocks * CAR_BLOCK; at += CAR_BLOCK)
+            store_pairs(left > 0 ? v_load(first + at) : v_of(0.0f),
+                        left > TILE_PAIRS ? v_load(second + at) : v_of(0.0f), to + at, PANEL_TILE);
+    }
+    if (++split->pair < TILE_PAIRS)
+        return;
+    split->pair = 0;
+    split->k += TILE_VALUES;
+    split->to += PARTS * PANEL_TILE;
+}
+
+ALWAYS_INLINE void split_rows_of_pairs(panel_split *split, int count) {
+    for (; count > 0 && split->k < split->end; count--)
+        split_row_of_pairs(split);
 }
 
 /* ---- Tiles of c ------------------------------------------------------------------------------------------- */
@@ -112,8 +133,10 @@ ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const
 typedef struct chunk_work {
     const car_product *product;
     depth_chunk chunk;
-    bool goes_on; /* from the chunk before */
-    int row_end;  /* of the group */
+    bool goes_on;       /* from the chunk before */
+    int row_end;        /* of the group */
+    panel_split *ahead; /* the panel that comes next: */
+    int each;           /* rows of pairs of it to split at each step */
 } chunk_work;
 
 /* Rows of c that come after those of a tile, which asks for `each` of them with every 32 values of k. */
@@ -151,6 +174,7 @@ ALWAYS_INLINE void tile_product(bool lower, bool right, const chunk_work *work,
     for (int k = 0; k < work->chunk.tiles; k++, panel += PARTS * PANEL_TILE) {
         fetch(&lines);
         tile_step(lower, right, upper_a, lower_a, panel);
+        split_rows_of_pairs(work->ahead, work->each);
         upper_a += PARTS * TILE_FLOATS;
         lower_a += PARTS * TILE_FLOATS;
     }
@@ -183,51 +207,81 @@ static void sweep(const chunk_work *work, tile_rows rows, int count, int64_t a_s
     }
 }
 
-/* Some blocks of one panel: split, then met by all rows of the group; `panel` is scratch. */
-static void panel_of_group(const chunk_work *work, const row_group *group, float *panel,
-                           int block_begin, int block_end) {
+/* The blocks from `block` to the end of its panel, or to block_end, to be split into `to`. */
+static panel_split split_of(const chunk_work *work, int block, int block_end, float *to) {
     const car_product *product = work->product;
     const int64_t depth = (int64_t)product->parts * product->part_length;
-    const int inside = block_begin % CAR_PANEL_BLOCKS * CAR_BLOCK;
-    const float *from = product->panels + block_begin / CAR_PANEL_BLOCKS * depth * CAR_PANEL;
-    split_panel(from + inside, block_end - block_begin, work->chunk, panel + inside);
+    const int inside = block % CAR_PANEL_BLOCKS, left = CAR_PANEL_BLOCKS - inside;
+    return (panel_split){product->panels + block / CAR_PANEL_BLOCKS * depth * CAR_PANEL +
+                             inside * CAR_BLOCK,
+                         to + inside * CAR_BLOCK,
+                         work->chunk.begin,
+                         0,
+                         work->chunk.end,
+                         block_end - block < left ? block_end - block : left};
+}
+
+/* The rows of a group against some blocks of a panel that stands split. */
+static void panel_of_group(const chunk_work *work, const row_group *group, const float *panel,
+                           int block_begin, int block_end) {
     if (group->full)
         sweep(work, full_rows(group), group->full, group->a_step, panel, block_begin, block_end);
     if (group->upper)
         sweep(work, last_rows(group), 1, group->a_step, panel, block_begin, block_end);
 }
 
-static void panels_of_group(const chunk_work *work, const row_group *group, float *panel,
+/* panel: scratch for two of them. */
+static void panels_of_group(const chunk_work *shared, const row_group *group, float *const panel[2],
                             int block_begin, int block_end) {
-    for (int block = block_begin, end; block < block_end; block = end) {
-        end = block - block % CAR_PANEL_BLOCKS + CAR_PANEL_BLOCKS;
-        end = end < block_end ? end : block_end;
-        panel_of_group(work, group, panel, block, end);
+    const int tiles = shared->chunk.tiles, pairs = group->full + (group->upper > 0);
+    panel_split ahead = split_of(shared, block_begin, block_end, panel[0]);
+    split_rows_of_pairs(&ahead, tiles * TILE_PAIRS);
+    for (int block = block_begin, turn = 0, end; block < block_end; block = end, turn ^= 1) {
+        end = block + ahead.blocks;
+        chunk_work work = *shared;
+        if (end < block_end) {
+            const int sweeps = pairs * ((end - block + 1) / 2); /* of all tiles of k */
+            ahead = split_of(shared, end, block_end, panel[turn ^ 1]);
+            work.ahead = &ahead;
+            work.each = (TILE_PAIRS + sweeps - 1) / sweeps;
+        }
+        panel_of_group(&work, group, panel[turn], block, end);
+    }
+}
+
+/* Rows of a group against some blocks, one piece of K after the other. */
+static void product_of_group(const car_product *product, float *scratch, int row_begin, int row_end,
+                             int block_begin, int block_end) {
+    const int depth = product->parts * product->part_length;
+    const int tiles = (depth + TILE_VALUES - 1) / TILE_VALUES;
+    const int limit = car_split_depth(row_end - row_begin);
+    const int pieces = depth ? (depth + limit - 1) / limit : 1; /* alike */
+    const int most = (tiles + pieces - 1) / pieces;
+    float *const panel[2] = {scratch, scratch + most * PARTS * PANEL_TILE};
+    float *const a = scratch + 2 * most * PARTS * PANEL_TILE;
+    for (int piece = 0; piece < pieces; piece++) {
+        const int tile = piece * most, k = tile * TILE_VALUES,
+                  count = tiles - tile < most ? tiles - tile : most, last = k + count * TILE_VALUES;
+        const chunk_work work = {
+            product, {k, count, last < depth ? last : depth}, tile > 0, row_end, NULL, 0};
+        const row_group group =
+            group_of(row_begin, row_end, a, (int64_t)count * PARTS * TILE_FLOATS);
+        for (int i = 0; i < 2 * group.full + 2; i++)
+            split_rows(product, row_of_tile(&group, i), row_of_tile(&group, i + 1), work.chunk,
+                       a + i * group.a_step);
+        panels_of_group(&work, &group, panel, block_begin, block_end);
     }
 }
 
 void car_product_amx_split(const car_product *product, float *scratch, int row_begin, int row_end,
                            int block_begin, int block_end) {
-    const int depth = product->parts * product->part_length;
-    const int tiles = (depth + TILE_VALUES - 1) / TILE_VALUES;
-    const int pieces =
-        depth ? (depth + CAR_SPLIT_DEPTH - 1) / CAR_SPLIT_DEPTH : 1; /* of K, alike */
-    const int most = (tiles + pieces - 1) / pieces;
-    float *const panel = scratch, *const a = scratch + most * PARTS * PANEL_TILE;
-    for (int row = row_begin; row < row_end; row += CAR_SPLIT_ROWS) {
-        const int end = row_end - row < CAR_SPLIT_ROWS ? row_end : row + CAR_SPLIT_ROWS;
-        for (int piece = 0; piece < pieces; piece++) {
-            const int tile = piece * most, k = tile * TILE_VALUES,
-                      count = tiles - tile < most ? tiles - tile : most,
-                      last = k + count * TILE_VALUES;
-            const chunk_work work = {
-                product, {k, count, last < depth ? last : depth}, tile > 0, end};
-            const row_group group = group_of(row, end, a, (int64_t)count * PARTS * TILE_FLOATS);
-            for (int i = 0; i < 2 * group.full + 2; i++)
-                split_rows(product, row_of_tile(&group, i), row_of_tile(&group, i + 1), work.chunk,
-                           a + i * group.a_step);
-            panels_of_group(&work, &group, panel, block_begin, block_end);
-        }
-    }
+    const int rows = row_end - row_begin, groups = (rows + CAR_SPLIT_ROWS - 1) / CAR_SPLIT_ROWS;
+    if (rows <= 0 || block_end <= block_begin)
+        return;
+    const int each = ((rows + groups - 1) / groups + 2 * TILE_ROWS - 1) / (2 * TILE_ROWS) *
+                     (2 * TILE_ROWS); /* whole pairs of tiles */
+    for (int row = row_begin; row < row_end; row += each)
+        product_of_group(product, scratch, row, row_end - row < each ? row_end : row + each,
+                         block_begin, block_end);
     _tile_release();
 }

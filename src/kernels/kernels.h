@@ -140,12 +140,18 @@ static inline size_t car_tile_scratch(int rows, int depth) {
     return (size_t)((rows < group ? rows : group) + 31) / 32 * 32 * (size_t)car_tile_pairs(depth);
 }
 
-/* The same for product_split: a group of rows of a and one panel in three parts, a piece of K at a time. */
-enum { CAR_SPLIT_ROWS = 192, CAR_SPLIT_DEPTH = 832 };
+/* The same for product_split: a group of rows of a, CAR_SPLIT_VALUES of them at most, and two panels, all in three parts, a
+ * piece of K at a time: longer the fewer the rows. */
+enum { CAR_SPLIT_ROWS = 352, CAR_SPLIT_DEPTH = 832, CAR_SPLIT_VALUES = CAR_SPLIT_ROWS * 384 };
+static inline int car_split_depth(int rows) {
+    const int fitting = CAR_SPLIT_VALUES / ((rows + 31) / 32 * 32) / 32 * 32;
+    return fitting < CAR_SPLIT_DEPTH ? fitting : CAR_SPLIT_DEPTH;
+}
 static inline size_t car_split_scratch(int rows, int depth) {
-    const int group = rows < CAR_SPLIT_ROWS ? rows : CAR_SPLIT_ROWS,
-              piece = depth < CAR_SPLIT_DEPTH ? depth : CAR_SPLIT_DEPTH;
-    return (size_t)((group + 31) / 32 * 32 + CAR_PANEL) * (size_t)((piece + 31) / 32 * 16 * 3);
+    const size_t group = (size_t)((rows < CAR_SPLIT_ROWS ? rows : CAR_SPLIT_ROWS) + 31) / 32 * 32,
+                 piece = (size_t)((depth < CAR_SPLIT_DEPTH ? depth : CAR_SPLIT_DEPTH) + 31) / 32 * 32,
+                 values = group * piece;
+    return ((values < CAR_SPLIT_VALUES ? values : CAR_SPLIT_VALUES) + 2 * CAR_PANEL * piece) * 3 / 2;
 }
 
 /* int8: quads that `depth` values fill, the floats of `panels` packed panels with what stands behind them, and those of
