@@ -131,20 +131,41 @@ static size_t operand_row_stride(size_t rows) {
 }
 
 /* So many rows as a number of bytes holds, but enough for a product. */
-static size_t rows_in(size_t bytes, size_t row) {
-    return bytes / row > LEAST_ROWS ? bytes / row : LEAST_ROWS;
+static size_t rows_in(size_t bytes, size_t row, size_t least) {
+    return bytes / row > least ? bytes / row : least;
 }
 
-/* Steps of a stretch of the backward loop: at most as many as of a round. */
+/* Steps of one round behind the backward loop: of `rows` rows in all, in rounds that are alike. */
+static int steps_of_round(int steps, int64_t rows) {
+    const int rounds = (int)((rows + CAR_GRADIENT_ROWS - 1) / CAR_GRADIENT_ROWS);
+    return rounds > 0 ? (steps + rounds - 1) / rounds : steps;
+}
+
+/* AMX multiplies faster than weights come from the last-level cache: with as many rows as the operand has values they take no
+ * longer than the sums would. */
+static size_t least_rows_of_stretch(const car_plan *plan) {
+    const bool tiles = plan->kernels && plan->kernels->product_tiles;
+    int least = LEAST_ROWS;
+    for (int g = 0; g < plan->group_count && tiles; g++) {
+        const car_group *group = &plan->groups[g];
+        if (group->has_back && group->back_when.phase == CAR_PHASE_BACK_AFTER &&
+            group->depth > least)
+            least = group->depth;
+    }
+    return (size_t)least;
+}
+
+/* Steps of a stretch of the backward loop: those of a round in parts that are alike. */
 static int stretch_of(const car_plan *plan, const car_layer_shape *shape) {
     int arrays = plan->gates;
     for (int k = 0; k < plan->work_count; k++)
         arrays += !plan->work_brief[k];
     const size_t rows =
-        rows_in(STRETCH_BYTES, (size_t)arrays * (size_t)plan->padded * sizeof(float) + 1);
-    const int most = rows < CAR_GRADIENT_ROWS ? (int)rows : CAR_GRADIENT_ROWS;
-    const int steps = most / shape->batch;
-    return steps < 1 ? 1 : steps < shape->steps ? steps : shape->steps;
+        rows_in(STRETCH_BYTES, (size_t)arrays * (size_t)plan->padded * sizeof(float) + 1,
+                least_rows_of_stretch(plan));
+    const int round = steps_of_round(shape->steps, (int64_t)shape->steps * shape->batch);
+    const int64_t stretches = (int64_t)round * shape->batch / (int64_t)rows;
+    return stretches > 1 ? (int)((round + stretches - 1) / stretches) : round > 0 ? round : 1;
 }
 
 /* Most rows of one round behind the backward loop: the steps of its rounds are alike, rounded up. */
@@ -222,8 +243,8 @@ static void take_backward(arranger *arrange, const car_plan *plan, const car_lay
 
 /* Steps of one round of the phase before the loop. */
 static int chunk_of(const car_plan *plan, const car_layer_shape *shape) {
-    const size_t rows =
-        rows_in(CHUNK_BYTES, (size_t)plan->gates * (size_t)plan->padded * sizeof(float) + 1);
+    const size_t rows = rows_in(
+        CHUNK_BYTES, (size_t)plan->gates * (size_t)plan->padded * sizeof(float) + 1, LEAST_ROWS);
     const size_t chunk = (rows + (size_t)shape->batch - 1) / (size_t)shape->batch;
     return chunk < (size_t)shape->steps ? (int)chunk : shape->steps;
 }
@@ -513,15 +534,11 @@ static void bind_transposed(const car_layer *layer, const car_group *group, car_
     };
 }
 
-/* Steps of one round behind the loop. They follow from the sequences alone, not from the layer's capacity. */
-static int steps_of_round(const car_rows *rows) {
-    const int64_t all = (int64_t)rows->steps * car_rows_active(rows, 0);
-    const int rounds = (int)((all + CAR_GRADIENT_ROWS - 1) / CAR_GRADIENT_ROWS);
-    return rounds > 0 ? (rows->steps + rounds - 1) / rounds : rows->steps;
-}
-
+/* Rounds follow from the sequences alone, not from the layer's capacity. */
 int car_layer_round_end(const car_layer *layer, int done) {
-    const int left = layer->rows->steps - done, round = steps_of_round(layer->rows);
+    const car_rows *rows = layer->rows;
+    const int left = rows->steps - done;
+    const int round = steps_of_round(rows->steps, (int64_t)rows->steps * car_rows_active(rows, 0));
     return done + (left < round ? left : round);
 }
 
