@@ -80,6 +80,7 @@ typedef struct panel_split {
     float *to;         /* this tile of k */
     int k, pair;       /* its first k, and its pair */
     int end, blocks;
+    int turns, due; /* in so many turns a tile of k is to be done; pairs due, in so manieth parts */
 } panel_split;
 
 /* A row of pairs: k and k+16 of all blocks. */
@@ -104,29 +105,42 @@ ALWAYS_INLINE void split_row_of_pairs(panel_split *split) {
     split->to += PARTS * PANEL_TILE;
 }
 
-ALWAYS_INLINE void split_rows_of_pairs(panel_split *split, int count) {
-    for (; count > 0 && split->k < split->end; count--)
+static void split_all(panel_split *split) {
+    while (split->k < split->end)
         split_row_of_pairs(split);
+}
+
+/* What is due at this turn. */
+ALWAYS_INLINE void split_some(panel_split *split) {
+    for (split->due += TILE_PAIRS; split->due >= split->turns; split->due -= split->turns)
+        if (split->k < split->end)
+            split_row_of_pairs(split);
 }
 
 /* ---- Tiles of c ------------------------------------------------------------------------------------------- */
 
-/* What 32 values of k add. From product to product one operand stays. */
+/* What 32 values of k add, in six turns. From product to product one operand stays. */
 ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
-                             const float *panel) {
+                             const float *panel, panel_split *ahead) {
     load_a(lower, upper_a + 2 * TILE_FLOATS, lower_a + 2 * TILE_FLOATS);
     load_panel(right, panel);
     multiply(lower, right);
+    split_some(ahead);
     load_a(lower, upper_a + TILE_FLOATS, lower_a + TILE_FLOATS);
     multiply(lower, right);
+    split_some(ahead);
     load_panel(right, panel + PANEL_TILE);
     multiply(lower, right);
+    split_some(ahead);
     load_a(lower, upper_a, lower_a);
     multiply(lower, right);
+    split_some(ahead);
     load_panel(right, panel + 2 * PANEL_TILE);
     multiply(lower, right);
+    split_some(ahead);
     load_panel(right, panel);
     multiply(lower, right);
+    split_some(ahead);
 }
 
 /* What all tiles of a chunk of K share. */
@@ -135,8 +149,7 @@ typedef struct chunk_work {
     depth_chunk chunk;
     bool goes_on;       /* from the chunk before */
     int row_end;        /* of the group */
-    panel_split *ahead; /* the panel that comes next: */
-    int each;           /* rows of pairs of it to split at each step */
+    panel_split *ahead; /* the panel that comes next */
 } chunk_work;
 
 /* Rows of c that come after those of a tile, which asks for `each` of them with every 32 values of k. */
@@ -173,8 +186,7 @@ ALWAYS_INLINE void tile_product(bool lower, bool right, const chunk_work *work,
     output_lines lines = lines_below(work, block, right, rows->first + rows->upper + rows->lower);
     for (int k = 0; k < work->chunk.tiles; k++, panel += PARTS * PANEL_TILE) {
         fetch(&lines);
-        tile_step(lower, right, upper_a, lower_a, panel);
-        split_rows_of_pairs(work->ahead, work->each);
+        tile_step(lower, right, upper_a, lower_a, panel, work->ahead);
         upper_a += PARTS * TILE_FLOATS;
         lower_a += PARTS * TILE_FLOATS;
     }
@@ -212,13 +224,12 @@ static panel_split split_of(const chunk_work *work, int block, int block_end, fl
     const car_product *product = work->product;
     const int64_t depth = (int64_t)product->parts * product->part_length;
     const int inside = block % CAR_PANEL_BLOCKS, left = CAR_PANEL_BLOCKS - inside;
-    return (panel_split){product->panels + block / CAR_PANEL_BLOCKS * depth * CAR_PANEL +
-                             inside * CAR_BLOCK,
-                         to + inside * CAR_BLOCK,
-                         work->chunk.begin,
-                         0,
-                         work->chunk.end,
-                         block_end - block < left ? block_end - block : left};
+    return (panel_split){.from = product->panels + block / CAR_PANEL_BLOCKS * depth * CAR_PANEL +
+                                 inside * CAR_BLOCK,
+                         .to = to + inside * CAR_BLOCK,
+                         .k = work->chunk.begin,
+                         .end = work->chunk.end,
+                         .blocks = block_end - block < left ? block_end - block : left};
 }
 
 /* The rows of a group against some blocks of a panel that stands split. */
@@ -233,19 +244,18 @@ static void panel_of_group(const chunk_work *work, const row_group *group, const
 /* panel: scratch for two of them. */
 static void panels_of_group(const chunk_work *shared, const row_group *group, float *const panel[2],
                             int block_begin, int block_end) {
-    const int tiles = shared->chunk.tiles, pairs = group->full + (group->upper > 0);
+    const int pairs = group->full + (group->upper > 0);
     panel_split ahead = split_of(shared, block_begin, block_end, panel[0]);
-    split_rows_of_pairs(&ahead, tiles * TILE_PAIRS);
+    chunk_work work = *shared;
+    work.ahead = &ahead;
+    split_all(&ahead);
     for (int block = block_begin, turn = 0, end; block < block_end; block = end, turn ^= 1) {
         end = block + ahead.blocks;
-        chunk_work work = *shared;
-        if (end < block_end) {
-            const int sweeps = pairs * ((end - block + 1) / 2); /* of all tiles of k */
+        if (end < block_end)
             ahead = split_of(shared, end, block_end, panel[turn ^ 1]);
-            work.ahead = &ahead;
-            work.each = (TILE_PAIRS + sweeps - 1) / sweeps;
-        }
+        ahead.turns = 6 * pairs * ((end - block + 1) / 2);
         panel_of_group(&work, group, panel[turn], block, end);
+        split_all(&ahead);
     }
 }
 
@@ -263,7 +273,7 @@ static void product_of_group(const car_product *product, float *scratch, int row
         const int tile = piece * most, k = tile * TILE_VALUES,
                   count = tiles - tile < most ? tiles - tile : most, last = k + count * TILE_VALUES;
         const chunk_work work = {
-            product, {k, count, last < depth ? last : depth}, tile > 0, row_end, NULL, 0};
+            product, {k, count, last < depth ? last : depth}, tile > 0, row_end, NULL};
         const row_group group =
             group_of(row_begin, row_end, a, (int64_t)count * PARTS * TILE_FLOATS);
         for (int i = 0; i < 2 * group.full + 2; i++)
