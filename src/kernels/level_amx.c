@@ -14,6 +14,7 @@
 #define CAR_VECTOR_WIDTH 16
 #define WIDEN_PAIRS
 #define FETCH_DISTANCE 8
+#define UNROLLED_DEPTH 128
 #define BEYOND_CACHE   (1 << 19)
 #define CACHED_WEIGHTS (1536 << 10)
 #define LEVEL          CAR_CPU_AVX512
