@@ -104,6 +104,7 @@ static void test_shapes(void **state) {
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         check_shape(kernels, &numbers, 17, 6, parts[i][0], parts[i][1]);
     check_shape(kernels, &numbers, 2 * CAR_SPLIT_ROWS + 40, 5, 1, 70); /* groups of rows */
+    check_shape(kernels, &numbers, 300, 9, 1, 900); /* the more rows, the shorter the pieces of K */
 }
 
 /* Any cut of rows and blocks: the same bits. */

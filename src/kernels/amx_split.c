@@ -15,7 +15,7 @@
  * A pair of a tile holds the values k and k+16 of both operands, so that vectors of a row of a, and rows of a panel, are paired as
  * they lie. A group of rows of a and two panels are split at a time, and of K a piece, so that their parts stay in the
  * second-level cache; a panel is split anew for each group. While one panel meets the rows, the next one is split between the
- * steps of its tiles: tiles take 16 cycles an instruction, behind which the vectors and their way from the last-level cache hide.
+ * products of its tiles: these take 16 cycles an instruction, behind which vectors and their way from the last-level cache hide.
  */
 #include "amx.h"
 
@@ -79,8 +79,9 @@ typedef struct panel_split {
     const float *from; /* row 0 of the panel */
     float *to;         /* this tile of k */
     int k, pair;       /* its first k, and its pair */
-    int end, blocks;
-    int turns, due; /* in so many turns a tile of k is to be done; pairs due, in so manieth parts */
+    int end, blocks;   /* of k; side by side */
+    int turns;         /* after which a whole tile of k is due */
+    int due;           /* pairs that are, times turns */
 } panel_split;
 
 /* A row of pairs: k and k+16 of all blocks. */

@@ -148,10 +148,10 @@ static inline int car_split_depth(int rows) {
     return fitting < CAR_SPLIT_DEPTH ? fitting : CAR_SPLIT_DEPTH;
 }
 static inline size_t car_split_scratch(int rows, int depth) {
-    const size_t group = (size_t)((rows < CAR_SPLIT_ROWS ? rows : CAR_SPLIT_ROWS) + 31) / 32 * 32,
-                 piece = (size_t)((depth < CAR_SPLIT_DEPTH ? depth : CAR_SPLIT_DEPTH) + 31) / 32 * 32,
-                 values = group * piece;
-    return ((values < CAR_SPLIT_VALUES ? values : CAR_SPLIT_VALUES) + 2 * CAR_PANEL * piece) * 3 / 2;
+    const int group = rows < CAR_SPLIT_ROWS ? rows : CAR_SPLIT_ROWS,
+              piece = depth < CAR_SPLIT_DEPTH ? depth : CAR_SPLIT_DEPTH;
+    const size_t deep = (size_t)(piece + 31) / 32 * 32, all = (size_t)(group + 31) / 32 * 32 * deep;
+    return ((all < CAR_SPLIT_VALUES ? all : CAR_SPLIT_VALUES) + 2 * CAR_PANEL * deep) * 3 / 2;
 }
 
 /* int8: quads that `depth` values fill, the floats of `panels` packed panels with what stands behind them, and those of
