@@ -21,7 +21,7 @@
 
 #include "amx.inc"
 
-enum { PARTS = 3, PANEL_TILE = TILE_PAIRS * CAR_PANEL };
+enum { PARTS = 3, PRODUCTS = 6, PANEL_TILE = TILE_PAIRS * CAR_PANEL };
 
 /* 16 floats as three bf16 in the upper halves, the lower halves 0. Half of the last place goes up: what is left is exact
  * either way. The last part is cut, so that a NaN stays one. */
@@ -120,7 +120,7 @@ ALWAYS_INLINE void split_some(panel_split *split) {
 
 /* ---- Tiles of c ------------------------------------------------------------------------------------------- */
 
-/* What 32 values of k add, in six turns. From product to product one operand stays. */
+/* What 32 values of k add, PRODUCTS turns. From product to product one operand stays. */
 ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
                              const float *panel, panel_split *ahead) {
     load_a(lower, upper_a + 2 * TILE_FLOATS, lower_a + 2 * TILE_FLOATS);
@@ -243,20 +243,19 @@ static void panel_of_group(const chunk_work *work, const row_group *group, const
 }
 
 /* panel: scratch for two of them. */
-static void panels_of_group(const chunk_work *shared, const row_group *group, float *const panel[2],
+static void panels_of_group(const chunk_work *work, const row_group *group, float *const panel[2],
                             int block_begin, int block_end) {
     const int pairs = group->full + (group->upper > 0);
-    panel_split ahead = split_of(shared, block_begin, block_end, panel[0]);
-    chunk_work work = *shared;
-    work.ahead = &ahead;
-    split_all(&ahead);
+    panel_split *ahead = work->ahead;
+    *ahead = split_of(work, block_begin, block_end, panel[0]);
+    split_all(ahead);
     for (int block = block_begin, turn = 0, end; block < block_end; block = end, turn ^= 1) {
-        end = block + ahead.blocks;
+        end = block + ahead->blocks;
         if (end < block_end)
-            ahead = split_of(shared, end, block_end, panel[turn ^ 1]);
-        ahead.turns = 6 * pairs * ((end - block + 1) / 2);
-        panel_of_group(&work, group, panel[turn], block, end);
-        split_all(&ahead);
+            *ahead = split_of(work, end, block_end, panel[turn ^ 1]);
+        ahead->turns = PRODUCTS * pairs * ((end - block + 1) / 2);
+        panel_of_group(work, group, panel[turn], block, end);
+        split_all(ahead);
     }
 }
 
@@ -273,8 +272,9 @@ static void product_of_group(const car_product *product, float *scratch, int row
     for (int piece = 0; piece < pieces; piece++) {
         const int tile = piece * most, k = tile * TILE_VALUES,
                   count = tiles - tile < most ? tiles - tile : most, last = k + count * TILE_VALUES;
+        panel_split ahead;
         const chunk_work work = {
-            product, {k, count, last < depth ? last : depth}, tile > 0, row_end, NULL};
+            product, {k, count, last < depth ? last : depth}, tile > 0, row_end, &ahead};
         const row_group group =
             group_of(row_begin, row_end, a, (int64_t)count * PARTS * TILE_FLOATS);
         for (int i = 0; i < 2 * group.full + 2; i++)
