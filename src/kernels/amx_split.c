@@ -153,40 +153,16 @@ typedef struct chunk_work {
     panel_split *ahead; /* the panel that comes next */
 } chunk_work;
 
-/* Rows of c that come after those of a tile, which asks for `each` of them with every 32 values of k. */
-typedef struct output_lines {
-    const float *next;
-    int64_t row_stride, neighbour; /* floats to the next row, to the block beside */
-    int each;
-} output_lines;
-
-/* Rows of another group or thread are none of its business. */
-static output_lines lines_below(const chunk_work *work, const car_product_block *block, bool right,
-                                int row) {
-    const car_product *product = work->product;
-    if (row + 2 * TILE_ROWS > work->row_end)
-        return (output_lines){0};
-    return (output_lines){product->c + row * product->c_row_stride + block[0].c,
-                          product->c_row_stride, right ? block[1].c - block[0].c : 0,
-                          (2 * TILE_ROWS + work->chunk.tiles - 1) / work->chunk.tiles};
-}
-
-ALWAYS_INLINE void fetch(output_lines *lines) {
-    for (int i = 0; i < lines->each; i++, lines->next += lines->row_stride) {
-        __builtin_prefetch(lines->next, 1);
-        __builtin_prefetch(lines->next + lines->neighbour, 1);
-    }
-}
-
 /* c of up to two tiles of rows and up to two blocks of a panel. */
 ALWAYS_INLINE void tile_product(bool lower, bool right, const chunk_work *work,
                                 const car_product_block *block, const tile_rows *rows,
                                 const float *panel) {
     const float *upper_a = rows->a[0], *lower_a = rows->a[1];
     load_sums(lower, right, work->product, block, rows, work->goes_on);
-    output_lines lines = lines_below(work, block, right, rows->first + rows->upper + rows->lower);
+    output_lines lines =
+        lines_below(work->product, block, right, rows, work->row_end, work->chunk.tiles);
     for (int k = 0; k < work->chunk.tiles; k++, panel += PARTS * PANEL_TILE) {
-        fetch(&lines);
+        fetch_outputs(&lines);
         tile_step(lower, right, upper_a, lower_a, panel, work->ahead);
         upper_a += PARTS * TILE_FLOATS;
         lower_a += PARTS * TILE_FLOATS;
