@@ -156,7 +156,9 @@ static void pack_sums(const car_layer *layer, const car_group *group, const car_
 static void group_gradient(const car_layer *layer, const car_group *group, const car_group *packed,
                            const car_share *mine, car_range times, bool begins) {
     const rows_met sums = met_sums(layer, times);
-    const int each = group->blocks / (CAR_PANEL_BLOCKS * mine->members) * CAR_PANEL_BLOCKS;
+    const int each = mine->members == 1
+                         ? group->blocks
+                         : group->blocks / (CAR_PANEL_BLOCKS * mine->members) * CAR_PANEL_BLOCKS;
     const car_range own = {mine->member * each, (mine->member + 1) * each},
                     left = {mine->members * each, group->blocks};
     car_range depth;
