@@ -16,16 +16,24 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_CHUNK_ROWS = 256, LEAST_CHUNK_ROWS = 16 };
-#define CHUNK_FLOATS ((size_t)4 << 20) /* logits and their gradient: 16 MiB each */
+/* Rows of a chunk, whose logits stay in cache; and where weights do not, which each chunk reads twice and adds a gradient to. */
+enum { FEW_ROWS = 256, MANY_ROWS = 1024, LEAST_ROWS = 16, ROWS_OF_TILE = 32 };
+static const size_t CACHED_WEIGHTS = (size_t)3 << 19; /* floats: 6 MiB */
+static const size_t CHUNK_FLOATS = (size_t)8 << 20;   /* logits and their gradient: 32 MiB each */
 
 /* ---- Memory ------------------------------------------------------------------------------------------- */
 
+/* Chunks alike, of whole tiles, so that no bit depends on them. */
 static int chunk_rows(const car_model *model, int rows) {
-    size_t fitting = CHUNK_FLOATS / (size_t)car_padded(model->output_size);
-    int chunk = fitting > MOST_CHUNK_ROWS ? MOST_CHUNK_ROWS : (int)fitting;
-    chunk = chunk < LEAST_CHUNK_ROWS ? LEAST_CHUNK_ROWS : chunk;
-    return chunk < rows ? chunk : rows;
+    const size_t outputs = (size_t)car_padded(model->output_size);
+    const bool cached = outputs * (size_t)model->head_depth <= CACHED_WEIGHTS;
+    const size_t fitting = CHUNK_FLOATS / outputs;
+    int most = cached ? FEW_ROWS : MANY_ROWS;
+    most = fitting < (size_t)most ? (int)fitting / ROWS_OF_TILE * ROWS_OF_TILE : most;
+    most = most < LEAST_ROWS ? LEAST_ROWS : most;
+    const int chunks = (rows + most - 1) / most, each = chunks ? (rows + chunks - 1) / chunks : most;
+    const int whole = (each + ROWS_OF_TILE - 1) / ROWS_OF_TILE * ROWS_OF_TILE;
+    return whole < rows ? whole : rows;
 }
 
 static bool in_pairs(const car_model *model) {
