@@ -51,6 +51,8 @@ static void add_machine(car_text *text, const bench_call *call) {
         add_rates(text, "tiles bf16", machine->tiles, "GFLOP/s");
     if (machine->quad.one > 0)
         add_rates(text, "dot int8", machine->quad, "GFLOP/s");
+    if (machine->tile_quads.one > 0)
+        add_rates(text, "tiles int8", machine->tile_quads, "GFLOP/s");
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         const car_bench_memory *memory = &machine->memory[k];
         char name[32], size[48] = "";
@@ -169,6 +171,8 @@ static int print_json(bench_call *call) {
     json_rate(&text, machine->tiles);
     car_text_format(&text, ", \"quad\": ");
     json_rate(&text, machine->quad);
+    car_text_format(&text, ", \"tile_quads\": ");
+    json_rate(&text, machine->tile_quads);
     car_text_format(&text, "},\n \"read\": {");
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         car_text_format(&text, "%s\"%s\": ", k ? ", " : "", machine->memory[k].name);

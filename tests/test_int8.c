@@ -191,10 +191,11 @@ static void splits(const car_kernels *kernels, stream *numbers) {
 static void odd_rows(const car_kernels *kernels, stream *numbers) {
     static const float odd[] = {0.0f, 0x1p-120f, 0x1p100f, INFINITY, -INFINITY, NAN, 3.0f};
     enum { ODD = sizeof odd / sizeof *odd };
-    for (int i = 0; i < 2 * ODD; i++) {
-        quad_case made = make_quads(numbers, 3, 5, 1, 37, 2, false);
-        made.x.product.bounded = i >= ODD;
-        for (int k = 0; k < 37; k++)
+    for (int i = 0; i < 4 * ODD; i++) {
+        const int depth = i % 2 ? 301 : 37; /* enough for tiles, or too little */
+        quad_case made = make_quads(numbers, 3, 5, 1, depth, 2, false);
+        made.x.product.bounded = i >= 2 * ODD;
+        for (int k = 0; k < depth; k++)
             if (i % ODD < 3 || k == 20)
                 made.x.a[made.x.product.a_row_stride + k] = odd[i % ODD];
         car_product product;

@@ -52,6 +52,7 @@ typedef struct car_bench_machine {
         dot; /* FLOP/s, bf16 products summed in float32; 0: the CPU has no such instruction */
     car_bench_rate quad; /* the same of int8 products summed in 32 bits */
     car_bench_rate tiles; /* the same by AMX, on which bf16 is trained; 0: the CPU has none */
+    car_bench_rate tile_quads; /* and of int8 */
     car_bench_memory memory[CAR_BENCH_MEMORIES];
 } car_bench_machine;
 

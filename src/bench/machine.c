@@ -6,7 +6,7 @@
  *   fma, dot    twelve independent chains in registers hide the latency of four or five cycles on two ports; no
  *               kernel can do more. FLOP a step: 2 a lane (fma), 4 a lane (dot: two products of bf16, two sums), 8 a
  *               lane (quad: four products of int8, four sums)
- *   tiles       four tiles of sums in registers, 16 x 16 x 32 products of bf16 a step
+ *   tiles       four tiles of sums in registers, 16 x 16 x 32 products of bf16 a step, 16 x 16 x 64 of int8
  *   bandwidth   eight sums over a buffer that fills half of a cache, or several times the last one
  *
  * The sizes of the caches are Linux's for the first core; where it says none, 32 KiB, 1 MiB and 32 MiB. Of the last one 32 MiB at
@@ -52,14 +52,12 @@ CHAIN(quad_avx512, "avx512f,avx512vnni", __m512, _mm512_set1_ps,
       _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(chain[i]), _mm512_castps_si512(x),
                                               _mm512_castps_si512(y))))
 #define TARGET(isa) __attribute__((target(isa)))
-/* Tiles of zeros: their multiplication takes as long as any. */
-TARGET("amx-tile,amx-bf16") static void tiles_amx(volatile float *sink) {
+TARGET("amx-tile") static void shape_tiles(void) {
     struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t row_bytes[16];
         uint8_t rows[16];
     } shape = {.palette = 1};
-    (void)sink;
     for (int i = 0; i < 8; i++) {
         shape.rows[i] = 16;
         shape.row_bytes[i] = 64;
@@ -70,11 +68,27 @@ TARGET("amx-tile,amx-bf16") static void tiles_amx(volatile float *sink) {
                      :
                      : "memory"); /* gcc does not know that the next call reads it */
     _tile_loadconfig(at);
+}
+/* Tiles of zeros: their multiplication takes as long as any. */
+TARGET("amx-tile,amx-bf16") static void tiles_amx(volatile float *sink) {
+    (void)sink;
+    shape_tiles();
     for (int k = 0; k < TILE_STEPS; k += 4) {
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+}
+TARGET("amx-tile,amx-int8") static void tile_quads_amx(volatile float *sink) {
+    (void)sink;
+    shape_tiles();
+    for (int k = 0; k < TILE_STEPS; k += 4) {
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
     }
     _tile_release();
 }
@@ -113,6 +127,9 @@ static chain_function dot_of(car_cpu_level level) {
 static chain_function tiles_of(void) {
     return tiles_amx;
 }
+static chain_function tile_quads_of(void) {
+    return tile_quads_amx;
+}
 static chain_function quad_of(car_cpu_level level) {
     return level == CAR_CPU_AVX512 && __builtin_cpu_supports("avx512vnni") ? quad_avx512 : NULL;
 }
@@ -124,6 +141,9 @@ static chain_function dot_of(car_cpu_level level) {
     return NULL;
 }
 static chain_function tiles_of(void) {
+    return NULL;
+}
+static chain_function tile_quads_of(void) {
     return NULL;
 }
 static chain_function quad_of(car_cpu_level level) {
@@ -278,8 +298,11 @@ car_status car_bench_machine_measure(int threads, double seconds, car_bench_mach
     double flop = 2.0 * CHAINS * STEPS * width[level];
     machine->fma = chain_rate(fma_of[level], flop, machine->threads, seconds);
     machine->dot = chain_rate(dot_of(level), 2 * flop, machine->threads, seconds);
-    machine->tiles = chain_rate(machine->kernels->product_tiles ? tiles_of() : NULL,
-                                2.0 * 16 * 16 * 32 * TILE_STEPS, machine->threads, seconds);
+    const bool tiles = machine->kernels->product_tiles;
+    const double tile_flop = 2.0 * 16 * 16 * 32 * TILE_STEPS;
+    machine->tiles = chain_rate(tiles ? tiles_of() : NULL, tile_flop, machine->threads, seconds);
+    machine->tile_quads =
+        chain_rate(tiles ? tile_quads_of() : NULL, 2 * tile_flop, machine->threads, seconds);
     machine->quad = chain_rate(quad_of(level), 4 * flop, machine->threads, seconds);
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         car_bench_memory *memory = &machine->memory[k];
@@ -296,7 +319,7 @@ double car_bench_peak(const car_bench_machine *machine, bool training, bool one)
     if (machine->precision == CAR_PRECISION_BF16 && machine->dot.one > 0)
         rate = training && machine->tiles.one > 0 ? &machine->tiles : &machine->dot;
     if (machine->precision == CAR_PRECISION_INT8 && machine->quad.one > 0)
-        rate = &machine->quad;
+        rate = machine->tile_quads.one > 0 ? &machine->tile_quads : &machine->quad;
     return one ? rate->one : rate->all;
 }
 

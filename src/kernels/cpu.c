@@ -84,12 +84,11 @@ static bool is_zen5(void) {
 
 /* Where AVX512_BF16 is: why products do not run on tiles; NULL when they do. */
 static const char *why_no_tiles(void) {
-    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 }; /* leaf 7, EDX */
+    enum { AMX = 1 << 22 | 1 << 24 | 1 << 25 }; /* leaf 7, EDX: bf16, tiles, int8 */
     enum { TILES = 0x60000 };
     unsigned a = 0, b = 0, c = 0, d = 0;
-    if (!has_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & AMX_BF16) ||
-        !(d & AMX_TILE))
-        return "the CPU has no AMX for bf16";
+    if (!has_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & AMX) != AMX)
+        return "the CPU has no AMX for bf16 and int8";
     if ((saved_registers() & TILES) != TILES)
         return "the operating system does not save AMX tiles";
 #if defined(__linux__)

@@ -173,9 +173,14 @@ void car_quads_get(const float *packed, int panels, int depth, int column, int8_
                    float *scale); /* values may be NULL */
 /* Where k = 0 of a column stands; the others are at car_quad_place(k, 0) from there. */
 const int8_t *car_quads_at(const float *packed, int panels, int depth, int column, float *scale);
+/* Quads from one row made whole to the next: whole tiles, where there is at least one. */
+static inline int car_quad_stride(int depth) {
+    const int quads = car_quads(depth);
+    return quads < 16 ? quads : (quads + 15) / 16 * 16;
+}
 static inline size_t car_integer_scratch(int rows, int depth) {
     int group = car_product_group(depth);
-    return (size_t)(rows < group ? rows : group) * ((size_t)car_quads(depth) + 1);
+    return (size_t)(rows < group ? rows : group) * ((size_t)car_quad_stride(depth) + 1);
 }
 /* Values of up to `largest` in size become whole numbers by `factor` and come back by `scale`. */
 typedef struct car_integer_scale {

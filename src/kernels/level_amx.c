@@ -22,6 +22,7 @@
 #define LEVEL_TABLE    car_kernels_amx
 #define PRODUCT_TILES  car_product_amx
 #define PRODUCT_SPLIT  car_product_amx_split
+#define WHOLE_TILES
 
 #include "vector.inc"
 

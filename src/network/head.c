@@ -31,7 +31,8 @@ static int chunk_rows(const car_model *model, int rows) {
     int most = cached ? FEW_ROWS : MANY_ROWS;
     most = fitting < (size_t)most ? (int)fitting / ROWS_OF_TILE * ROWS_OF_TILE : most;
     most = most < LEAST_ROWS ? LEAST_ROWS : most;
-    const int chunks = (rows + most - 1) / most, each = chunks ? (rows + chunks - 1) / chunks : most;
+    const int chunks = (rows + most - 1) / most,
+              each = chunks ? (rows + chunks - 1) / chunks : most;
     const int whole = (each + ROWS_OF_TILE - 1) / ROWS_OF_TILE * ROWS_OF_TILE;
     return whole < rows ? whole : rows;
 }
