@@ -32,34 +32,25 @@ static void round_tile(const car_product *product, int begin, int end, int depth
 
 /* ---- Tiles of c ------------------------------------------------------------------------------------------- */
 
-/* One panel: what all its tiles share. */
-typedef struct tile_panel {
-    const float *pairs; /* [whole tiles of k][16][64] */
-    int whole;
-    const float *rest; /* [16][64], what is left of K and zeros; NULL: nothing is left */
-    int row_end;       /* of the tiles */
-} tile_panel;
-
 /* Lines of the panel that comes next, of which `each` are asked for with every 32 values of k. */
 typedef struct panel_lines {
     const float *next, *end;
     int each;
 } panel_lines;
 
-/* Two tiles of rows or one meet a panel too briefly for asking to pay, and their weights are mostly near. */
-static panel_lines lines_of_next(const tile_panel *panel, int pairs, int count) {
-    enum { LEAST_COUNT = 3, LINES = TILE_PAIRS * CAR_PANEL_BLOCKS, SWEEPS = 2 };
-    if (count < LEAST_COUNT)
-        return (panel_lines){0};
-    const float *next = panel->pairs + (int64_t)pairs * CAR_PANEL;
-    return (panel_lines){next, next + (int64_t)pairs * CAR_PANEL,
-                         (LINES / SWEEPS + count - 1) / count};
-}
-
 ALWAYS_INLINE void fetch_panel(panel_lines *lines) {
     for (int i = 0; i < lines->each && lines->next < lines->end; i++, lines->next += CAR_BLOCK)
         _mm_prefetch((const char *)lines->next, _MM_HINT_T1);
 }
+
+/* One panel: what all its tiles share. */
+typedef struct tile_panel {
+    const float *pairs; /* [whole tiles of k][16][64] */
+    int whole;
+    const float *rest; /* [16][64], what is left of K and zeros; NULL: nothing is left */
+    int row_end;       /* of the tiles */
+    panel_lines ahead;
+} tile_panel;
 
 /* What 32 values of k add. */
 ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const float *lower_a,
@@ -73,38 +64,49 @@ ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const
 /* c of up to two tiles of rows and up to two blocks of a panel, the first of them `inside` the panel. */
 ALWAYS_INLINE void tile_product(bool lower, bool right, const car_product *product,
                                 const car_product_block *block, const tile_rows *rows,
-                                const tile_panel *panel, int inside, panel_lines *ahead) {
+                                tile_panel *panel, int inside) {
     const float *upper_a = rows->a[0], *lower_a = rows->a[1];
     const float *pairs = panel->pairs + inside * CAR_BLOCK;
     load_sums(lower, right, product, block, rows, false);
     output_lines outputs =
         lines_below(product, block, right, rows, panel->row_end, panel->whole + 1);
-    for (int k = 0; k < panel->whole; k++, pairs += TILE_PAIRS * CAR_PANEL) {
+    panel_lines ahead = panel->ahead; /* in registers: what tiles write might be the panel, too */
+    for (int k = panel->whole; k > 0; k--, pairs += TILE_PAIRS * CAR_PANEL) {
         tile_step(lower, right, upper_a, lower_a, pairs);
         fetch_outputs(&outputs);
-        fetch_panel(ahead);
+        fetch_panel(&ahead);
         upper_a += TILE_FLOATS;
         lower_a += TILE_FLOATS;
     }
+    panel->ahead = ahead;
     if (panel->rest)
         tile_step(lower, right, upper_a, lower_a, panel->rest + inside * CAR_BLOCK);
     store_sums(lower, right, product, block, rows);
 }
 
 static void dispatch(const car_product *product, const car_product_block *block, bool right,
-                     const tile_rows *rows, const tile_panel *panel, int inside,
-                     panel_lines *ahead) {
+                     const tile_rows *rows, tile_panel *panel, int inside) {
     if (rows->lower > 0 && right)
-        tile_product(true, true, product, block, rows, panel, inside, ahead);
+        tile_product(true, true, product, block, rows, panel, inside);
     else if (rows->lower > 0)
-        tile_product(true, false, product, block, rows, panel, inside, ahead);
+        tile_product(true, false, product, block, rows, panel, inside);
     else if (right)
-        tile_product(false, true, product, block, rows, panel, inside, ahead);
+        tile_product(false, true, product, block, rows, panel, inside);
     else
-        tile_product(false, false, product, block, rows, panel, inside, ahead);
+        tile_product(false, false, product, block, rows, panel, inside);
 }
 
 /* ---- Panels and groups of rows ------------------------------------------------------------------------------ */
+
+/* The panel behind one of `pairs` pairs, while `count` pairs of tiles pass both halves of this one. Two or fewer pass too soon,
+ * and their weights are mostly near. */
+static panel_lines lines_behind(const float *panel, int pairs, int count) {
+    enum { LEAST_COUNT = 3, LINES = TILE_PAIRS * CAR_PANEL_BLOCKS };
+    if (count < LEAST_COUNT)
+        return (panel_lines){0};
+    const float *next = panel + (int64_t)pairs * CAR_PANEL;
+    return (panel_lines){next, next + (int64_t)pairs * CAR_PANEL, (LINES / 2 + count - 1) / count};
+}
 
 /* `count` pairs of tiles of rows, all of one shape, against the blocks of all panels. */
 static void sweep(const car_product *product, int depth, tile_rows rows, int count, int64_t a_step,
@@ -117,18 +119,20 @@ static void sweep(const car_product *product, int depth, tile_rows rows, int cou
         const int inside = block % CAR_PANEL_BLOCKS;
         int end = block - inside + CAR_PANEL_BLOCKS;
         end = end < block_end ? end : block_end;
-        tile_panel panel = {
-            product->panels + (int64_t)(block / CAR_PANEL_BLOCKS) * pairs * CAR_PANEL, whole,
-            left ? rest : NULL, rows.first + count * (rows.upper + rows.lower)};
+        tile_panel panel = {.pairs = product->panels +
+                                     (int64_t)(block / CAR_PANEL_BLOCKS) * pairs * CAR_PANEL,
+                            .whole = whole,
+                            .rest = left ? rest : NULL,
+                            .row_end = rows.first + count * (rows.upper + rows.lower)};
         memcpy(rest, panel.pairs + (int64_t)whole * TILE_PAIRS * CAR_PANEL,
                (size_t)left * CAR_PANEL * sizeof *rest);
-        panel_lines ahead =
-            end < block_end ? lines_of_next(&panel, pairs, count) : (panel_lines){0};
+        if (end < block_end)
+            panel.ahead = lines_behind(panel.pairs, pairs, count);
         for (; block < end; block += 2) {
             tile_rows two = rows;
             for (int i = 0; i < count; i++, pass_pair(&two, a_step))
                 dispatch(product, &product->block[block], block + 1 < end, &two, &panel,
-                         block % CAR_PANEL_BLOCKS, &ahead);
+                         block % CAR_PANEL_BLOCKS);
         }
         block = end;
     }

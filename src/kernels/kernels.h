@@ -4,7 +4,7 @@
  *   cpu.c             which levels this CPU and operating system allow; the choice
  *   level_*.c         one translation unit a level (AVX-512 twice, with and without AVX512_BF16): sets the vector
  *                     width, includes the templates below
- *   amx.c             products in bf16 by AMX, for training: a further table of level avx512
+ *   amx*.c            products by AMX: in bf16 for training, of gradients in f32, in int8; a further table of level avx512
  *   vector.inc        the width-independent vector type, v_fma, loads with a masked tail
  *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
  *   tiles.inc         packed matrix product: register tiles

@@ -2,7 +2,7 @@
  * level_amx: the table of functions of level avx512 for CPUs that have AMX, and so AVX512_BF16, too.
  *
  * In:  the templates; compiler flags of this file alone (meson.build). Out: car_kernels_amx: the bits of
- * car_kernels_avx512, product_tiles (amx.c) and product_split (amx_split.c).
+ * car_kernels_avx512, in int8 by tiles too (amx_int8.c), product_tiles (amx.c) and product_split (amx_split.c).
  * These CPUs take more than two cycles for a dot product of pairs, half the rate of fma: pairs are rounded by
  * AVX512_BF16 and widened for products. Their second-level caches hold 2 MiB; how far ahead lines are asked for was measured
  * (docs/speed.md).
