@@ -16,23 +16,21 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows of a chunk, whose logits stay in cache; and where weights do not, which each chunk reads twice and adds a gradient to. */
-enum { FEW_ROWS = 256, MANY_ROWS = 1024, LEAST_ROWS = 16, ROWS_OF_TILE = 32 };
+/* Rows of a chunk, whose logits stay in cache; of training more where weights do not, which each chunk reads twice and adds a
+ * gradient to. */
+enum { FEW_ROWS = 256, MANY_ROWS = 1024, ROWS_OF_TILE = 32 };
 static const size_t CACHED_WEIGHTS = (size_t)3 << 19; /* floats: 6 MiB */
 static const size_t CHUNK_FLOATS = (size_t)8 << 20;   /* logits and their gradient: 32 MiB each */
 
 /* ---- Memory ------------------------------------------------------------------------------------------- */
 
 /* Chunks alike, of whole tiles, so that no bit depends on them. */
-static int chunk_rows(const car_model *model, int rows) {
+static int chunk_rows(const car_model *model, int rows, bool backward) {
     const size_t outputs = (size_t)car_padded(model->output_size);
-    const bool cached = outputs * (size_t)model->head_depth <= CACHED_WEIGHTS;
-    const size_t fitting = CHUNK_FLOATS / outputs;
-    int most = cached ? FEW_ROWS : MANY_ROWS;
-    most = fitting < (size_t)most ? (int)fitting / ROWS_OF_TILE * ROWS_OF_TILE : most;
-    most = most < LEAST_ROWS ? LEAST_ROWS : most;
-    const int chunks = (rows + most - 1) / most,
-              each = chunks ? (rows + chunks - 1) / chunks : most;
+    const bool many = backward && outputs * (size_t)model->head_depth > CACHED_WEIGHTS;
+    const size_t fitting = CHUNK_FLOATS / outputs, most_rows = many ? MANY_ROWS : FEW_ROWS;
+    const int most = (int)(fitting < 1 ? 1 : fitting < most_rows ? fitting : most_rows);
+    const int chunks = (rows - 1) / most + 1, each = (rows - 1) / chunks + 1;
     const int whole = (each + ROWS_OF_TILE - 1) / ROWS_OF_TILE * ROWS_OF_TILE;
     return whole < rows ? whole : rows;
 }
@@ -77,7 +75,7 @@ void car_head_lay(car_head *head, const car_model *model, int rows, int threads,
                   car_layout *layout, char *base) {
     *head = (car_head){.model = model,
                        .threads = threads,
-                       .chunk = chunk_rows(model, rows),
+                       .chunk = chunk_rows(model, rows, backward),
                        .depth_padded = car_padded(model->head_depth),
                        .output_padded = car_padded(model->output_size),
                        .backward = backward,
