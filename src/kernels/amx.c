@@ -43,6 +43,9 @@ ALWAYS_INLINE void fetch_panel(panel_lines *lines) {
         _mm_prefetch((const char *)lines->next, _MM_HINT_T1);
 }
 
+/* Tiles of 32 values of k from which on it pays to ask for lines. */
+enum { LEAST_WHOLE = 4 };
+
 /* One panel: what all its tiles share. */
 typedef struct tile_panel {
     const float *pairs; /* [whole tiles of k][16][64] */
@@ -62,38 +65,44 @@ ALWAYS_INLINE void tile_step(bool lower, bool right, const float *upper_a, const
 }
 
 /* c of up to two tiles of rows and up to two blocks of a panel, the first of them `inside` the panel. */
-ALWAYS_INLINE void tile_product(bool lower, bool right, const car_product *product,
+ALWAYS_INLINE void tile_product(bool asks, bool lower, bool right, const car_product *product,
                                 const car_product_block *block, const tile_rows *rows,
                                 tile_panel *panel, int inside) {
     const float *upper_a = rows->a[0], *lower_a = rows->a[1];
     const float *pairs = panel->pairs + inside * CAR_BLOCK;
     load_sums(lower, right, product, block, rows, false);
-    output_lines outputs =
-        lines_below(product, block, right, rows, panel->row_end, panel->whole + 1);
-    panel_lines ahead = panel->ahead; /* in registers: what tiles write might be the panel, too */
+    output_lines outputs = {0};
+    panel_lines ahead = {0}; /* in registers: what tiles write might be the panel, too */
+    if (asks) {
+        outputs = lines_below(product, block, right, rows, panel->row_end, panel->whole + 1);
+        ahead = panel->ahead;
+    }
     for (int k = panel->whole; k > 0; k--, pairs += TILE_PAIRS * CAR_PANEL) {
         tile_step(lower, right, upper_a, lower_a, pairs);
-        fetch_outputs(&outputs);
-        fetch_panel(&ahead);
+        if (asks) {
+            fetch_outputs(&outputs);
+            fetch_panel(&ahead);
+        }
         upper_a += TILE_FLOATS;
         lower_a += TILE_FLOATS;
     }
-    panel->ahead = ahead;
+    if (asks)
+        panel->ahead = ahead;
     if (panel->rest)
         tile_step(lower, right, upper_a, lower_a, panel->rest + inside * CAR_BLOCK);
     store_sums(lower, right, product, block, rows);
 }
 
-static void dispatch(const car_product *product, const car_product_block *block, bool right,
-                     const tile_rows *rows, tile_panel *panel, int inside) {
+static void dispatch(bool asks, const car_product *product, const car_product_block *block,
+                     bool right, const tile_rows *rows, tile_panel *panel, int inside) {
     if (rows->lower > 0 && right)
-        tile_product(true, true, product, block, rows, panel, inside);
+        tile_product(asks, true, true, product, block, rows, panel, inside);
     else if (rows->lower > 0)
-        tile_product(true, false, product, block, rows, panel, inside);
+        tile_product(asks, true, false, product, block, rows, panel, inside);
     else if (right)
-        tile_product(false, true, product, block, rows, panel, inside);
+        tile_product(asks, false, true, product, block, rows, panel, inside);
     else
-        tile_product(false, false, product, block, rows, panel, inside);
+        tile_product(asks, false, false, product, block, rows, panel, inside);
 }
 
 /* ---- Panels and groups of rows ------------------------------------------------------------------------------ */
@@ -108,13 +117,14 @@ static panel_lines lines_behind(const float *panel, int pairs, int count) {
     return (panel_lines){next, next + (int64_t)pairs * CAR_PANEL, (LINES / 2 + count - 1) / count};
 }
 
-/* `count` pairs of tiles of rows, all of one shape, against the blocks of all panels. */
+/* `count` pairs of tiles of rows, which have their shape, against the blocks of all panels. */
 static void sweep(const car_product *product, int depth, tile_rows rows, int count, int64_t a_step,
                   int block_begin, int block_end) {
     const int pairs = car_pairs(depth), whole = pairs / TILE_PAIRS, left = pairs % TILE_PAIRS;
-    shape_tiles(rows.upper, rows.lower);
+    const bool asks = whole >= LEAST_WHOLE;
     _Alignas(64) float rest[TILE_PAIRS * CAR_PANEL];
-    memset(rest, 0, sizeof rest);
+    if (left)
+        memset(rest, 0, sizeof rest);
     for (int block = block_begin; block < block_end;) {
         const int inside = block % CAR_PANEL_BLOCKS;
         int end = block - inside + CAR_PANEL_BLOCKS;
@@ -124,14 +134,15 @@ static void sweep(const car_product *product, int depth, tile_rows rows, int cou
                             .whole = whole,
                             .rest = left ? rest : NULL,
                             .row_end = rows.first + count * (rows.upper + rows.lower)};
-        memcpy(rest, panel.pairs + (int64_t)whole * TILE_PAIRS * CAR_PANEL,
-               (size_t)left * CAR_PANEL * sizeof *rest);
-        if (end < block_end)
+        if (left)
+            memcpy(rest, panel.pairs + (int64_t)whole * TILE_PAIRS * CAR_PANEL,
+                   (size_t)left * CAR_PANEL * sizeof *rest);
+        if (asks && end < block_end)
             panel.ahead = lines_behind(panel.pairs, pairs, count);
         for (; block < end; block += 2) {
             tile_rows two = rows;
             for (int i = 0; i < count; i++, pass_pair(&two, a_step))
-                dispatch(product, &product->block[block], block + 1 < end, &two, &panel,
+                dispatch(asks, product, &product->block[block], block + 1 < end, &two, &panel,
                          block % CAR_PANEL_BLOCKS);
         }
         block = end;
@@ -146,10 +157,14 @@ static void group_of_rows(const car_product *product, int depth, float *scratch,
     for (int i = 0; i < 2 * group.full + 2; i++)
         round_tile(product, row_of_tile(&group, i), row_of_tile(&group, i + 1), depth,
                    scratch + i * group.a_step);
-    if (group.full)
+    if (group.full) {
+        shape_tiles(TILE_ROWS, TILE_ROWS);
         sweep(product, depth, full_rows(&group), group.full, group.a_step, block_begin, block_end);
-    if (group.upper)
+    }
+    if (group.upper) {
+        shape_tiles(group.upper, group.lower);
         sweep(product, depth, last_rows(&group), 1, group.a_step, block_begin, block_end);
+    }
 }
 
 void car_product_amx(const car_product *product, float *scratch, int row_begin, int row_end,
