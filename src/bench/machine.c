@@ -70,28 +70,20 @@ TARGET("amx-tile") static void shape_tiles(void) {
     _tile_loadconfig(at);
 }
 /* Tiles of zeros: their multiplication takes as long as any. */
-TARGET("amx-tile,amx-bf16") static void tiles_amx(volatile float *sink) {
-    (void)sink;
-    shape_tiles();
-    for (int k = 0; k < TILE_STEPS; k += 4) {
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+#define TILES(name, isa, multiply)                                                                 \
+    TARGET(isa) static void name(volatile float *sink) {                                           \
+        (void)sink;                                                                                \
+        shape_tiles();                                                                             \
+        for (int k = 0; k < TILE_STEPS; k += 4) {                                                  \
+            multiply(0, 4, 6);                                                                     \
+            multiply(1, 4, 7);                                                                     \
+            multiply(2, 5, 6);                                                                     \
+            multiply(3, 5, 7);                                                                     \
+        }                                                                                          \
+        _tile_release();                                                                           \
     }
-    _tile_release();
-}
-TARGET("amx-tile,amx-int8") static void tile_quads_amx(volatile float *sink) {
-    (void)sink;
-    shape_tiles();
-    for (int k = 0; k < TILE_STEPS; k += 4) {
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_dpbusd(2, 5, 6);
-        _tile_dpbusd(3, 5, 7);
-    }
-    _tile_release();
-}
+TILES(tiles_amx, "amx-tile,amx-bf16", _tile_dpbf16ps)
+TILES(tile_quads_amx, "amx-tile,amx-int8", _tile_dpbusd)
 #else
 static void fma_baseline(volatile float *sink) {
     float chain[CHAINS] = {0};
@@ -124,11 +116,8 @@ static const read_function read_of[] = {read_baseline, read_avx2, read_avx512};
 static chain_function dot_of(car_cpu_level level) {
     return level == CAR_CPU_AVX512 && __builtin_cpu_supports("avx512bf16") ? dot_avx512 : NULL;
 }
-static chain_function tiles_of(void) {
-    return tiles_amx;
-}
-static chain_function tile_quads_of(void) {
-    return tile_quads_amx;
+static chain_function tiles_of(const car_kernels *kernels, bool quads) {
+    return !kernels->product_tiles ? NULL : quads ? tile_quads_amx : tiles_amx;
 }
 static chain_function quad_of(car_cpu_level level) {
     return level == CAR_CPU_AVX512 && __builtin_cpu_supports("avx512vnni") ? quad_avx512 : NULL;
@@ -140,10 +129,8 @@ static chain_function dot_of(car_cpu_level level) {
     (void)level;
     return NULL;
 }
-static chain_function tiles_of(void) {
-    return NULL;
-}
-static chain_function tile_quads_of(void) {
+static chain_function tiles_of(const car_kernels *kernels, bool quads) {
+    (void)kernels, (void)quads;
     return NULL;
 }
 static chain_function quad_of(car_cpu_level level) {
@@ -298,11 +285,11 @@ car_status car_bench_machine_measure(int threads, double seconds, car_bench_mach
     double flop = 2.0 * CHAINS * STEPS * width[level];
     machine->fma = chain_rate(fma_of[level], flop, machine->threads, seconds);
     machine->dot = chain_rate(dot_of(level), 2 * flop, machine->threads, seconds);
-    const bool tiles = machine->kernels->product_tiles;
     const double tile_flop = 2.0 * 16 * 16 * 32 * TILE_STEPS;
-    machine->tiles = chain_rate(tiles ? tiles_of() : NULL, tile_flop, machine->threads, seconds);
+    machine->tiles =
+        chain_rate(tiles_of(machine->kernels, false), tile_flop, machine->threads, seconds);
     machine->tile_quads =
-        chain_rate(tiles ? tile_quads_of() : NULL, 2 * tile_flop, machine->threads, seconds);
+        chain_rate(tiles_of(machine->kernels, true), 2 * tile_flop, machine->threads, seconds);
     machine->quad = chain_rate(quad_of(level), 4 * flop, machine->threads, seconds);
     for (int k = 0; k < CAR_BENCH_MEMORIES; k++) {
         car_bench_memory *memory = &machine->memory[k];

@@ -16,15 +16,15 @@ enum { CAR_WHOLE_ROWS = 32, CAR_WHOLE_COLUMNS = 2 * CAR_BLOCK };
 typedef struct car_whole_tile {
     const int32_t *rows;
     int64_t row_stride; /* quads to the next row, whole tiles */
-    int upper, lower;   /* rows of the two tiles, up to 16 each */
+    int count;          /* of the rows, up to CAR_WHOLE_ROWS */
     const int32_t *panel, *rest; /* [16 * whole][64]; [16][64], what is left of K and zeros, or NULL */
     int whole;
     const int32_t *offset; /* where the sum of a column starts from */
 } car_whole_tile;
-/* Between these two calls tiles have these rows. */
-void car_tiles_begin(int upper, int lower);
+/* Between these two calls two tiles have so many rows. */
+void car_tiles_begin(int count);
 void car_tiles_end(void);
-/* sums [upper + lower][CAR_WHOLE_COLUMNS] */
+/* sums [count][CAR_WHOLE_COLUMNS] */
 void car_tiles_sum_whole(const car_whole_tile *of, int32_t *sums);
 
 #endif

@@ -13,8 +13,8 @@
 
 #include "amx.inc"
 
-void car_tiles_begin(int upper, int lower) {
-    shape_tiles(upper, lower);
+void car_tiles_begin(int count) {
+    shape_tiles(upper_of(count), count - upper_of(count));
 }
 
 void car_tiles_end(void) {
@@ -27,7 +27,7 @@ ALWAYS_INLINE void whole_step(bool lower, const car_whole_tile *of, const int32_
     const int64_t row_bytes = of->row_stride * (int64_t)sizeof(int32_t);
     _tile_loadd(4, row, row_bytes);
     if (lower)
-        _tile_loadd(5, row + of->upper * of->row_stride, row_bytes);
+        _tile_loadd(5, row + upper_of(of->count) * of->row_stride, row_bytes);
     load_panel(true, (const float *)(const void *)panel);
     _tile_dpbusd(0, 4, 6);
     _tile_dpbusd(1, 4, 7);
@@ -40,7 +40,7 @@ ALWAYS_INLINE void whole_step(bool lower, const car_whole_tile *of, const int32_
 ALWAYS_INLINE void whole_sums(bool lower, const car_whole_tile *of, int32_t *sums) {
     enum { BYTES = CAR_WHOLE_COLUMNS * sizeof(int32_t), TILE_STEP = TILE_PAIRS * CAR_PANEL };
     const int32_t *row = of->rows, *panel = of->panel;
-    int32_t *const lower_sums = sums + of->upper * CAR_WHOLE_COLUMNS;
+    int32_t *const lower_sums = sums + upper_of(of->count) * CAR_WHOLE_COLUMNS;
     settle_memory();
     _tile_loadd(0, of->offset, 0);
     _tile_loadd(1, of->offset + CAR_BLOCK, 0);
@@ -62,7 +62,7 @@ ALWAYS_INLINE void whole_sums(bool lower, const car_whole_tile *of, int32_t *sum
 }
 
 void car_tiles_sum_whole(const car_whole_tile *of, int32_t *sums) {
-    if (of->lower > 0)
+    if (of->count > TILE_ROWS)
         whole_sums(true, of, sums);
     else
         whole_sums(false, of, sums);

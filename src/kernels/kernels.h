@@ -174,9 +174,10 @@ void car_quads_get(const float *packed, int panels, int depth, int column, int8_
 /* Where k = 0 of a column stands; the others are at car_quad_place(k, 0) from there. */
 const int8_t *car_quads_at(const float *packed, int panels, int depth, int column, float *scale);
 /* Quads from one row made whole to the next: whole tiles, where there is at least one. */
+enum { CAR_TILE_QUADS = 16 };
 static inline int car_quad_stride(int depth) {
-    const int quads = car_quads(depth);
-    return quads < 16 ? quads : (quads + 15) / 16 * 16;
+    const int quads = car_quads(depth), tiles = (quads + CAR_TILE_QUADS - 1) / CAR_TILE_QUADS;
+    return quads < CAR_TILE_QUADS ? quads : tiles * CAR_TILE_QUADS;
 }
 static inline size_t car_integer_scratch(int rows, int depth) {
     int group = car_product_group(depth);
