@@ -96,7 +96,7 @@ const char *car_compiler_flags(car_cpu_level level) {
         return COMMON_FLAGS " " CAR_FLAGS_AVX512;
 #endif
     default:
-        return COMMON_FLAGS;
+        return COMMON_FLAGS " " CAR_FLAGS_BASELINE;
     }
 }
 

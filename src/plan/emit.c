@@ -1,9 +1,9 @@
 /*
  * emit.c: a vector program as the text of a C function, and the digest by which the compiled function is found.
  *
- * In: a program and which of its slots hold one value a row. Out: a function over rows and blocks that does, vector
- * by vector, the very operations that the interpreter does strip by strip, so that the bits are the same; but what is
- * one value for a whole row (a norm's 1/sqrt) is computed once a row. The text
+ * In: a program and which of its slots hold one value a row. Out: a function over rows and blocks that does, for a few
+ * vectors side by side, the very operations that the interpreter does strip by strip, so that the bits are the same; but what
+ * is one value for a whole row (a norm's 1/sqrt) is computed once a row. The text
  * uses the vector type and maths of kernels/ (vector.inc, math.inc) and is compiled once for each CPU level.
  *
  * A program has more slots than a processor has registers for pointers. Their rows lie in few ways (layer.c), so one
@@ -125,6 +125,11 @@ static void find_places(car_assignments *program) {
     }
 }
 
+/* What is one value for a row is so for all vectors that stand side by side; the others have one each, v<k>[j]. */
+static void emit_value(car_text *text, const car_assignments *program, int k) {
+    car_text_format(text, program->where[k] & OF_ROW ? "v%d" : "v%d[j]", k);
+}
+
 static void emit_operation(car_text *text, const car_assignments *program, int k) {
     static const char *const formats[CAR_VECTOR_OP_COUNT] = {
         [CAR_VECTOR_ADD] = "%0 + %1",
@@ -149,23 +154,35 @@ static void emit_operation(car_text *text, const car_assignments *program, int k
     };
     for (const char *p = formats[program->stage->program.code[k].op]; *p; p++)
         if (*p == '%')
-            car_text_format(text, "v%d", program->operands[k][*++p - '0']);
+            emit_value(text, program, program->operands[k][*++p - '0']);
         else
             car_text_add(text, p, 1);
 }
 
-static void emit_assignment(car_text *text, const car_assignments *program, int k) {
+static void emit_made(car_text *text, const car_assignments *program, int k) {
     const car_vector_instruction *code = &program->stage->program.code[k];
-    car_text_format(text, "const vfloat v%d = ", k);
     if (code->op == CAR_VECTOR_LOAD && is_row_value(program->stage->slots[code->slot]))
         car_text_format(text, "v_of(s%d[row])", code->slot);
     else if (code->op == CAR_VECTOR_LOAD)
-        car_text_format(text, "v_load(s%d + i)", code->slot);
+        car_text_format(text, "v_load(s%d + i + j * WIDTH)", code->slot);
     else if (code->op == CAR_VECTOR_CONSTANT)
         car_text_format(text, "v_of(%af)", (double)code->value);
     else
         emit_operation(text, program, k);
-    car_text_format(text, ";\n");
+}
+
+static void emit_instruction(car_text *text, const car_assignments *program, int k) {
+    const car_vector_instruction *code = &program->stage->program.code[k];
+    if (code->op == CAR_VECTOR_STORE) {
+        car_text_format(text, "STORE_EACH(s%d, ", code->slot);
+        emit_value(text, program, program->operands[k][0]);
+        car_text_format(text, ");\n");
+        return;
+    }
+    const bool one = program->where[k] & OF_ROW;
+    car_text_format(text, one ? "const vfloat v%d = " : "EACH(v%d, ", k);
+    emit_made(text, program, k);
+    car_text_format(text, one ? ";\n" : ");\n");
 }
 
 /* `before` and the number of each value that goes from before the loop into it. */
@@ -175,9 +192,10 @@ static void emit_passed(car_text *text, const car_assignments *program, const ch
             car_text_format(text, "%s%d", before, k);
 }
 
-/* One vector of units; kept: how many of the block's 16 units are not padding. */
+/* The vectors of units that stand side by side, by the macros of functions.inc; kept: how many of the block's 16 units are not
+ * padding. */
 static void emit_body(car_text *text, const car_assignments *program, const char *name) {
-    car_text_format(text, "ALWAYS_INLINE void %s_vector(int row, int i, int kept", name);
+    car_text_format(text, "ALWAYS_INLINE void %s_vectors(int row, int i, int kept", name);
     for (int s = 0; s < program->stage->slot_count; s++)
         car_text_format(text, ", float *s%d", s);
     emit_passed(text, program, ", vfloat v");
@@ -185,17 +203,11 @@ static void emit_body(car_text *text, const car_assignments *program, const char
     for (int s = 0; s < program->stage->slot_count; s++)
         if (is_row_value(program->stage->slots[s]))
             car_text_format(text, "    (void)s%d;\n", s);
-    for (int k = 0; k < program->count; k++) {
-        const car_vector_instruction *code = &program->stage->program.code[k];
-        if (!(program->where[k] & IN_LOOP))
-            continue;
-        car_text_format(text, "    ");
-        if (code->op == CAR_VECTOR_STORE)
-            car_text_format(text, "emitted_store(s%d + i, v%d, i, kept);\n", code->slot,
-                            program->operands[k][0]);
-        else
-            emit_assignment(text, program, k);
-    }
+    for (int k = 0; k < program->count; k++)
+        if (program->where[k] & IN_LOOP) {
+            car_text_format(text, "    ");
+            emit_instruction(text, program, k);
+        }
     car_text_format(text, "}\n");
 }
 
@@ -209,8 +221,8 @@ static void emit_block(car_text *text, const car_assignments *program, const cha
         "            const int64_t o = (int64_t)block * CAR_BLOCK, p = row * row_of_units + o,\n"
         "                          g = row * row_of_sums + block * block_of_sums;\n"
         "            (void)o, (void)p, (void)g;\n"
-        "            for (int i = 0; i < CAR_BLOCK; i += WIDTH)\n"
-        "                %s_vector(row, i, %s",
+        "            for (int i = 0; i < CAR_BLOCK; i += SIDE_BY_SIDE * WIDTH)\n"
+        "                %s_vectors(row, i, %s",
         name, kept);
     for (int s = 0; s < program->stage->slot_count; s++) {
         const slot_kind kind = kind_of(program->stage->slots[s]);
@@ -253,7 +265,7 @@ static void emit_function(car_text *text, const car_assignments *program, const 
     for (int k = 0; k < program->count; k++)
         if (program->where[k] & BEFORE_LOOP) {
             car_text_format(text, "        ");
-            emit_assignment(text, program, k);
+            emit_instruction(text, program, k);
         }
     car_text_format(text, "        for (int block = block_begin; block < whole; block++) {\n");
     emit_block(text, program, name, "CAR_BLOCK");
