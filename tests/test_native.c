@@ -138,6 +138,26 @@ static void own_cells_give_the_interpreters_bits_at_every_level(void **state) {
         }
 }
 
+/* Its programs are so long that a block's vectors stand alone in them. */
+static void a_long_cell_gives_the_interpreters_bits(void **state) {
+    (void)state;
+    if (!have_compiler())
+        skip();
+    car_text text;
+    car_text_start(&text, NULL);
+    car_text_format(&text, "cell long(x) -> h\nstate h, c\na0 = W@x + U@h + b\n");
+    enum { LINES = 30 };
+    for (int i = 1; i <= LINES; i++)
+        car_text_format(&text, "a%d = tanh(a%d*c + 0.%d) - 0.5*a%d*a%d\n", i, i - 1, i, i / 2,
+                        i - 1);
+    car_text_format(&text, "c' = sigmoid(a%d)*c + 0.1*a0\nh' = tanh(c') + 0.1*a%d\n", LINES, LINES);
+    struct car_cell *cell = compile(text.data);
+    const car_cpu_level highest = car_cpu_highest();
+    compare_at(cell, highest > CAR_CPU_AVX2 ? CAR_CPU_AVX2 : highest);
+    car_cell_free(cell);
+    car_text_free(&text);
+}
+
 static void random_cells_give_the_interpreters_bits(void **state) {
     (void)state;
     if (!have_compiler())
@@ -438,6 +458,7 @@ static void models_use_what_was_compiled(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_CACHE(own_cells_give_the_interpreters_bits_at_every_level),
+        WITH_CACHE(a_long_cell_gives_the_interpreters_bits),
         WITH_CACHE(random_cells_give_the_interpreters_bits),
         WITH_CACHE(the_second_time_no_compiler_runs),
         WITH_CACHE(what_was_not_used_for_longest_goes),

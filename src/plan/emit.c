@@ -71,6 +71,9 @@ car_program_digest car_stage_digest(const car_stage *stage) {
     return (car_program_digest){high, low};
 }
 
+/* Instructions of the longest program whose vectors stand side by side: for twice the code a compiler takes three times as long. */
+enum { MOST_SIDE_BY_SIDE = 128 };
+
 /* Where an instruction's value is made. What is one value for a whole row, made of constants and row values alone, is
  * computed before the loop over the row's units; a constant or row value that both read stands in both places. */
 enum { OF_ROW = 1, BEFORE_LOOP = 2, IN_LOOP = 4, PASSED = 8 /* from before the loop into it */ };
@@ -195,11 +198,14 @@ static void emit_passed(car_text *text, const car_assignments *program, const ch
 /* The vectors of units that stand side by side, by the macros of functions.inc; kept: how many of the block's 16 units are not
  * padding. */
 static void emit_body(car_text *text, const car_assignments *program, const char *name) {
+    car_text_format(text, "enum { %s_side = %s };\n", name,
+                    program->count <= MOST_SIDE_BY_SIDE ? "SIDE_BY_SIDE" : "1");
     car_text_format(text, "ALWAYS_INLINE void %s_vectors(int row, int i, int kept", name);
     for (int s = 0; s < program->stage->slot_count; s++)
         car_text_format(text, ", float *s%d", s);
     emit_passed(text, program, ", vfloat v");
-    car_text_format(text, ") {\n    (void)row;\n    (void)kept;\n");
+    car_text_format(text, ") {\n    enum { side = %s_side };\n    (void)row;\n    (void)kept;\n",
+                    name);
     for (int s = 0; s < program->stage->slot_count; s++)
         if (is_row_value(program->stage->slots[s]))
             car_text_format(text, "    (void)s%d;\n", s);
@@ -221,8 +227,8 @@ static void emit_block(car_text *text, const car_assignments *program, const cha
         "            const int64_t o = (int64_t)block * CAR_BLOCK, p = row * row_of_units + o,\n"
         "                          g = row * row_of_sums + block * block_of_sums;\n"
         "            (void)o, (void)p, (void)g;\n"
-        "            for (int i = 0; i < CAR_BLOCK; i += SIDE_BY_SIDE * WIDTH)\n"
-        "                %s_vectors(row, i, %s",
+        "            for (int i = 0; i < CAR_BLOCK; i += %1$s_side * WIDTH)\n"
+        "                %1$s_vectors(row, i, %2$s",
         name, kept);
     for (int s = 0; s < program->stage->slot_count; s++) {
         const slot_kind kind = kind_of(program->stage->slots[s]);

@@ -197,6 +197,10 @@ def test_own_cells_are_compiled_once():
 def test_cell_emit():
     for name in ("gru", "layernorm"):
         ok("cell", "emit", name, out=r"^static void program0\(const car_vector_slot")
+    lines = [f"a{i} = tanh(a{i - 1}*c + 0.{i}) - 0.5*a{i // 2}*a{i - 1}" for i in range(1, 31)]
+    write("long.cell", "\n".join(["cell long(x) -> h", "state h, c", "a0 = W@x + U@h", *lines, "c' = a30*c", "h' = tanh(c')\n"]))
+    for name, side in (("gru", "SIDE_BY_SIDE"), ("long.cell", "1")):
+        ok("cell", "emit", name, out=rf"^enum {{ program0_side = {side} }};$")
     refused(2, "baseline", "cell", "emit", "gru", "--level", "sse9")
     source = ok("cell", "emit", "gru", "--level", "baseline", out="car_native_programs").out
     compiler = os.environ.get("CAR_CC", "cc").split()
