@@ -129,6 +129,7 @@ typedef struct layer_call {
     const int *sequences, *lengths;
     bool reverse;
     int threads;
+    int input_stride; /* 0: as the input's shape says */
 } layer_call;
 
 static void fill_row(float *row, int units, uint64_t purpose, int sequence, int step) {
@@ -154,13 +155,15 @@ static outcome run_layer(const bench *b, const layer_call *call, float *gradient
                    .state = car_allocate(NULL, (size_t)(states * batch) * lane_floats + 1, 4),
                    .state_gradient =
                        car_allocate(NULL, (size_t)(states * batch) * lane_floats + 1, 4)};
-    float *x = car_allocate(NULL, capacity * (size_t)b->row, sizeof(float));
+    const size_t stride = (size_t)(call->input_stride ? call->input_stride : b->row);
+    const size_t behind = call->input_stride ? stride - (size_t)units : 0; /* the last row */
+    float *x = car_allocate(NULL, capacity * stride - behind, sizeof(float));
     float *dx = car_allocate(NULL, capacity * (size_t)b->row, sizeof(float));
     float *dy = car_allocate(NULL, capacity * lane_floats, sizeof(float));
     for (int t = 0; t < rows->steps; t++)
         for (int k = 0; k < car_rows_active(rows, t); k++) {
             int row = rows->first[t] + k, sequence = call->sequences[rows->lane[k]];
-            fill_row(x + (size_t)row * (size_t)b->row, units, 1, sequence, t);
+            fill_row(x + (size_t)row * stride, units, 1, sequence, t);
             fill_row(dy + (size_t)row * lane_floats, units, 2, sequence, t);
         }
     for (int s = 0; s < states; s++)
@@ -169,7 +172,7 @@ static outcome run_layer(const bench *b, const layer_call *call, float *gradient
             fill_row(car_layer_start(layer, s) + at, units, 3, call->sequences[lane], s);
             fill_row(car_layer_state_gradient(layer, s) + at, units, 4, call->sequences[lane], s);
         }
-    car_layer_forward_rows(layer, rows, x, b->weights);
+    car_layer_forward_rows(layer, rows, x, (int64_t)stride, b->weights);
     for (int t = 0; t < rows->steps; t++)
         for (int k = 0; k < car_rows_active(rows, t); k++)
             memcpy(out.y + caller_row(rows, t, k) * lane_floats,
@@ -221,6 +224,42 @@ static double difference(const float *a, const float *b, size_t count) {
     return most / size;
 }
 
+/* The same, bit for bit, from input rows without padding and from some far apart, where they are only multiplied. */
+static void check_strides(const bench *b, const layer_call *call, const outcome *wanted,
+                          const float *wanted_gradient) {
+    const int units = car_plan_units(b->plan), strides[] = {units, 3 * units + 1};
+    const size_t floats = car_plan_weight_floats(b->plan);
+    if (!car_plan_only_multiplies_input(b->plan))
+        return;
+    for (int i = 0; i < 2; i++) {
+        layer_call strided = *call;
+        strided.input_stride = strides[i];
+        float *gradient = car_allocate(NULL, floats, sizeof(float));
+        outcome out = run_layer(b, &strided, gradient);
+        for (int lane = 0; lane < call->batch; lane++)
+            assert_same_lane(b, wanted, lane, &out, lane, call->lengths[lane]);
+        assert_memory_equal(gradient, wanted_gradient, floats * sizeof(float));
+        free_outcome(&out);
+        car_release(NULL, gradient);
+    }
+}
+
+static void only_what_multiplies_x_alone_reads_no_padding(void **state) {
+    (void)state;
+    static const char *const others[] = {
+        "cell own(x) -> h\nstate h\nh' = tanh(x + U@h)\n",
+        "cell own(x) -> h\nstate h\nh' = tanh(W@x + U@h)*mean(x)\n",
+        "cell own(x) -> h\nstate h\nh' = tanh(W@x + U@h) + v*x\n"};
+    bench b = open_bench(car_zoo_text("lstm"), "lstm", 19);
+    assert_true(car_plan_only_multiplies_input(b.plan));
+    close_bench(&b);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        b = open_bench(others[i], "own", 19);
+        assert_false(car_plan_only_multiplies_input(b.plan));
+        close_bench(&b);
+    }
+}
+
 static void check_lengths(const char *text, const char *name, int units, const int *lengths,
                           int steps, bool reverse, int threads) {
     static const int sequences[] = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -229,10 +268,11 @@ static void check_lengths(const char *text, const char *name, int units, const i
     float *gradient = car_allocate(NULL, floats, sizeof(float));
     float *roomy = car_allocate(NULL, floats, sizeof(float));
     float *sum = car_allocate(NULL, floats, sizeof(float));
-    const layer_call exact = {LANES, steps, sequences, lengths, reverse, threads};
+    const layer_call exact = {LANES, steps, sequences, lengths, reverse, threads, 0};
     outcome all = run_layer(&b, &exact, gradient);
+    check_strides(&b, &exact, &all, gradient);
     for (int lane = 0; lane < LANES; lane++) {
-        const layer_call alone = {1, steps, &sequences[lane], &lengths[lane], reverse, 1};
+        const layer_call alone = {1, steps, &sequences[lane], &lengths[lane], reverse, 1, 0};
         outcome one = run_layer(&b, &alone, sum);
         assert_same_lane(&b, &all, lane, &one, 0, lengths[lane]);
         free_outcome(&one);
@@ -241,7 +281,7 @@ static void check_lengths(const char *text, const char *name, int units, const i
     /* more steps than any lane has, empty lanes before, between and behind */
     static const int spread[] = {7, 0, 1, 6, 2, 4, 5, 7};
     const int apart[] = {0, lengths[0], lengths[1], 0, lengths[2], lengths[4], lengths[5], 0};
-    const layer_call larger = {8, steps + 4, spread, apart, reverse, 1};
+    const layer_call larger = {8, steps + 4, spread, apart, reverse, 1, 0};
     outcome wide = run_layer(&b, &larger, roomy);
     assert_memory_equal(gradient, roomy, floats * sizeof(float));
     assert_same_lane(&b, &all, 1, &wide, 2, lengths[1]);
@@ -299,7 +339,8 @@ static float *outputs_of(const bench *b, car_layer *layer, const car_rows *rows,
             fill_row(x + (size_t)(rows->first[t] + k) * row, car_plan_units(b->plan), 1,
                      rows->lane[k], t);
     car_layer_reset(layer, -1);
-    car_layer_forward_rows(layer, rows, x, b->weights);
+    car_layer_forward_rows(layer, rows, x, car_shape_row_stride(car_plan_input(b->plan)),
+                           b->weights);
     for (int t = 0; t < rows->steps; t++)
         memcpy(y + (size_t)rows->first[t] * padded, car_layer_output(layer, t),
                (size_t)car_rows_active(rows, t) * padded * sizeof(float));
@@ -713,6 +754,7 @@ int main(void) {
         cmocka_unit_test(every_head_sees_real_steps_alone),
         cmocka_unit_test(lengths_out_of_range_are_refused),
         cmocka_unit_test(a_bad_id_is_named_by_the_callers_place),
+        cmocka_unit_test(only_what_multiplies_x_alone_reads_no_padding),
         cmocka_unit_test(updates_do_not_depend_on_padding_or_threads),
         cmocka_unit_test(a_batch_without_steps_is_refused),
         cmocka_unit_test(divergence_is_found_in_real_steps),

@@ -19,7 +19,8 @@
 #include <string.h>
 
 typedef struct stack_layer {
-    const float *input;      /* what the cell read: the layer below, or `dropped` */
+    const float *input; /* what the cell read: the layer below, `dropped`, or the caller's values */
+    int64_t input_stride;    /* from row to row of it */
     const float *output;     /* what the layer above reads */
     float *dropped, *mask;   /* NULL: no dropout here */
     car_layer *direction[2]; /* NULL: none */
@@ -81,10 +82,14 @@ static int direction_threads(const car_model *model, const car_stack_shape *shap
     return pair ? 1 : shape->threads;
 }
 
+static const car_plan *plan_of(const car_model *model, const car_stack_shape *shape, int index) {
+    const car_model_layer *layer = &model->layers[index];
+    return shape->backward ? layer->training_plan : layer->plan;
+}
+
 static void lay_direction(stack_layout *at, const car_model *model, const car_stack_shape *shape,
                           int index, int direction, stack_layer *layer) {
-    const car_plan *plan =
-        shape->backward ? model->layers[index].training_plan : model->layers[index].plan;
+    const car_plan *plan = plan_of(model, shape, index);
     const car_layer_shape layer_shape = {.batch = shape->batch,
                                          .steps = shape->steps,
                                          .backward = shape->backward,
@@ -440,12 +445,34 @@ static const int32_t *row_ids(const car_stack *stack, const int32_t *ids) {
     return stack->placed ? stack->ids : ids;
 }
 
-static const float *read_input(car_stack *stack, const void *input) {
+/* Whether the first cell reads the caller's values where they stand: the rows are all of a few lanes that are equally far apart,
+ * the cell does nothing but multiply them, and nothing else reads them. A cell bound to another place from step to step of a
+ * stream would take longer than the copy. */
+static bool reads_in_place(const car_stack *stack, const forward_call *call) {
+    enum { LEAST_ROWS = 64 };
+    const struct car_net *net = stack->model->net;
+    const car_lanes *lanes = &stack->shape.lanes;
+    const stack_layer *layer = &stack->layers[0];
+    return net->layers[0].kind == CAR_LAYER_CELL && net->patch == 1 && stack->rows.even &&
+           lanes->all == stack->rows.batch * lanes->every && row_count(stack) >= LEAST_ROWS &&
+           !layer->sum && !(call->dropout && layer->mask) &&
+           car_plan_only_multiplies_input(plan_of(stack->model, &stack->shape, 0));
+}
+
+/* Rows that the first cell reads, and how far apart they lie. */
+static const float *read_input(car_stack *stack, const forward_call *call, const void *input,
+                               int64_t *stride) {
     bool embed = stack->model->net->layers[0].kind == CAR_LAYER_EMBED;
     const car_layer_sizes *size = &stack->model->layers[0].size;
+    const car_lanes *lanes = &stack->shape.lanes;
+    if (reads_in_place(stack, call)) {
+        *stride = (int64_t)lanes->every * size->input;
+        return (const float *)input + (size_t)lanes->first * (size_t)size->input;
+    }
+    *stride = car_padded(embed ? size->units : size->input);
     row_pass pass = {.source = embed ? row_ids(stack, input) : input,
                      .target = stack->first,
-                     .width = padded(embed ? size->units : size->input),
+                     .width = (size_t)*stride,
                      .run = embed ? gather_rows : pad_rows,
                      .rows = row_count(stack)};
     run_rows(stack, &pass);
@@ -474,7 +501,7 @@ static void drop(const car_stack *stack, const forward_call *call, int index, co
 static void forward_direction(const car_stack *stack, int index, int direction) {
     const stack_layer *layer = &stack->layers[index];
     car_layer_forward_rows(layer->direction[direction], &stack->rows, layer->input,
-                           car_model_running(stack->model, index, direction));
+                           layer->input_stride, car_model_running(stack->model, index, direction));
 }
 
 typedef struct forward_pair {
@@ -510,15 +537,18 @@ static const float *run_cell(car_stack *stack, int index) {
     return layer->joined;
 }
 
-static void forward_layer(car_stack *stack, const forward_call *call, int index,
-                          const float *below) {
+/* below: rows `stride` floats apart */
+static void forward_layer(car_stack *stack, const forward_call *call, int index, const float *below,
+                          int64_t stride) {
     stack_layer *layer = &stack->layers[index];
     const car_layer_sizes *size = &stack->model->layers[index].size;
     layer->input = below;
+    layer->input_stride = stride;
     if (call->dropout && layer->mask) {
         drop(stack, call, index, below, layer->dropped, layer->mask,
              stack->model->net->layers[index].dropout, size->input);
         layer->input = layer->dropped;
+        layer->input_stride = car_padded(size->input);
     }
     layer->output = run_cell(stack, index);
     if (!layer->sum)
@@ -609,12 +639,12 @@ car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, co
         CAR_TRY(car_embed_check(stack->model, row_ids(stack, input), row_count(stack),
                                 stack->shape.lanes.all, stack->placed ? stack->place : NULL,
                                 error));
-    const float *below = read_input(stack, input);
-    for (int i = 0; i < net->layer_count; i++) {
-        if (net->layers[i].kind == CAR_LAYER_EMBED)
-            continue;
-        forward_layer(stack, &call, i, below);
+    int64_t stride;
+    const float *below = read_input(stack, &call, input, &stride);
+    for (int i = embed ? 1 : 0; i < net->layer_count; i++) {
+        forward_layer(stack, &call, i, below, stride);
         below = stack->layers[i].output;
+        stride = car_padded(stack->model->layers[i].size.output);
     }
     forward_head(stack, &call, below);
     stack->dropping = dropout != NULL;

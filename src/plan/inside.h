@@ -26,7 +26,7 @@ typedef enum car_phase {
 
 typedef enum car_region {
     CAR_REGION_NONE,
-    CAR_REGION_INPUT, /* x                        [T][B][input row] */
+    CAR_REGION_INPUT, /* x                        [T][B][input row], or further apart, or without padding */
     CAR_REGION_STATE, /* states                   [T+1][B][padded]; `after`: after the step (rows: layer.c) */
     CAR_REGION_SUMS, /* gate `index` of the sums [T][B][blocks][gates][16] */
     CAR_REGION_KEPT, /* other stored values      [T][B][padded], or [B][padded] of one step (lifetime.c) */
@@ -226,6 +226,7 @@ typedef struct car_forward_call {
     bool even;  /* they run all steps */
     bool one_row; /* one lane, one step */
     const float *input, *weights;
+    int64_t input_stride;
     int origin; /* the row that stands first in what holds the rows of a chunk alone */
 } car_forward_call;
 
@@ -274,6 +275,7 @@ struct car_layer {
     /* of the present call */
     const car_rows *rows;
     const float *input, *weights, *transposed, *output_gradient;
+    int64_t input_stride; /* from row to row of input */
     float *input_gradient, *gradient;
     bool onward; /* gradients go on from those of an earlier call */
 };
@@ -336,7 +338,7 @@ void car_layer_bind_backward(car_layer *layer);
 /* Binds both forward phases and the groups for a call; nothing is to be done where they are bound for the same already, as from
  * step to step of a stream. */
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
-                            const float *weights);
+                            int64_t input_stride, const float *weights);
 
 /* Where the round and the stretch of the backward loop end that begin when `done` steps are done, and which steps those from
  * `done` to `end` are. */

@@ -389,7 +389,7 @@ car_bound car_layer_bind(const car_layer *layer, car_place place) {
     car_bound bound = {0};
     switch (place.region) {
     case CAR_REGION_INPUT: /* only read */
-        return rows_of(layer, (float *)layer->input, car_shape_row_stride(plan->input));
+        return rows_of(layer, (float *)layer->input, layer->input_stride);
     case CAR_REGION_STATE:
         return states_of(layer, place.index, place.after);
     case CAR_REGION_SUMS:
@@ -597,22 +597,19 @@ void car_layer_bind_chunk(car_layer *layer, int done) {
 }
 
 void car_layer_bind_forward(car_layer *layer, const car_rows *rows, const float *input,
-                            const float *weights) {
+                            int64_t input_stride, const float *weights) {
     const int active = -rows->first[-1];
     layer->rows = rows;
     layer->input = input;
+    layer->input_stride = input_stride;
     layer->weights = weights;
-    const car_forward_call call = {rows,
-                                   active,
-                                   rows->even,
-                                   rows->steps == 1 && active == 1,
-                                   input,
-                                   weights,
-                                   layer->shape.reverse ? origin_of(layer, 0) : 0};
+    const car_forward_call call = {
+        rows,  active,  rows->even,   rows->steps == 1 && active == 1,
+        input, weights, input_stride, layer->shape.reverse ? origin_of(layer, 0) : 0};
     if (call.rows == layer->bound.rows && call.active == layer->bound.active &&
         call.even == layer->bound.even && call.one_row == layer->bound.one_row &&
         call.input == layer->bound.input && call.weights == layer->bound.weights &&
-        call.origin == layer->bound.origin)
+        call.input_stride == layer->bound.input_stride && call.origin == layer->bound.origin)
         return;
     layer->bound = call;
     bind_calls(layer);

@@ -308,6 +308,25 @@ car_shape car_plan_input(const car_plan *plan) {
     return plan->input;
 }
 
+static bool reads_input(const car_stage *stage) {
+    bool reads = false;
+    for (int k = 0; k < stage->slot_count; k++)
+        reads = reads || stage->slots[k].region == CAR_REGION_INPUT;
+    for (int m = 0; m < stage->mean_count; m++)
+        reads = reads || stage->means[m].source.region == CAR_REGION_INPUT;
+    return reads;
+}
+
+bool car_plan_only_multiplies_input(const car_plan *plan) {
+    bool reads = plan->output.region == CAR_REGION_INPUT;
+    for (int phase = 0; phase < CAR_PHASES; phase++)
+        for (int s = 0; s < plan->stage_count[phase]; s++)
+            reads = reads || reads_input(&plan->stages[phase][s]);
+    for (int k = 0; k < plan->vector_gradient_count; k++)
+        reads = reads || plan->vector_gradients[k].place.region == CAR_REGION_INPUT;
+    return !reads;
+}
+
 bool car_plan_input_bounded(const car_plan *plan) {
     return plan->input_bounded;
 }

@@ -81,6 +81,8 @@ void car_plan_free(car_plan *plan);
 const struct car_cell *car_plan_cell(const car_plan *plan);
 int car_plan_units(const car_plan *plan);
 car_shape car_plan_input(const car_plan *plan);
+/* Whether x is an operand of products alone: then what stands behind a row's values is never read. */
+bool car_plan_only_multiplies_input(const car_plan *plan);
 /* Is x known to lie within [-1, 1], and y therefore, or whatever x is? */
 bool car_plan_input_bounded(const car_plan *plan);
 bool car_plan_output_bounded(const car_plan *plan);
@@ -189,9 +191,10 @@ car_layer *car_layer_place(const car_plan *plan, const car_layer_shape *shape,
  * car_layer_start (see below). Opens its own team of `threads`. */
 void car_layer_forward(car_layer *layer, int steps, const float *input, const float *weights);
 /* The same over rows without padding; input and output rows are those of `rows`, which is borrowed until the next
- * forward call. A reverse layer begins at each lane's own last step. */
+ * forward call. A reverse layer begins at each lane's own last step. Input rows lie `input_stride` floats apart, in the backward
+ * call too; below car_padded(input) that of a plan which only multiplies them. */
 void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float *input,
-                            const float *weights);
+                            int64_t input_stride, const float *weights);
 /* y of the last forward call at a step: a row for each lane that ran then, row stride car_padded(units). Valid until
  * the next call. The steps lie without gaps one behind the other, but for a reverse layer over uneven rows. */
 const float *car_layer_output(const car_layer *layer, int step);

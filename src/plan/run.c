@@ -289,8 +289,8 @@ static void forward_task(void *argument, car_team *team, int member, int members
 }
 
 void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float *input,
-                            const float *weights) {
-    car_layer_bind_forward(layer, rows, input, weights);
+                            int64_t input_stride, const float *weights) {
+    car_layer_bind_forward(layer, rows, input, input_stride, weights);
     layer->turn ^= 1;
     car_layer_place_start(layer);
     car_team_run(layer->shape.threads, forward_task, layer);
@@ -298,7 +298,8 @@ void car_layer_forward_rows(car_layer *layer, const car_rows *rows, const float 
 
 void car_layer_forward(car_layer *layer, int steps, const float *input, const float *weights) {
     car_rows_set(&layer->own_rows, steps, NULL);
-    car_layer_forward_rows(layer, &layer->own_rows, input, weights);
+    car_layer_forward_rows(layer, &layer->own_rows, input, car_shape_row_stride(layer->plan->input),
+                           weights);
 }
 
 /* ---- Backward ----------------------------------------------------------------------------------------- */
