@@ -275,10 +275,11 @@ typedef struct car_stack_shape {
 size_t car_stack_size(const car_model *model, const car_stack_shape *shape);
 car_stack *car_stack_place(const car_model *model, const car_stack_shape *shape, void *memory);
 
-/* `input`: ids or values, rows [steps][batch]. `lengths` [batch]: the steps of each lane, 0..steps; NULL: all of them. What
- * stands beyond a lane's own steps is neither read nor written, here and in the calls below, which are about the steps
- * of the last forward call; a lane of length 0 takes no part and keeps its state. `dropout`: NULL for none (and always
- * none without `backward`); else masks are keyed by its seed and purpose, the layer, the lane and absolute time
+/* `input`: ids or values, rows [steps][batch]; values are borrowed until the last of the calls below that is about them, for a
+ * first cell that only multiplies them reads them where they stand. `lengths` [batch]: the steps of each lane, 0..steps; NULL:
+ * all of them. What stands beyond a lane's own steps is neither read nor written, here and in the calls below, which are about
+ * the steps of the last forward call; a lane of length 0 takes no part and keeps its state. `dropout`: NULL for none (and
+ * always none without `backward`); else masks are keyed by its seed and purpose, the layer, the lane and absolute time
  * `time` .. time+steps-1, locked ones by `time` alone. CAR_DATA: a length or id out of range; no state has been
  * changed then. */
 car_status car_stack_forward(car_stack *stack, int steps, const int *lengths, const void *input,

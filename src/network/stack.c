@@ -7,13 +7,13 @@
  * two ends alone, through `place`:
  *
  *   ids -> embed ─┬─[dropout copy]─> cell, one or two directions ─[joined]─┬─[+ residual]─> ... ─[pool]─[dropout]─> head
- *   values padded ┘                                                        │
+ *   values ───────┘                                                        │
  *          dx <──[* mask]──[sum of directions]── backward of the cells <───┴── dy (and dy again, with residual)
  *
  * What a layer reads stays where it is until the backward pass: a cell's output is its own buffer, used by the next
- * layer in place. dropout: y = x * mask, mask = 0 or 1/(1-P), a function of (seed, layer, time, lane, unit); a
- * locked mask is that of the call's first step. Element passes are cut by rows, the embedding's gradient by units: no sum
- * depends on the number of threads.
+ * layer in place, and so are the caller's values by a first cell that only multiplies them. dropout: y = x * mask,
+ * mask = 0 or 1/(1-P), a function of (seed, layer, time, lane, unit); a locked mask is that of the call's first step.
+ * Element passes are cut by rows, the embedding's gradient by units: no sum depends on the number of threads.
  */
 #include "network.h"
 #include <string.h>
@@ -38,7 +38,8 @@ struct car_stack {
     int32_t *ids;  /* [rows] the caller's */
     stack_layer *layers;
     int *lengths; /* [B] of the present call, in patches */
-    float *first; /* rows of the embedding, or the input's values padded */
+    float *
+        first; /* rows of the embedding, or the input's values padded where these are not read in place */
     car_head head;
     float *pooled;                   /* [B]; NULL with `each` */
     float *head_dropped, *head_mask; /* NULL: no dropout here */
