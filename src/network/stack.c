@@ -38,8 +38,7 @@ struct car_stack {
     int32_t *ids;  /* [rows] the caller's */
     stack_layer *layers;
     int *lengths; /* [B] of the present call, in patches */
-    float *
-        first; /* rows of the embedding, or the input's values padded where these are not read in place */
+    float *first; /* rows of the embedding, or values that are not read in place, padded */
     car_head head;
     float *pooled;                   /* [B]; NULL with `each` */
     float *head_dropped, *head_mask; /* NULL: no dropout here */
