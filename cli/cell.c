@@ -390,9 +390,9 @@ static car_status emit_text(const car_cell *cell, const char *level, car_text *t
             text,
             "/* The elementwise programs of the cell %s, by carousel %s. A vfloat holds "
             "WIDTH units: 16, 8 or 4\n"
-            " * by CPU level; a block is 16 units, of which `kept` are not padding. EACH and "
-            "STORE_EACH are of one\n"
-            " * vector of it, or of two side by side, the j-th. --level shows the rest. */\n%s",
+            " * by CPU level; a block is 16 units, of which `kept` are not padding. EACH, OF "
+            "and STORE_EACH are of\n"
+            " * one vector of it, or of two side by side. --level shows the rest. */\n%s",
             cell->name, car_version(), programs.data ? programs.data : "");
     car_text_free(&programs);
     car_text_free(&entries);

@@ -128,9 +128,9 @@ static void find_places(car_assignments *program) {
     }
 }
 
-/* What is one value for a row is so for all vectors that stand side by side; the others have one each, v<k>[j]. */
+/* What is one value for a row is so for all vectors that stand side by side; the others have one each, OF(v<k>). */
 static void emit_value(car_text *text, const car_assignments *program, int k) {
-    car_text_format(text, program->where[k] & OF_ROW ? "v%d" : "v%d[j]", k);
+    car_text_format(text, program->where[k] & OF_ROW ? "v%d" : "OF(v%d)", k);
 }
 
 static void emit_operation(car_text *text, const car_assignments *program, int k) {
@@ -179,13 +179,13 @@ static void emit_instruction(car_text *text, const car_assignments *program, int
     if (code->op == CAR_VECTOR_STORE) {
         car_text_format(text, "STORE_EACH(s%d, ", code->slot);
         emit_value(text, program, program->operands[k][0]);
-        car_text_format(text, ");\n");
+        car_text_format(text, ")\n");
         return;
     }
     const bool one = program->where[k] & OF_ROW;
     car_text_format(text, one ? "const vfloat v%d = " : "EACH(v%d, ", k);
     emit_made(text, program, k);
-    car_text_format(text, one ? ";\n" : ");\n");
+    car_text_format(text, one ? ";\n" : ")\n");
 }
 
 /* `before` and the number of each value that goes from before the loop into it. */
