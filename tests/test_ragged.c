@@ -270,7 +270,8 @@ static void check_lengths(const char *text, const char *name, int units, const i
     float *sum = car_allocate(NULL, floats, sizeof(float));
     const layer_call exact = {LANES, steps, sequences, lengths, reverse, threads, 0};
     outcome all = run_layer(&b, &exact, gradient);
-    check_strides(&b, &exact, &all, gradient);
+    if (threads > 1)
+        check_strides(&b, &exact, &all, gradient);
     for (int lane = 0; lane < LANES; lane++) {
         const layer_call alone = {1, steps, &sequences[lane], &lengths[lane], reverse, 1, 0};
         outcome one = run_layer(&b, &alone, sum);
