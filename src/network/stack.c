@@ -19,7 +19,7 @@
 #include <string.h>
 
 typedef struct stack_layer {
-    const float *input; /* what the cell read: the layer below, `dropped`, or the caller's values */
+    const float *input;      /* what the cell read: the layer below, `dropped`, or the caller's */
     int64_t input_stride;    /* from row to row of it */
     const float *output;     /* what the layer above reads */
     float *dropped, *mask;   /* NULL: no dropout here */

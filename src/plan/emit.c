@@ -3,8 +3,8 @@
  *
  * In: a program and which of its slots hold one value a row. Out: a function over rows and blocks that does, for a few
  * vectors side by side, the very operations that the interpreter does strip by strip, so that the bits are the same; but what
- * is one value for a whole row (a norm's 1/sqrt) is computed once a row. The text
- * uses the vector type and maths of kernels/ (vector.inc, math.inc) and is compiled once for each CPU level.
+ * is one value for a whole row (a norm's 1/sqrt) is computed once a row. The text uses the vector type and maths of
+ * kernels/ (vector.inc, math.inc) and is compiled once for each CPU level.
  *
  * A program has more slots than a processor has registers for pointers. Their rows lie in few ways (layer.c), so one
  * index serves all slots of a kind, and of a slot only the base is its own.
