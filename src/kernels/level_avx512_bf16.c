@@ -10,6 +10,7 @@
 #define CAR_VECTOR_WIDTH 16
 #define LEVEL            CAR_CPU_AVX512
 #define LEVEL_NAME       "avx512"
+#define UNROLLED_DEPTH   64
 #define LEVEL_TABLE      car_kernels_avx512_bf16
 
 #include "vector.inc"
