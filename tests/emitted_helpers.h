@@ -48,15 +48,10 @@ static inline car_plan *make_plan(const struct car_cell *cell, int input, int un
     return plan;
 }
 
-static inline outcome run(const car_plan *plan, const car_kernels *kernels) {
+static inline float *make_weights(const car_plan *plan) {
     const struct car_cell *cell = car_plan_cell(plan);
-    int input = car_plan_input(plan).size, units = car_plan_units(plan);
-    size_t rows = BATCH * STEPS;
-    outcome out = {.y_count = rows * (size_t)car_padded(units),
-                   .dx_count = rows * (size_t)car_padded(input),
-                   .gradient_count = car_plan_weight_floats(plan)};
-    float *weights = must(out.gradient_count, sizeof(float));
-    float *transposed = must(car_plan_transposed_floats(plan), sizeof(float));
+    const int units = car_plan_units(plan);
+    float *weights = must(car_plan_weight_floats(plan), sizeof(float));
     for (int p = 0; p < cell->parameter_count; p++) {
         int columns = car_plan_columns(plan, p);
         float *logical = must((size_t)units * (size_t)columns, sizeof(float));
@@ -66,6 +61,17 @@ static inline outcome run(const car_plan *plan, const car_kernels *kernels) {
         car_plan_pack(plan, p, logical, weights);
         car_release(NULL, logical);
     }
+    return weights;
+}
+
+static inline outcome run(const car_plan *plan, const car_kernels *kernels) {
+    int input = car_plan_input(plan).size, units = car_plan_units(plan);
+    size_t rows = BATCH * STEPS;
+    outcome out = {.y_count = rows * (size_t)car_padded(units),
+                   .dx_count = rows * (size_t)car_padded(input),
+                   .gradient_count = car_plan_weight_floats(plan)};
+    float *weights = make_weights(plan);
+    float *transposed = must(car_plan_transposed_floats(plan), sizeof(float));
     const car_weight_copies copies = {.transposed = transposed, .input = true};
     car_plan_copy(plan, kernels, weights, &copies, 0, 1);
     car_layer_shape shape = {BATCH, STEPS, true, false, 1, false};
@@ -111,6 +117,58 @@ static inline void compare(const struct car_cell *cell, const car_kernels *kerne
         fail_msg("%s %s n=%d: weight gradients differ", cell->name, kernels->name, units);
     free_outcome(&a);
     free_outcome(&b);
+    car_plan_free(compiled);
+    car_plan_free(interpreted);
+}
+
+static inline car_plan *make_lone_plan(const struct car_cell *cell, int units,
+                                       const car_emitted_table *emitted,
+                                       const car_emitted_table *native) {
+    const int input = cell->input_is_hidden ? units : 7;
+    const car_plan_options options = {.emitted = emitted, .native = native};
+    car_plan *plan;
+    assert_int_equal(
+        car_plan_create(cell, (car_shape){input, 1}, units, &options, NULL, &plan, NULL), CAR_OK);
+    return plan;
+}
+
+/* Outputs of a sequence alone, in two calls of `steps`, the second of which goes on where the first ends. */
+static inline float *run_lone(const car_plan *plan, const car_kernels *kernels, int threads,
+                              int steps, bool reverse, size_t *count) {
+    const int input = car_plan_input(plan).size;
+    const size_t each = (size_t)steps * (size_t)car_padded(car_plan_units(plan));
+    car_layer_shape shape = {1, steps, false, reverse, threads, false};
+    void *memory = must(1, car_layer_size(plan, &shape));
+    car_layer *layer = car_layer_place(plan, &shape, kernels, memory);
+    float *weights = make_weights(plan), *x = numbers((size_t)steps, input, CAR_RANDOM_TEST);
+    float *y = must(2 * each, sizeof(float));
+    for (int call = 0; call < 2; call++) {
+        car_layer_forward(layer, steps, x, weights);
+        memcpy(y + (size_t)call * each, car_layer_output(layer, 0), each * sizeof(float));
+    }
+    car_release(NULL, memory);
+    car_release(NULL, weights);
+    car_release(NULL, x);
+    *count = 2 * each;
+    return y;
+}
+
+static inline void compare_lone(const struct car_cell *cell, const car_kernels *kernels, int units,
+                                const car_emitted_table *emitted, const car_emitted_table *native) {
+    car_plan *compiled = make_lone_plan(cell, units, emitted, native);
+    car_plan *interpreted = make_lone_plan(cell, units, NULL, NULL);
+    for (int steps = 1; steps <= 5; steps += 4)
+        for (int threads = 1; threads <= 2; threads++)
+            for (int reverse = 0; reverse < 2; reverse++) {
+                size_t count;
+                float *a = run_lone(compiled, kernels, threads, steps, reverse, &count);
+                float *b = run_lone(interpreted, kernels, threads, steps, reverse, &count);
+                if (memcmp(a, b, count * sizeof(float)) != 0)
+                    fail_msg("%s %s n=%d, %d steps, %d threads%s: outputs differ", cell->name,
+                             kernels->name, units, steps, threads, reverse ? ", in reverse" : "");
+                car_release(NULL, a);
+                car_release(NULL, b);
+            }
     car_plan_free(compiled);
     car_plan_free(interpreted);
 }

@@ -25,6 +25,82 @@ static void emitted_programs_give_the_interpreters_bits(void **state) {
     }
 }
 
+/* From 100 units on, lstm's are shared by two threads. */
+static void a_sequence_alone_gives_the_interpreters_bits(void **state) {
+    (void)state;
+    static const int units[] = {1, 16, 17, 40, 64, 100};
+    const car_zoo_entry *zoo;
+    int count = car_zoo_entries(&zoo);
+    for (int i = 0; i < count; i++) {
+        struct car_cell *cell;
+        assert_int_equal(
+            car_cell_compile(zoo[i].text, strlen(zoo[i].text), zoo[i].name, NULL, &cell, NULL),
+            CAR_OK);
+        for (int level = 0; level < CAR_CPU_LEVELS; level++) {
+            const car_kernels *kernels = car_kernels_of((car_cpu_level)level);
+            for (size_t k = 0; kernels && k < sizeof units / sizeof *units; k++)
+                compare_lone(cell, kernels, units[k], car_emitted_of(kernels->level), NULL);
+        }
+        car_cell_free(cell);
+    }
+}
+
+static int row_calls;
+
+static void count_row_call(const car_row_call *restrict call, const car_vector_slot *slots,
+                           const car_row_range *range) {
+    (void)call;
+    (void)slots;
+    row_calls += range->steps;
+}
+
+/* How many steps run by a function for steps of one row, at the highest level. */
+static int steps_by_rows(const char *name, bool training, int batch, int units) {
+    const car_kernels *kernels = car_kernels_of(car_cpu_highest());
+    const car_emitted_table *built_in = car_emitted_of(kernels->level);
+    const size_t count = (size_t)built_in->count;
+    car_emitted_program *programs = must(count, sizeof *programs);
+    memcpy(programs, built_in->programs, count * sizeof *programs);
+    for (size_t k = 0; k < count; k++)
+        if (programs[k].row)
+            programs[k].row = count_row_call;
+    const car_emitted_table table = {built_in->level, built_in->count, programs};
+    const char *text = car_zoo_text(name);
+    struct car_cell *cell;
+    car_plan *plan;
+    assert_int_equal(car_cell_compile(text, strlen(text), name, NULL, &cell, NULL), CAR_OK);
+    const car_plan_options options = {.emitted = &table, .training = training};
+    assert_int_equal(car_plan_create(cell, (car_shape){8, 1}, units, &options, NULL, &plan, NULL),
+                     CAR_OK);
+    car_layer_shape shape = {batch, STEPS, false, false, 1, false};
+    void *memory = must(1, car_layer_size(plan, &shape));
+    car_layer *layer = car_layer_place(plan, &shape, kernels, memory);
+    float *weights = make_weights(plan), *x = numbers((size_t)(batch * STEPS), 8, CAR_RANDOM_TEST);
+    row_calls = 0;
+    car_layer_forward(layer, STEPS, x, weights);
+    car_release(NULL, memory);
+    car_release(NULL, weights);
+    car_release(NULL, x);
+    car_release(NULL, programs);
+    car_plan_free(plan);
+    car_cell_free(cell);
+    return row_calls;
+}
+
+static void a_sequence_alone_runs_by_rows(void **state) {
+    (void)state;
+    if (car_cpu_highest() == CAR_CPU_BASELINE)
+        skip();
+    static const char *const cells[] = {"lstm", "gru", "rnn"};
+    for (size_t k = 0; k < sizeof cells / sizeof *cells; k++) {
+        assert_int_equal(steps_by_rows(cells[k], false, 1, 24), STEPS);
+        assert_int_equal(steps_by_rows(cells[k], false, 2, 24), 0);
+    }
+    assert_int_equal(steps_by_rows("rnn", true, 1, 24), 0);
+    assert_int_equal(steps_by_rows("lstm", false, 1, 300), 0); /* 360,000 weights */
+    assert_int_equal(steps_by_rows("layernorm-lstm", false, 1, 24), 0);
+}
+
 static void the_environment_turns_them_off(void **state) {
     (void)state;
     assert_non_null(car_emitted_of(CAR_CPU_BASELINE));
@@ -56,6 +132,8 @@ static void another_level_uses_the_interpreter(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(emitted_programs_give_the_interpreters_bits),
+        cmocka_unit_test(a_sequence_alone_gives_the_interpreters_bits),
+        cmocka_unit_test(a_sequence_alone_runs_by_rows),
         cmocka_unit_test(the_environment_turns_them_off),
         cmocka_unit_test(another_level_uses_the_interpreter),
     };

@@ -120,8 +120,10 @@ static void compare_at(struct car_cell *cell, car_cpu_level level) {
     assert_int_equal(setenv("CAROUSEL_CPU", kernels->name, 1), 0);
     compiled(cell);
     assert_non_null(car_native_table(cell, level));
-    for (size_t k = 0; k < sizeof units / sizeof *units; k++)
+    for (size_t k = 0; k < sizeof units / sizeof *units; k++) {
         compare(cell, kernels, units[k], car_emitted_of(level), car_native_table(cell, level));
+        compare_lone(cell, kernels, units[k], car_emitted_of(level), car_native_table(cell, level));
+    }
     assert_int_equal(unsetenv("CAROUSEL_CPU"), 0);
 }
 

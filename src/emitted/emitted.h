@@ -5,6 +5,7 @@
  *                  writes their programs: plan/emit.c)
  *   emitted_*.c    the written functions, compiled once for each CPU level
  *   functions.inc  what the written functions need beside the vector type and maths of kernels/
+ *   row.inc        what those for steps of one row need: the product in front of the program
  *   native.c       car_cell_compile_native: a cell's programs -> C text -> compiler -> functions
  *   compiler.c     finds the C compiler and runs it, without a shell and with a time limit
  *   cache.c        the folder where compiled functions are kept, and what is checked before they are loaded

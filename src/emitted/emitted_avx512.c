@@ -13,6 +13,8 @@
 
 #include "functions.inc"
 
+#include "row.inc"
+
 #include "emitted_zoo.inc"
 
 const car_emitted_table car_emitted_avx512 = {CAR_CPU_AVX512,

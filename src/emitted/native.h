@@ -10,7 +10,7 @@
 
 enum { CAR_WHY = 256, CAR_NATIVE_PATH = 4096 };
 
-/* alone.inc, vector.inc, math.inc and functions.inc, one after the other (tools/embed_text.py) */
+/* alone.inc, vector.inc, math.inc, functions.inc and row.inc, one after the other (tools/embed_text.py) */
 extern const char car_native_prelude[];
 
 /* ---- compiler.c --------------------------------------------------------------------------------------- */

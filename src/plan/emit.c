@@ -4,7 +4,8 @@
  * In: a program and which of its slots hold one value a row. Out: a function over rows and blocks that does, for a few
  * vectors side by side, the very operations that the interpreter does strip by strip, so that the bits are the same; but what
  * is one value for a whole row (a norm's 1/sqrt) is computed once a row. The text uses the vector type and maths of
- * kernels/ (vector.inc, math.inc) and is compiled once for each CPU level.
+ * kernels/ (vector.inc, math.inc) and is compiled once for each CPU level. Of a loop that is one product and one program there
+ * is a second function, for steps of one row, with the product in front of the program, block by block (emitted/row.inc).
  *
  * A program has more slots than a processor has registers for pointers. Their rows lie in few ways (layer.c), so one
  * index serves all slots of a kind, and of a slot only the base is its own.
@@ -53,8 +54,28 @@ static bool is_row_value(car_place place) {
     return kind_of(place) == SLOT_ROW;
 }
 
+/* Which of the sums of the loop's only product a slot is; -1: none of them. */
+static int row_sum_of(const car_stage *stage, int slot) {
+    const car_place *place = &stage->slots[slot];
+    if (stage->alone && place->region == CAR_REGION_SUMS)
+        for (int i = 0; i < stage->alone->count; i++)
+            if (stage->alone->gates[i] == place->index)
+                return i;
+    return -1;
+}
+
+/* Sums that the program writes, a gate's activation in its place, are not in registers alone. */
+bool car_stage_has_row(const car_stage *stage) {
+    for (int k = 0; k < stage->program.count; k++)
+        if (stage->program.code[k].op == CAR_VECTOR_STORE &&
+            row_sum_of(stage, stage->program.code[k].slot) >= 0)
+            return false;
+    return stage->alone && stage->alone->count <= CAR_ROW_SUMS;
+}
+
 car_program_digest car_stage_digest(const car_stage *stage) {
     uint64_t high = 0x243f6a8885a308d3ull, low = 0x13198a2e03707344ull;
+    const int row_sums = car_stage_has_row(stage) ? stage->alone->count : 0;
     const car_vector_program *program = &stage->program;
     for (int k = 0; k < program->count; k++) {
         const car_vector_instruction *code = &program->code[k];
@@ -67,6 +88,8 @@ car_program_digest car_stage_digest(const car_stage *stage) {
     for (int s = 0; s < stage->slot_count; s++) {
         high = mix(high, kind_of(stage->slots[s]));
         low = mix(low, 8 + kind_of(stage->slots[s]));
+        if (row_sums)
+            low = mix(low, (uint64_t)(row_sums + CAR_ROW_SUMS * row_sum_of(stage, s)));
     }
     return (car_program_digest){high, low};
 }
@@ -217,9 +240,10 @@ static void emit_body(car_text *text, const car_assignments *program, const char
     car_text_format(text, "}\n");
 }
 
-/* A block: the indices of its row and of all slots, then its vectors. */
+/* A block: the indices of its row and of all slots, then its vectors. first_sum: where the sums of the loop's product stand in the
+ * array `sum`; NULL: in their slots. */
 static void emit_block(car_text *text, const car_assignments *program, const char *name,
-                       const char *kept) {
+                       const char *kept, const char *first_sum) {
     static const char *const indices[] = {
         [SLOT_UNITS] = " + p", [SLOT_SUMS] = " + g", [SLOT_VECTOR] = " + o", [SLOT_ROW] = ""};
     car_text_format(
@@ -232,7 +256,10 @@ static void emit_block(car_text *text, const car_assignments *program, const cha
         name, kept);
     for (int s = 0; s < program->stage->slot_count; s++) {
         const slot_kind kind = kind_of(program->stage->slots[s]);
-        if (kind == SLOT_INPUT)
+        const int sum = row_sum_of(program->stage, s);
+        if (first_sum && sum >= 0)
+            car_text_format(text, ", sum[%s + %d]", first_sum, sum);
+        else if (kind == SLOT_INPUT)
             car_text_format(text, ", s%1$d + row * slots[%1$d].row_stride + o", s);
         else
             car_text_format(text, ", s%d%s", s, indices[kind]);
@@ -253,32 +280,69 @@ static void emit_stride(car_text *text, const car_stage *stage, slot_kind kind, 
         car_text_format(text, "    const int64_t %s = 0;\n", name);
 }
 
+/* `lone`: not of the sums that stay in registers. */
+static void emit_places(car_text *text, const car_stage *stage, bool lone) {
+    emit_stride(text, stage, SLOT_UNITS, "row_of_units", "row_stride");
+    emit_stride(text, stage, SLOT_SUMS, "row_of_sums", "row_stride");
+    emit_stride(text, stage, SLOT_SUMS, "block_of_sums", "block_stride");
+    for (int s = 0; s < stage->slot_count; s++)
+        if (!lone || row_sum_of(stage, s) < 0)
+            car_text_format(text, "    float *const s%1$d = slots[%1$d].base;\n", s);
+}
+
+static void emit_before_loop(car_text *text, const car_assignments *program) {
+    for (int k = 0; k < program->count; k++)
+        if (program->where[k] & BEFORE_LOOP) {
+            car_text_format(text, "        ");
+            emit_instruction(text, program, k);
+        }
+}
+
 static void emit_function(car_text *text, const car_assignments *program, const char *name) {
     const car_stage *stage = program->stage;
-    emit_body(text, program, name);
     car_text_format(
         text,
         "static void %s(const car_vector_slot *slots, int units, int row_begin, int row_end,\n"
         "               int block_begin, int block_end) {\n"
         "    const int whole = units / CAR_BLOCK < block_end ? units / CAR_BLOCK : block_end;\n",
         name);
-    emit_stride(text, stage, SLOT_UNITS, "row_of_units", "row_stride");
-    emit_stride(text, stage, SLOT_SUMS, "row_of_sums", "row_stride");
-    emit_stride(text, stage, SLOT_SUMS, "block_of_sums", "block_stride");
-    for (int s = 0; s < stage->slot_count; s++)
-        car_text_format(text, "    float *const s%1$d = slots[%1$d].base;\n", s);
+    emit_places(text, stage, false);
     car_text_format(text, "    for (int row = row_begin; row < row_end; row++) {\n");
-    for (int k = 0; k < program->count; k++)
-        if (program->where[k] & BEFORE_LOOP) {
-            car_text_format(text, "        ");
-            emit_instruction(text, program, k);
-        }
+    emit_before_loop(text, program);
     car_text_format(text, "        for (int block = block_begin; block < whole; block++) {\n");
-    emit_block(text, program, name, "CAR_BLOCK");
+    emit_block(text, program, name, "CAR_BLOCK", NULL);
     car_text_format(text, "        }\n        if (whole < block_end) {\n"
                           "            const int block = whole;\n");
-    emit_block(text, program, name, "units % CAR_BLOCK");
+    emit_block(text, program, name, "units % CAR_BLOCK", NULL);
     car_text_format(text, "        }\n    }\n}\n");
+}
+
+/* Steps of one row (row.inc): the sums of some blocks, `most` at once, then the program of each. */
+static void emit_row_function(car_text *text, const car_assignments *program, const char *name) {
+    const car_stage *stage = program->stage;
+    car_text_format(
+        text,
+        "#if ROW_FUNCTIONS\n"
+        "static void %s_row(const car_row_call *restrict call, const car_vector_slot *slots,\n"
+        "                   const car_row_range *range) {\n"
+        "    enum { sums = %d, most = ROW_BLOCKS / sums };\n"
+        "    row_walk walk = row_walk_of(range);\n",
+        name, stage->alone->count);
+    emit_places(text, stage, true);
+    car_text_format(text, "    for (; walk.steps > 0; row_step(&walk)) {\n"
+                          "        const int row = walk.row;\n"
+                          "        (void)row_of_sums, (void)block_of_sums;\n");
+    emit_before_loop(text, program);
+    car_text_format(
+        text,
+        "        while (walk.begin < walk.end) {\n"
+        "            float sum[most * sums][CAR_BLOCK];\n"
+        "            const int count = row_count(&walk, most), first = row_take(&walk, count);\n"
+        "            row_sums(call, row, first, sums, count, sum);\n"
+        "            for (int k = 0; k < count; k++) {\n"
+        "                const int block = first + k, kept = row_kept(call->units, block);\n");
+    emit_block(text, program, name, "kept", "k * sums");
+    car_text_format(text, "            }\n        }\n    }\n}\n#endif\n");
 }
 
 void car_stage_emit(const car_stage *stage, const char *name, car_text *text) {
@@ -290,7 +354,10 @@ void car_stage_emit(const car_stage *stage, const char *name, car_text *text) {
     if (program.operands && program.where) {
         find_operands(&program);
         find_places(&program);
+        emit_body(text, &program, name);
         emit_function(text, &program, name);
+        if (car_stage_has_row(stage))
+            emit_row_function(text, &program, name);
     } else {
         text->failed = true;
     }

@@ -102,8 +102,8 @@ typedef struct car_stage {
     car_vector_program program; /* count 0: none */
     int slot_count;
     car_place *slots;
-    car_program_function
-        function; /* the program as an emitted function; NULL: the interpreter runs it */
+    const car_group *alone;             /* the loop's only product, where this program is all else of it; or NULL */
+    const car_emitted_program *emitted; /* the program as functions; NULL: the interpreter runs it */
 } car_stage;
 
 /* dL/d(vector parameter) = sum over rows of what stands at `place`. */
@@ -268,6 +268,8 @@ struct car_layer {
     car_group_call *calls;              /* [group_count] */
     car_forward_call bound;             /* what these are bound for */
     bool straight; /* the loop is one product and one emitted program, whose places stay */
+    car_row_function row; /* of such a loop: steps of one row; NULL: as those of more */
+    car_row_call row_call;
     unsigned turn; /* of calls: panels are taken to and fro from step to step where each is a call, too */
 
     car_rows own_rows; /* of calls whose lanes all run every step */
@@ -304,7 +306,8 @@ static inline bool car_layer_joins(const car_layer *layer) {
 /* A stage's program as an emitted function of the level that the layer runs on, or NULL. */
 static inline car_program_function car_layer_function(const car_layer *layer,
                                                       const car_stage *stage) {
-    return layer->kernels->level == layer->plan->function_level ? stage->function : NULL;
+    const bool usable = stage->emitted && layer->kernels->level == layer->plan->function_level;
+    return usable ? stage->emitted->function : NULL;
 }
 /* Whether the sums of two groups stand in the same gates. */
 static inline bool car_same_gates(const car_group *a, const car_group *b) {
@@ -400,6 +403,8 @@ const char *car_phase_title(car_phase phase);
 void car_place_print(car_text *text, const car_plan *plan, car_place place);
 /* emit.c */
 car_program_digest car_stage_digest(const car_stage *stage);
+/* Whether its functions have one for steps of one row. */
+bool car_stage_has_row(const car_stage *stage);
 void car_stage_emit(const car_stage *stage, const char *name, car_text *text);
 /* pack.c */
 car_status car_plan_lay_out(car_plan *plan, car_error *error) CAR_CHECK_RESULT;

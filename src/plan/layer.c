@@ -505,6 +505,51 @@ static bool is_straight(const car_layer *layer) {
            layer->stages[CAR_PHASE_LOOP]->moving_count == 0;
 }
 
+static car_row_factor factor_of(const car_product *product) {
+    return (car_row_factor){product->a, product->panels, product->a_row_stride,
+                            product->part_length};
+}
+
+/* What a column block of a product begins with, in each block of units. */
+static car_vector_slot start_of(const car_layer *layer, const car_product *product, int block) {
+    static const float zeros[CAR_BLOCK];
+    const car_product_block *of = &product->block[block];
+    if (of->initial == CAR_FROM_ZERO)
+        return (car_vector_slot){(float *)zeros, 0, 0};
+    if (of->initial == CAR_FROM_C)
+        return (car_vector_slot){product->c + of->c, product->c_row_stride,
+                                 (int64_t)layer->plan->gates * CAR_BLOCK};
+    return (car_vector_slot){(float *)product->initial + of->initial, 0, CAR_BLOCK};
+}
+
+/* Whether a lone lane's loop may run by a row function. It leaves no sums behind, so not in training. Weights that do not stay in a
+ * core's second-level cache come faster two panels at a time (docs/speed.md). */
+static bool may_run_rows(const car_layer *layer, const car_product *product) {
+    enum { MOST_WEIGHTS = 128 * 1024 };
+    const int threads = layer->by_units ? layer->shape.threads : 1;
+    const int depth = product->part_length + (product->before ? product->before->part_length : 0);
+    return layer->plan->precision == CAR_PRECISION_F32 && !layer->plan->training &&
+           (!product->before || product->before->parts == 1) &&
+           (int64_t)depth * product->blocks * CAR_BLOCK / threads <= MOST_WEIGHTS;
+}
+
+static void bind_row(car_layer *layer) {
+    const car_stage *stage = layer->plan->stages[CAR_PHASE_LOOP];
+    layer->row = NULL;
+    if (!layer->straight || !stage->alone || !stage->emitted->row)
+        return;
+    const car_product *product = layer->calls[stage->groups[0]].product;
+    const car_product *first = product->before ? product->before : product;
+    if (!may_run_rows(layer, product))
+        return;
+    layer->row = stage->emitted->row;
+    for (int i = 0; i < stage->alone->count; i++)
+        layer->row_call.start[i] = start_of(layer, first, i);
+    layer->row_call.hidden = factor_of(product);
+    layer->row_call.input = product->before ? factor_of(product->before) : (car_row_factor){0};
+    layer->row_call.units = layer->plan->units;
+}
+
 /* Binds both forward phases and the groups for what layer->bound says. */
 static void bind_calls(car_layer *layer) {
     bind_phase(layer, CAR_PHASE_BEFORE);
@@ -514,6 +559,7 @@ static void bind_calls(car_layer *layer) {
     if (car_layer_joins(layer))
         join_groups(layer);
     layer->straight = is_straight(layer);
+    bind_row(layer);
 }
 
 /* All but where its rows of c are. */

@@ -59,6 +59,13 @@ static car_status build_stage(car_plan *plan, car_stage *stage, car_when when, c
     return car_plan_build_program(plan, stage, error);
 }
 
+static void find_alone(const car_plan *plan) {
+    car_stage *stage = plan->stages[CAR_PHASE_LOOP];
+    if (plan->stage_count[CAR_PHASE_LOOP] == 1 && stage->group_count == 1 &&
+        stage->mean_count == 0 && stage->program.count > 0)
+        stage->alone = &plan->groups[stage->groups[0]];
+}
+
 static car_status build_stages(car_plan *plan, car_error *error) {
     for (int phase = 0; phase < CAR_PHASES; phase++) {
         int count = stage_count_of(plan, (car_phase)phase);
@@ -70,6 +77,7 @@ static car_status build_stages(car_plan *plan, car_error *error) {
             CAR_TRY(build_stage(plan, &plan->stages[phase][level],
                                 (car_when){(car_phase)phase, level}, error));
     }
+    find_alone(plan);
     return CAR_OK;
 }
 
@@ -93,12 +101,12 @@ static int find_joined(const car_plan *plan) {
     return loop->groups[0];
 }
 
-static car_program_function find_function(const car_emitted_table *table,
-                                          car_program_digest digest) {
+static const car_emitted_program *find_program(const car_emitted_table *table,
+                                               car_program_digest digest) {
     for (int k = 0; k < table->count; k++)
         if (table->programs[k].digest.high == digest.high &&
             table->programs[k].digest.low == digest.low)
-            return table->programs[k].function;
+            return &table->programs[k];
     return NULL;
 }
 
@@ -115,8 +123,8 @@ void car_plan_bind(car_plan *plan, const car_emitted_table *table) {
     for (int phase = 0; phase < CAR_PHASES; phase++)
         for (int s = 0; s < plan->stage_count[phase]; s++) {
             car_stage *stage = &plan->stages[phase][s];
-            if (stage->program.count > 0 && !stage->function)
-                stage->function = find_function(table, car_stage_digest(stage));
+            if (stage->program.count > 0 && !stage->emitted)
+                stage->emitted = find_program(table, car_stage_digest(stage));
         }
 }
 
@@ -125,7 +133,7 @@ void car_plan_programs(const car_plan *plan, int *programs, int *emitted) {
     for (int phase = 0; phase < CAR_PHASES; phase++)
         for (int s = 0; s < plan->stage_count[phase]; s++) {
             *programs += plan->stages[phase][s].program.count > 0;
-            *emitted += plan->stages[phase][s].function != NULL;
+            *emitted += plan->stages[phase][s].emitted != NULL;
         }
 }
 
@@ -138,7 +146,7 @@ void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_tex
             car_program_digest value = car_stage_digest(stage);
             snprintf(digest, sizeof digest, "{{0x%016llxull, 0x%016llxull}, ",
                      (unsigned long long)value.high, (unsigned long long)value.low);
-            if (stage->program.count == 0 || stage->function ||
+            if (stage->program.count == 0 || stage->emitted ||
                 (entries->data && strstr(entries->data, digest)))
                 continue;
             snprintf(name, sizeof name, "%s%d", prefix, (*count)++);
@@ -151,7 +159,9 @@ void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_tex
             }
             car_text_format(text, " */\n");
             car_stage_emit(stage, name, text);
-            car_text_format(entries, "    %s%s},\n", digest, name);
+            car_text_format(entries, "    %s%s, ", digest, name);
+            car_text_format(
+                entries, car_stage_has_row(stage) ? "ROW_FUNCTION(%s_row)},\n" : "NULL},\n", name);
         }
 }
 

@@ -48,9 +48,30 @@ typedef struct car_program_digest {
 } car_program_digest;
 typedef void (*car_program_function)(const car_vector_slot *slots, int units, int row_begin,
                                      int row_end, int block_begin, int block_end);
+/* A loop whose steps have one row each, a sequence or a stream alone, where it is one product and one program: for some blocks of
+ * units at a time the product, then the program on its sums, which are in registers still. */
+enum { CAR_ROW_SUMS = 4 /* the most that a unit may have */ };
+typedef struct car_row_factor { /* a[row][k] times panels[k][column] */
+    const float *a, *panels;    /* panels NULL: there is none */
+    int64_t row_stride;
+    int depth;
+} car_row_factor;
+typedef struct car_row_call {
+    car_vector_slot start[CAR_ROW_SUMS]; /* what each begins with; LOAD only */
+    car_row_factor input, hidden;
+    int units;
+} car_row_call;
+typedef struct car_row_range {
+    int row, steps, direction; /* the first step's row, how many, and +1 or -1: to the next one's */
+    int block_begin, block_end;
+    bool descending; /* the first step takes its blocks from the last one on, the next one from the first, by turns */
+} car_row_range;
+typedef void (*car_row_function)(const car_row_call *restrict call, const car_vector_slot *slots,
+                                 const car_row_range *range);
 typedef struct car_emitted_program {
     car_program_digest digest;
     car_program_function function;
+    car_row_function row; /* NULL: there is none, or not at this level */
 } car_emitted_program;
 typedef struct car_emitted_table {
     car_cpu_level level;

@@ -2,10 +2,11 @@
  * run.c: a layer runs forward and backward over a sequence.
  *
  * Forward, chunk by chunk of time: the phase before the loop for all rows of the chunk (one product over
- * chunk*B rows), then the loop step by step: products, means, program of each stage. Backward the loop runs the
- * other way; behind it, while the rows are in cache, stretch by stretch what it left over (dL/dx, the vectors' gradients) and
- * round by round the weight gradients (gradient.c). Threads share either the lanes or the units (layer.c); every value is
- * computed by one thread in one order, so the bits do not depend on their number.
+ * chunk*B rows), then the loop step by step: products, means, program of each stage; a lane alone runs product and program
+ * in one function, where there is one (emit.c). Backward the loop runs the other way; behind it, while the rows are in cache,
+ * stretch by stretch what it left over (dL/dx, the vectors' gradients) and round by round the weight gradients (gradient.c).
+ * Threads share either the lanes or the units (layer.c); every value is computed by one thread in one order, so the bits do
+ * not depend on their number.
  */
 #include "inside.h"
 #include <string.h>
@@ -251,12 +252,33 @@ static void run_straight_loop(const car_layer *layer, const car_share *mine, car
         if (layer->by_units)
             car_team_barrier(mine->team, mine->member);
         multiply(layer, product_at(layer, call, time), mine->member, rows, columns);
-        stage->function(slots, layer->plan->units, rows.begin, rows.end, of->blocks.begin,
-                        of->blocks.end);
+        stage->emitted->function(slots, layer->plan->units, rows.begin, rows.end, of->blocks.begin,
+                                 of->blocks.end);
+    }
+}
+
+/* Of one lane: all steps at once, or, where threads share its units, one by one. */
+static void run_row_loop(const car_layer *layer, const car_share *mine, car_range times) {
+    const car_vector_slot *slots = slots_of(layer->stages[CAR_PHASE_LOOP], mine->member);
+    const car_part *of = &mine->parts[0];
+    const int steps = times.end - times.begin, each = layer->by_units ? 1 : steps;
+    for (int k = 0; k < steps; k += each) {
+        const int time = time_of(layer, times, k);
+        const car_row_range range = {
+            layer->rows->first[time], each,           layer->shape.reverse ? -1 : 1,
+            of->blocks.begin,         of->blocks.end, ((unsigned)time ^ layer->turn) & 1};
+        if (layer->by_units)
+            car_team_barrier(mine->team, mine->member);
+        layer->row(&layer->row_call, slots, &range);
     }
 }
 
 static void run_loop(const car_layer *layer, const car_share *mine, car_range times) {
+    if (layer->row && layer->shape.batch == 1) {
+        if (!car_range_is_empty(mine->parts[0].lanes))
+            run_row_loop(layer, mine, times);
+        return;
+    }
     if (layer->straight && mine->part_count == 1) {
         run_straight_loop(layer, mine, times);
         return;
