@@ -325,7 +325,7 @@ static void emit_row_function(car_text *text, const car_assignments *program, co
         "#if ROW_FUNCTIONS\n"
         "static void %s_row(const car_row_call *restrict call, const car_vector_slot *slots,\n"
         "                   const car_row_range *range) {\n"
-        "    enum { sums = %d, most = ROW_BLOCKS / sums };\n"
+        "    enum { sums = %d, most = ROW_MOST(sums) };\n"
         "    row_walk walk = row_walk_of(range);\n",
         name, stage->alone->count);
     emit_places(text, stage, true);
@@ -339,7 +339,10 @@ static void emit_row_function(car_text *text, const car_assignments *program, co
         "            float sum[most * sums][CAR_BLOCK];\n"
         "            const int count = row_count(&walk, most), first = row_take(&walk, count);\n"
         "            row_sums(call, row, first, sums, count, sum);\n"
-        "            for (int k = 0; k < count; k++) {\n"
+        "            UNROLL\n"
+        "            for (int k = 0; k < most; k++) {\n"
+        "                if (k == count)\n"
+        "                    break;\n"
         "                const int block = first + k, kept = row_kept(call->units, block);\n");
     emit_block(text, program, name, "kept", "k * sums");
     car_text_format(text, "            }\n        }\n    }\n}\n#endif\n");
