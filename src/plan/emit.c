@@ -240,25 +240,26 @@ static void emit_body(car_text *text, const car_assignments *program, const char
     car_text_format(text, "}\n");
 }
 
-/* A block: the indices of its row and of all slots, then its vectors. first_sum: where the sums of the loop's product stand in the
- * array `sum`; NULL: in their slots. */
+/* A block: the indices of its row and of all slots, then its vectors. `lone`: of a step of one row, the k-th of some blocks, whose
+ * sums of the loop's product are in an array. */
 static void emit_block(car_text *text, const car_assignments *program, const char *name,
-                       const char *kept, const char *first_sum) {
+                       const char *kept, bool lone) {
     static const char *const indices[] = {
         [SLOT_UNITS] = " + p", [SLOT_SUMS] = " + g", [SLOT_VECTOR] = " + o", [SLOT_ROW] = ""};
-    car_text_format(
-        text,
-        "            const int64_t o = (int64_t)block * CAR_BLOCK, p = row * row_of_units + o,\n"
-        "                          g = row * row_of_sums + block * block_of_sums;\n"
-        "            (void)o, (void)p, (void)g;\n"
-        "            for (int i = 0; i < CAR_BLOCK; i += %1$s_side * WIDTH)\n"
-        "                %1$s_vectors(row, i, %2$s",
-        name, kept);
+    const char *deeper = lone ? "    " : "";
+    car_text_format(text,
+                    "%1$s            const int64_t o = (int64_t)block * CAR_BLOCK;\n"
+                    "%1$s            const int64_t p = row * row_of_units + o;\n"
+                    "%1$s            const int64_t g = row * row_of_sums + block * block_of_sums;\n"
+                    "%1$s            (void)o, (void)p, (void)g;\n"
+                    "%1$s            for (int i = 0; i < CAR_BLOCK; i += %2$s_side * WIDTH)\n"
+                    "%1$s                %2$s_vectors(row, i, %3$s",
+                    deeper, name, kept);
     for (int s = 0; s < program->stage->slot_count; s++) {
         const slot_kind kind = kind_of(program->stage->slots[s]);
         const int sum = row_sum_of(program->stage, s);
-        if (first_sum && sum >= 0)
-            car_text_format(text, ", sum[%s + %d]", first_sum, sum);
+        if (lone && sum >= 0)
+            car_text_format(text, ", sum[k * sums + %d]", sum);
         else if (kind == SLOT_INPUT)
             car_text_format(text, ", s%1$d + row * slots[%1$d].row_stride + o", s);
         else
@@ -310,10 +311,10 @@ static void emit_function(car_text *text, const car_assignments *program, const 
     car_text_format(text, "    for (int row = row_begin; row < row_end; row++) {\n");
     emit_before_loop(text, program);
     car_text_format(text, "        for (int block = block_begin; block < whole; block++) {\n");
-    emit_block(text, program, name, "CAR_BLOCK", NULL);
+    emit_block(text, program, name, "CAR_BLOCK", false);
     car_text_format(text, "        }\n        if (whole < block_end) {\n"
                           "            const int block = whole;\n");
-    emit_block(text, program, name, "units % CAR_BLOCK", NULL);
+    emit_block(text, program, name, "units % CAR_BLOCK", false);
     car_text_format(text, "        }\n    }\n}\n");
 }
 
@@ -330,8 +331,7 @@ static void emit_row_function(car_text *text, const car_assignments *program, co
         name, stage->alone->count);
     emit_places(text, stage, true);
     car_text_format(text, "    for (; walk.steps > 0; row_step(&walk)) {\n"
-                          "        const int row = walk.row;\n"
-                          "        (void)row_of_sums, (void)block_of_sums;\n");
+                          "        const int row = walk.row;\n");
     emit_before_loop(text, program);
     car_text_format(
         text,
@@ -344,7 +344,7 @@ static void emit_row_function(car_text *text, const car_assignments *program, co
         "                if (k == count)\n"
         "                    break;\n"
         "                const int block = first + k, kept = row_kept(call->units, block);\n");
-    emit_block(text, program, name, "kept", "k * sums");
+    emit_block(text, program, name, "kept", true);
     car_text_format(text, "            }\n        }\n    }\n}\n#endif\n");
 }
 

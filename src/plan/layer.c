@@ -497,10 +497,8 @@ static void join_groups(car_layer *layer) {
 
 /* Whether nothing of a step of the loop is to be found out: one product, one emitted program, all of whose places stay. */
 static bool is_straight(const car_layer *layer) {
-    const car_plan *plan = layer->plan;
-    const car_stage *stage = plan->stages[CAR_PHASE_LOOP];
-    return plan->stage_count[CAR_PHASE_LOOP] == 1 && stage->group_count == 1 &&
-           stage->mean_count == 0 && car_layer_function(layer, stage) &&
+    const car_stage *stage = layer->plan->stages[CAR_PHASE_LOOP];
+    return stage->alone && car_layer_function(layer, stage) &&
            !layer->calls[stage->groups[0]].moves &&
            layer->stages[CAR_PHASE_LOOP]->moving_count == 0;
 }
@@ -536,7 +534,7 @@ static bool may_run_rows(const car_layer *layer, const car_product *product) {
 static void bind_row(car_layer *layer) {
     const car_stage *stage = layer->plan->stages[CAR_PHASE_LOOP];
     layer->row = NULL;
-    if (!layer->straight || !stage->alone || !stage->emitted->row)
+    if (!layer->straight || !stage->emitted->row)
         return;
     const car_product *product = layer->calls[stage->groups[0]].product;
     const car_product *first = product->before ? product->before : product;
