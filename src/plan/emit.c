@@ -341,8 +341,8 @@ static void emit_row_function(car_text *text, const car_assignments *program, co
         "            row_sums(call, row, first, sums, count, sum);\n"
         "            UNROLL\n"
         "            for (int k = 0; k < most; k++) {\n"
-        "                if (k == count)\n"
-        "                    break;\n"
+        "                if (k >= count)\n"
+        "                    continue;\n"
         "                const int block = first + k, kept = row_kept(call->units, block);\n");
     emit_block(text, program, name, "kept", true);
     car_text_format(text, "            }\n        }\n    }\n}\n#endif\n");
