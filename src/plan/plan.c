@@ -59,6 +59,7 @@ static car_status build_stage(car_plan *plan, car_stage *stage, car_when when, c
     return car_plan_build_program(plan, stage, error);
 }
 
+/* Where a loop is one product and one program. */
 static void find_alone(const car_plan *plan) {
     car_stage *stage = plan->stages[CAR_PHASE_LOOP];
     if (plan->stage_count[CAR_PHASE_LOOP] == 1 && stage->group_count == 1 &&
@@ -159,9 +160,10 @@ void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_tex
             }
             car_text_format(text, " */\n");
             car_stage_emit(stage, name, text);
-            car_text_format(entries, "    %s%s, ", digest, name);
-            car_text_format(
-                entries, car_stage_has_row(stage) ? "ROW_FUNCTION(%s_row)},\n" : "NULL},\n", name);
+            if (car_stage_has_row(stage))
+                car_text_format(entries, "    %s%s, ROW_FUNCTION(%s_row)},\n", digest, name, name);
+            else
+                car_text_format(entries, "    %s%s, NULL},\n", digest, name);
         }
 }
 

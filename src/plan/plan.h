@@ -112,7 +112,7 @@ void car_plan_programs(const car_plan *plan, int *programs, int *emitted);
 /* Gives programs that have no function yet those of the table; while nothing runs. */
 void car_plan_bind(car_plan *plan, const car_emitted_table *table);
 /* Appends the programs that have no function yet as C functions named PREFIX0 .. to `text`, a line
- * `{{high, low}, name},` each to `entries` (a program whose line is there already is left out); *count goes on. */
+ * `{{high, low}, name, row},` each to `entries` (a program whose line is there already is left out); *count goes on. */
 void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_text *text,
                    car_text *entries);
 /* Matrix elements that one row is multiplied with: 2 FLOP each forward. */
