@@ -36,10 +36,10 @@ static inline float *numbers(size_t rows, int size, uint32_t purpose) {
     return x;
 }
 
-static inline car_plan *make_plan(const struct car_cell *cell, int input, int units,
+static inline car_plan *make_plan(const struct car_cell *cell, bool training, int input, int units,
                                   const car_emitted_table *emitted,
                                   const car_emitted_table *native) {
-    car_plan_options options = {.emitted = emitted, .native = native, .training = true};
+    car_plan_options options = {.emitted = emitted, .native = native, .training = training};
     car_plan *plan;
     car_error error = {0};
     if (car_plan_create(cell, (car_shape){input, 1}, units, &options, NULL, &plan, &error) !=
@@ -102,8 +102,8 @@ static inline void free_outcome(outcome *out) {
 static inline void compare(const struct car_cell *cell, const car_kernels *kernels, int units,
                            const car_emitted_table *emitted, const car_emitted_table *native) {
     int input = cell->input_is_hidden ? units : units + 3, programs, compiled_programs;
-    car_plan *compiled = make_plan(cell, input, units, emitted, native);
-    car_plan *interpreted = make_plan(cell, input, units, NULL, NULL);
+    car_plan *compiled = make_plan(cell, true, input, units, emitted, native);
+    car_plan *interpreted = make_plan(cell, true, input, units, NULL, NULL);
     car_plan_programs(compiled, &programs, &compiled_programs);
     assert_int_equal(programs, compiled_programs);
     car_plan_programs(interpreted, &programs, &compiled_programs);
@@ -121,53 +121,53 @@ static inline void compare(const struct car_cell *cell, const car_kernels *kerne
     car_plan_free(interpreted);
 }
 
-static inline car_plan *make_lone_plan(const struct car_cell *cell, int units,
-                                       const car_emitted_table *emitted,
-                                       const car_emitted_table *native) {
-    const int input = cell->input_is_hidden ? units : 7;
-    const car_plan_options options = {.emitted = emitted, .native = native};
-    car_plan *plan;
-    assert_int_equal(
-        car_plan_create(cell, (car_shape){input, 1}, units, &options, NULL, &plan, NULL), CAR_OK);
-    return plan;
-}
-
-/* Outputs of a sequence alone, in two calls of `steps`, the second of which goes on where the first ends. */
-static inline float *run_lone(const car_plan *plan, const car_kernels *kernels, int threads,
-                              int steps, bool reverse, size_t *count) {
-    const int input = car_plan_input(plan).size;
-    const size_t each = (size_t)steps * (size_t)car_padded(car_plan_units(plan));
-    car_layer_shape shape = {1, steps, false, reverse, threads, false};
-    void *memory = must(1, car_layer_size(plan, &shape));
-    car_layer *layer = car_layer_place(plan, &shape, kernels, memory);
-    float *weights = make_weights(plan), *x = numbers((size_t)steps, input, CAR_RANDOM_TEST);
-    float *y = must(2 * each, sizeof(float));
-    for (int call = 0; call < 2; call++) {
-        car_layer_forward(layer, steps, x, weights);
+/* Outputs of so many calls of a layer that only runs forward, each going on where the one before ends. */
+static inline float *run_forward(const car_plan *plan, const car_kernels *kernels,
+                                 const car_layer_shape *shape, int calls, size_t *count) {
+    const size_t rows = (size_t)(shape->batch * shape->steps);
+    const size_t each = rows * (size_t)car_padded(car_plan_units(plan));
+    void *memory = must(1, car_layer_size(plan, shape));
+    car_layer *layer = car_layer_place(plan, shape, kernels, memory);
+    float *weights = make_weights(plan);
+    float *x = numbers(rows, car_plan_input(plan).size, CAR_RANDOM_TEST);
+    *count = (size_t)calls * each;
+    float *y = must(*count, sizeof(float));
+    for (int call = 0; call < calls; call++) {
+        car_layer_forward(layer, shape->steps, x, weights);
         memcpy(y + (size_t)call * each, car_layer_output(layer, 0), each * sizeof(float));
+        car_layer_carry(layer);
     }
     car_release(NULL, memory);
     car_release(NULL, weights);
     car_release(NULL, x);
-    *count = 2 * each;
     return y;
 }
 
+/* Two plans of a cell give the same outputs, over two calls. */
+static inline void compare_shape(const car_plan *compiled, const car_plan *interpreted,
+                                 const car_kernels *kernels, const car_layer_shape *shape) {
+    size_t count;
+    float *a = run_forward(compiled, kernels, shape, 2, &count);
+    float *b = run_forward(interpreted, kernels, shape, 2, &count);
+    if (memcmp(a, b, count * sizeof(float)) != 0)
+        fail_msg("%s %s n=%d, %d steps, %d threads%s: outputs differ",
+                 car_plan_cell(compiled)->name, kernels->name, car_plan_units(compiled),
+                 shape->steps, shape->threads, shape->reverse ? ", in reverse" : "");
+    car_release(NULL, a);
+    car_release(NULL, b);
+}
+
+/* The same of a sequence alone, at several shapes. */
 static inline void compare_lone(const struct car_cell *cell, const car_kernels *kernels, int units,
                                 const car_emitted_table *emitted, const car_emitted_table *native) {
-    car_plan *compiled = make_lone_plan(cell, units, emitted, native);
-    car_plan *interpreted = make_lone_plan(cell, units, NULL, NULL);
+    const int input = cell->input_is_hidden ? units : 7;
+    car_plan *compiled = make_plan(cell, false, input, units, emitted, native);
+    car_plan *interpreted = make_plan(cell, false, input, units, NULL, NULL);
     for (int steps = 1; steps <= 5; steps += 4)
         for (int threads = 1; threads <= 2; threads++)
             for (int reverse = 0; reverse < 2; reverse++) {
-                size_t count;
-                float *a = run_lone(compiled, kernels, threads, steps, reverse, &count);
-                float *b = run_lone(interpreted, kernels, threads, steps, reverse, &count);
-                if (memcmp(a, b, count * sizeof(float)) != 0)
-                    fail_msg("%s %s n=%d, %d steps, %d threads%s: outputs differ", cell->name,
-                             kernels->name, units, steps, threads, reverse ? ", in reverse" : "");
-                car_release(NULL, a);
-                car_release(NULL, b);
+                const car_layer_shape shape = {1, steps, false, reverse, threads, false};
+                compare_shape(compiled, interpreted, kernels, &shape);
             }
     car_plan_free(compiled);
     car_plan_free(interpreted);

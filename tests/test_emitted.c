@@ -6,9 +6,11 @@
  */
 #include "emitted_helpers.h"
 
-static void emitted_programs_give_the_interpreters_bits(void **state) {
-    (void)state;
-    static const int units[] = {1, 15, 16, 17, 40, 64};
+typedef void comparison(const struct car_cell *cell, const car_kernels *kernels, int units,
+                        const car_emitted_table *emitted, const car_emitted_table *native);
+
+/* Every cell of the zoo at every level of this machine. */
+static void compare_zoo(comparison *compare_cell, const int *units, size_t unit_count) {
     const car_zoo_entry *zoo;
     int count = car_zoo_entries(&zoo);
     for (int i = 0; i < count; i++) {
@@ -18,31 +20,24 @@ static void emitted_programs_give_the_interpreters_bits(void **state) {
             CAR_OK);
         for (int level = 0; level < CAR_CPU_LEVELS; level++) {
             const car_kernels *kernels = car_kernels_of((car_cpu_level)level);
-            for (size_t k = 0; kernels && k < sizeof units / sizeof *units; k++)
-                compare(cell, kernels, units[k], car_emitted_of(kernels->level), NULL);
+            for (size_t k = 0; kernels && k < unit_count; k++)
+                compare_cell(cell, kernels, units[k], car_emitted_of(kernels->level), NULL);
         }
         car_cell_free(cell);
     }
+}
+
+static void emitted_programs_give_the_interpreters_bits(void **state) {
+    (void)state;
+    static const int units[] = {1, 15, 16, 17, 40, 64};
+    compare_zoo(compare, units, sizeof units / sizeof *units);
 }
 
 /* From 100 units on, lstm's are shared by two threads. */
 static void a_sequence_alone_gives_the_interpreters_bits(void **state) {
     (void)state;
     static const int units[] = {1, 16, 17, 40, 64, 100};
-    const car_zoo_entry *zoo;
-    int count = car_zoo_entries(&zoo);
-    for (int i = 0; i < count; i++) {
-        struct car_cell *cell;
-        assert_int_equal(
-            car_cell_compile(zoo[i].text, strlen(zoo[i].text), zoo[i].name, NULL, &cell, NULL),
-            CAR_OK);
-        for (int level = 0; level < CAR_CPU_LEVELS; level++) {
-            const car_kernels *kernels = car_kernels_of((car_cpu_level)level);
-            for (size_t k = 0; kernels && k < sizeof units / sizeof *units; k++)
-                compare_lone(cell, kernels, units[k], car_emitted_of(kernels->level), NULL);
-        }
-        car_cell_free(cell);
-    }
+    compare_zoo(compare_lone, units, sizeof units / sizeof *units);
 }
 
 static int row_calls;
@@ -67,20 +62,12 @@ static int steps_by_rows(const char *name, bool training, int batch, int units) 
     const car_emitted_table table = {built_in->level, built_in->count, programs};
     const char *text = car_zoo_text(name);
     struct car_cell *cell;
-    car_plan *plan;
     assert_int_equal(car_cell_compile(text, strlen(text), name, NULL, &cell, NULL), CAR_OK);
-    const car_plan_options options = {.emitted = &table, .training = training};
-    assert_int_equal(car_plan_create(cell, (car_shape){8, 1}, units, &options, NULL, &plan, NULL),
-                     CAR_OK);
-    car_layer_shape shape = {batch, STEPS, false, false, 1, false};
-    void *memory = must(1, car_layer_size(plan, &shape));
-    car_layer *layer = car_layer_place(plan, &shape, kernels, memory);
-    float *weights = make_weights(plan), *x = numbers((size_t)(batch * STEPS), 8, CAR_RANDOM_TEST);
+    car_plan *plan = make_plan(cell, training, 8, units, &table, NULL);
+    const car_layer_shape shape = {batch, STEPS, false, false, 1, false};
+    size_t outputs;
     row_calls = 0;
-    car_layer_forward(layer, STEPS, x, weights);
-    car_release(NULL, memory);
-    car_release(NULL, weights);
-    car_release(NULL, x);
+    car_release(NULL, run_forward(plan, kernels, &shape, 1, &outputs));
     car_release(NULL, programs);
     car_plan_free(plan);
     car_cell_free(cell);
@@ -116,8 +103,8 @@ static void another_level_uses_the_interpreter(void **state) {
     struct car_cell *cell;
     const char *text = car_zoo_text("gru-v1");
     assert_int_equal(car_cell_compile(text, strlen(text), "gru-v1", NULL, &cell, NULL), CAR_OK);
-    car_plan *highest = make_plan(cell, 20, 20, car_emitted_of(car_cpu_highest()), NULL);
-    car_plan *none = make_plan(cell, 20, 20, NULL, NULL);
+    car_plan *highest = make_plan(cell, true, 20, 20, car_emitted_of(car_cpu_highest()), NULL);
+    car_plan *none = make_plan(cell, true, 20, 20, NULL, NULL);
     const car_kernels *baseline = car_kernels_of(CAR_CPU_BASELINE);
     outcome a = run(highest, baseline), b = run(none, baseline);
     assert_memory_equal(a.y, b.y, a.y_count * sizeof(float));

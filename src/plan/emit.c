@@ -318,7 +318,8 @@ static void emit_function(car_text *text, const car_assignments *program, const 
     car_text_format(text, "        }\n    }\n}\n");
 }
 
-/* Steps of one row (row.inc): the sums of some blocks, `most` at once, then the program of each. */
+/* Steps of one row (row.inc): the sums of some blocks, `most` at once, then the program of each, unrolled, so that the sums stay in
+ * registers. */
 static void emit_row_function(car_text *text, const car_assignments *program, const char *name) {
     const car_stage *stage = program->stage;
     car_text_format(

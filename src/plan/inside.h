@@ -268,7 +268,7 @@ struct car_layer {
     car_group_call *calls;              /* [group_count] */
     car_forward_call bound;             /* what these are bound for */
     bool straight; /* the loop is one product and one emitted program, whose places stay */
-    car_row_function row; /* of such a loop: steps of one row; NULL: as those of more */
+    car_row_function row; /* all of such a loop of one lane; NULL: product and program by themselves */
     car_row_call row_call;
     unsigned turn; /* of calls: panels are taken to and fro from step to step where each is a call, too */
 

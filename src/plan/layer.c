@@ -520,14 +520,14 @@ static car_vector_slot start_of(const car_layer *layer, const car_product *produ
     return (car_vector_slot){(float *)product->initial + of->initial, 0, CAR_BLOCK};
 }
 
-/* Whether a lone lane's loop may run by a row function. It leaves no sums behind, so not in training. Weights that do not stay in a
+/* Whether the loop may run by its row function. That leaves no sums behind, so not in training. Weights that do not stay in a
  * core's second-level cache come faster two panels at a time (docs/speed.md). */
 static bool may_run_rows(const car_layer *layer, const car_product *product) {
     enum { MOST_WEIGHTS = 128 * 1024 };
     const int threads = layer->by_units ? layer->shape.threads : 1;
     const int depth = product->part_length + (product->before ? product->before->part_length : 0);
-    return layer->plan->precision == CAR_PRECISION_F32 && !layer->plan->training &&
-           (!product->before || product->before->parts == 1) &&
+    return layer->shape.batch == 1 && layer->plan->precision == CAR_PRECISION_F32 &&
+           !layer->plan->training && (!product->before || product->before->parts == 1) &&
            (int64_t)depth * product->blocks * CAR_BLOCK / threads <= MOST_WEIGHTS;
 }
 

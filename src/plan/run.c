@@ -244,7 +244,7 @@ static void run_straight_loop(const car_layer *layer, const car_share *mine, car
     const car_stage *stage = layer->plan->stages[CAR_PHASE_LOOP];
     const car_group_call *call = &layer->calls[stage->groups[0]];
     const car_part *of = &mine->parts[0];
-    const car_range columns = columns_of(&layer->plan->groups[stage->groups[0]], of->blocks);
+    const car_range columns = columns_of(stage->alone, of->blocks);
     const car_vector_slot *slots = slots_of(layer->stages[CAR_PHASE_LOOP], mine->member);
     for (int k = 0; k < times.end - times.begin; k++) {
         const int time = time_of(layer, times, k);
@@ -259,14 +259,19 @@ static void run_straight_loop(const car_layer *layer, const car_share *mine, car
 
 /* Of one lane: all steps at once, or, where threads share its units, one by one. */
 static void run_row_loop(const car_layer *layer, const car_share *mine, car_range times) {
-    const car_vector_slot *slots = slots_of(layer->stages[CAR_PHASE_LOOP], mine->member);
+    const car_stage *stage = layer->plan->stages[CAR_PHASE_LOOP];
+    const car_group_call *call = &layer->calls[stage->groups[0]];
     const car_part *of = &mine->parts[0];
+    const car_vector_slot *slots = slots_of(layer->stages[CAR_PHASE_LOOP], mine->member);
     const int steps = times.end - times.begin, each = layer->by_units ? 1 : steps;
     for (int k = 0; k < steps; k += each) {
         const int time = time_of(layer, times, k);
-        const car_row_range range = {
-            layer->rows->first[time], each,           layer->shape.reverse ? -1 : 1,
-            of->blocks.begin,         of->blocks.end, ((unsigned)time ^ layer->turn) & 1};
+        const car_row_range range = {.row = layer->rows->first[time],
+                                     .steps = each,
+                                     .direction = layer->shape.reverse ? -1 : 1,
+                                     .block_begin = of->blocks.begin,
+                                     .block_end = of->blocks.end,
+                                     .descending = product_at(layer, call, time)->descending};
         if (layer->by_units)
             car_team_barrier(mine->team, mine->member);
         layer->row(&layer->row_call, slots, &range);
@@ -274,7 +279,7 @@ static void run_row_loop(const car_layer *layer, const car_share *mine, car_rang
 }
 
 static void run_loop(const car_layer *layer, const car_share *mine, car_range times) {
-    if (layer->row && layer->shape.batch == 1) {
+    if (layer->row) {
         if (!car_range_is_empty(mine->parts[0].lanes))
             run_row_loop(layer, mine, times);
         return;
