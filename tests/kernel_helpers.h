@@ -188,6 +188,22 @@ static inline product_case make_product(stream *numbers, int rows, int blocks, i
     return x;
 }
 
+/* Makes the last `count` blocks halves of blocks: behind their first eight columns panels, start and c are 0. */
+static inline void make_half(product_case *x, int count) {
+    const int depth = x->product.parts * x->product.part_length;
+    const size_t half = CAR_BLOCK / 2, bytes = half * sizeof(float);
+    x->product.half_blocks = count;
+    for (int i = x->blocks - count; i < x->blocks; i++) {
+        float *panel = x->panels + (size_t)(i / CAR_PANEL_BLOCKS * depth) * CAR_PANEL +
+                       (size_t)(i % CAR_PANEL_BLOCKS * CAR_BLOCK) + half;
+        memset(x->initial + (size_t)i * CAR_BLOCK + half, 0, bytes);
+        for (int k = 0; k < depth; k++)
+            memset(panel + (size_t)k * CAR_PANEL, 0, bytes);
+        for (int row = 0; row < x->rows; row++)
+            memset(x->c + row * x->product.c_row_stride + x->block[i].c + half, 0, bytes);
+    }
+}
+
 /* What a column of a row of floats is exactly, in one part, and the sum of the sizes of its terms. */
 typedef struct exact_sum {
     double value, size;

@@ -158,10 +158,11 @@ typedef struct pair_case {
     float *pairs, *scratch;
 } pair_case;
 
-static pair_case make_pairs(stream *numbers, int rows, int blocks, int parts, int part_length,
-                            int kind) {
+static pair_case make_pairs(stream *numbers, int rows, int blocks, int halves, int parts,
+                            int part_length, int kind) {
     pair_case made = {.x = make_product(numbers, rows, blocks, parts, part_length, kind),
                       .depth = parts * part_length};
+    make_half(&made.x, halves);
     const int panels = (blocks + CAR_PANEL_BLOCKS - 1) / CAR_PANEL_BLOCKS;
     car_product_block *place = calloc((size_t)panels * CAR_PANEL_BLOCKS, sizeof *place);
     assert_non_null(place);
@@ -207,22 +208,31 @@ static float *pair_copy(const pair_case *made, const car_kernels *kernels, pairs
     return c;
 }
 
-static void check_pairs(const car_kernels *kernels, pairs_order order, stream *numbers, int rows,
-                        int blocks, int parts, int part_length, int kind) {
-    pair_case made = make_pairs(numbers, rows, blocks, parts, part_length, kind);
+static void compare_plain(const car_kernels *kernels, pairs_order order, const pair_case *made) {
+    const size_t count = made->x.c_count;
     car_product product;
-    float *plain = pair_copy(&made, &car_kernels_plain, order, &product);
-    float *fast = pair_copy(&made, kernels, order, &product);
+    float *plain = pair_copy(made, &car_kernels_plain, order, &product);
+    float *fast = pair_copy(made, kernels, order, &product);
     if (has_fma(kernels)) {
-        assert_same(fast, plain, made.x.c_count);
+        assert_same(fast, plain, count);
     } else {
-        double depth = made.depth; /* as for f32: two roundings a step */
-        for (size_t i = 0; i < made.x.c_count; i++)
+        double depth = made->depth; /* as for f32: two roundings a step */
+        for (size_t i = 0; i < count; i++)
             assert_near((double)fast[i], (double)plain[i], (depth + 1) * (depth + 1) * 0x1p-23);
     }
-    release(plain, made.x.c_count);
-    release(fast, made.x.c_count);
-    free_pairs(&made);
+    release(plain, count);
+    release(fast, count);
+}
+
+/* With whole blocks, and with halves of blocks at the end. */
+static void check_pairs(const car_kernels *kernels, pairs_order order, stream *numbers, int rows,
+                        int blocks, int parts, int part_length, int kind) {
+    const int halves[] = {0, 1 + next_below(numbers, blocks)};
+    for (int i = 0; i < 2; i++) {
+        pair_case made = make_pairs(numbers, rows, blocks, halves[i], parts, part_length, kind);
+        compare_plain(kernels, order, &made);
+        free_pairs(&made);
+    }
 }
 
 static void shapes(const car_kernels *kernels, pairs_order order, stream *numbers) {
@@ -252,7 +262,7 @@ static void shapes_in_chains(const car_kernels *kernels, stream *numbers) {
  * product by a little more than twice that), each of K sums by 2^-24 of what has been added so far. */
 static void bound(const car_kernels *kernels, pairs_order order, stream *numbers) {
     const int rows = 20, depth = 650;
-    pair_case made = make_pairs(numbers, rows, 5, 1, depth, 0);
+    pair_case made = make_pairs(numbers, rows, 5, 0, 1, depth, 0);
     car_product product;
     float *fast = pair_copy(&made, kernels, order, &product);
     for (int row = 0; row < rows; row++)
@@ -274,7 +284,7 @@ static void bound_of_chains(const car_kernels *kernels, stream *numbers) {
 /* To the bit the f32 product of the rounded operands. */
 static void equals_f32(const car_kernels *kernels, stream *numbers) {
     for (int depth = 1; depth < 900; depth += 1 + depth / 2) {
-        pair_case made = make_pairs(numbers, 13, 7, 1, depth, 3);
+        pair_case made = make_pairs(numbers, 13, 7, 0, 1, depth, 3);
         car_product product, rounded;
         float *pairs = pair_copy(&made, kernels, IN_CHAINS, &product),
               *floats = pair_copy(&made, NULL, IN_CHAINS, &rounded);
@@ -296,7 +306,8 @@ static void splits(const car_kernels *kernels, pairs_order order, stream *number
     for (int run = 0; run < 30; run++) {
         int rows = 1 + next_below(numbers, 70), blocks = 1 + next_below(numbers, 14);
         int parts = 1 + next_below(numbers, 3), length = 1 + next_below(numbers, 400);
-        pair_case made = make_pairs(numbers, rows, blocks, parts, length, 3);
+        const int halves = next_below(numbers, blocks + 1);
+        pair_case made = make_pairs(numbers, rows, blocks, halves, parts, length, 3);
         car_product whole, cut, single;
         float *once = pair_copy(&made, kernels, order, &whole);
         float *pieces = pair_copy(&made, NULL, order, &cut),
@@ -325,8 +336,9 @@ static void before(const car_kernels *kernels, stream *numbers) {
         const int rows = run % 3 == 0 ? 1 + next_below(numbers, 60) : 1;
         const int blocks = 1 + next_below(numbers, 14), parts = 1 + next_below(numbers, 3);
         const int lengths[] = {1 + next_below(numbers, 90), 1 + next_below(numbers, 90)};
-        pair_case x = make_pairs(numbers, rows, blocks, parts, lengths[0], 3),
-                  y = make_pairs(numbers, rows, blocks, 1, lengths[1], 1);
+        const int halves = next_below(numbers, blocks + 1);
+        pair_case x = make_pairs(numbers, rows, blocks, halves, parts, lengths[0], 3),
+                  y = make_pairs(numbers, rows, blocks, halves, 1, lengths[1], 1);
         car_product first, second = y.x.product;
         float *one_by_one = pair_copy(&x, kernels, IN_CHAINS, &first),
               *at_once = guarded_copy(x.x.c, x.x.c_count);

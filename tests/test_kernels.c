@@ -20,22 +20,29 @@ static float *product_copy(const product_case *x, const car_kernels *kernels,
 }
 
 /* Against the plain chain: the same bits with fma, within the bound of K roundings without. */
+static void compare_plain(const car_kernels *kernels, const product_case *x) {
+    car_product product;
+    float *plain = product_copy(x, &car_kernels_plain, &product);
+    float *fast = product_copy(x, kernels, &product);
+    if (has_fma(kernels)) {
+        assert_same(fast, plain, x->c_count);
+    } else {
+        /* |a b| <= 1, the sum stays below K+1: two roundings a step */
+        double depth = x->product.parts * x->product.part_length;
+        for (size_t i = 0; i < x->c_count; i++)
+            assert_near((double)fast[i], (double)plain[i], (depth + 1) * (depth + 1) * 0x1p-23);
+    }
+    release(plain, x->c_count);
+    release(fast, x->c_count);
+}
+
+/* With whole blocks, and with halves of blocks at the end. */
 static void check_product(const car_kernels *kernels, stream *numbers, int rows, int blocks,
                           int parts, int part_length, int kind) {
     product_case x = make_product(numbers, rows, blocks, parts, part_length, kind);
-    car_product product;
-    float *plain = product_copy(&x, &car_kernels_plain, &product);
-    float *fast = product_copy(&x, kernels, &product);
-    if (has_fma(kernels)) {
-        assert_same(fast, plain, x.c_count);
-    } else {
-        /* |a b| <= 1, the sum stays below K+1: two roundings a step */
-        double depth = parts * part_length;
-        for (size_t i = 0; i < x.c_count; i++)
-            assert_near((double)fast[i], (double)plain[i], (depth + 1) * (depth + 1) * 0x1p-23);
-    }
-    release(plain, x.c_count);
-    release(fast, x.c_count);
+    compare_plain(kernels, &x);
+    make_half(&x, 1 + next_below(numbers, blocks));
+    compare_plain(kernels, &x);
     free_product(&x);
 }
 
@@ -88,6 +95,7 @@ static void product_splits(const car_kernels *kernels, stream *numbers) {
         int rows = 1 + next_below(numbers, 70), blocks = 1 + next_below(numbers, 14);
         int parts = 1 + next_below(numbers, 3), length = 1 + next_below(numbers, 400);
         product_case x = make_product(numbers, rows, blocks, parts, length, 3);
+        make_half(&x, next_below(numbers, blocks + 1));
         car_product whole, cut, single;
         float *once = product_copy(&x, kernels, &whole);
         float *pieces = product_copy(&x, NULL, &cut), *alone = product_copy(&x, NULL, &single);
@@ -151,6 +159,9 @@ static void product_before(const car_kernels *kernels, stream *numbers) {
         const int parts = 1 + next_below(numbers, 3);
         product_case x = make_product(numbers, rows, blocks, parts, 1 + next_below(numbers, 90), 3),
                      y = make_product(numbers, rows, blocks, 1, 1 + next_below(numbers, 90), 1);
+        const int halves = next_below(numbers, blocks + 1);
+        make_half(&x, halves);
+        make_half(&y, halves);
         car_product first, second;
         float *one_by_one = product_copy(&x, kernels, &first),
               *at_once = guarded_copy(x.c, x.c_count);

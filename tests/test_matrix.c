@@ -28,7 +28,8 @@ static float *numbers(size_t count, uint32_t layer) {
     return x;
 }
 
-static lying make(int rows, int blocks, int depth) {
+/* Behind the first eight columns of the last `halves` blocks b and c are 0. */
+static lying make(int rows, int blocks, int halves, int depth) {
     lying x = {.rows = rows, .columns = blocks * CAR_BLOCK, .depth = depth};
     x.a_stride = rows + 3;
     x.b_stride = x.columns + 5;
@@ -48,8 +49,17 @@ static lying make(int rows, int blocks, int depth) {
                               .panel_row_stride = x.b_stride,
                               .blocks = blocks,
                               .block = x.block,
+                              .half_blocks = halves,
                               .c = x.c,
                               .c_row_stride = x.columns};
+    const size_t half = CAR_BLOCK / 2, bytes = half * sizeof(float);
+    for (int block = blocks - halves; block < blocks; block++) {
+        const size_t place = (size_t)block * CAR_BLOCK + half;
+        for (int k = 0; k < depth; k++)
+            memset(x.b + (size_t)(k * x.b_stride) + place, 0, bytes);
+        for (int row = 0; row < rows; row++)
+            memset(x.c + (size_t)(row * x.columns) + place, 0, bytes);
+    }
     return x;
 }
 
@@ -90,8 +100,8 @@ static float *run_packed(const lying *x, const car_kernels *kernels) {
     return c;
 }
 
-static void check(const car_kernels *kernels, int rows, int blocks, int depth) {
-    lying x = make(rows, blocks, depth);
+static void check(const car_kernels *kernels, int rows, int blocks, int halves, int depth) {
+    lying x = make(rows, blocks, halves, depth);
     const size_t count = (size_t)rows * (size_t)x.columns;
     float *in_place = run(&x, kernels, x.product), *packed = run_packed(&x, kernels);
     float *plain = run(&x, &car_kernels_plain, x.product);
@@ -113,7 +123,8 @@ static void test_in_place(void **state) {
         const car_kernels *kernels = car_kernels_of((car_cpu_level)level);
         for (int k = 0; kernels && k < (int)(sizeof depths / sizeof *depths); k++)
             for (int blocks = 1; blocks <= 9; blocks++)
-                check(kernels, 1 + (blocks * 5 + k * 3) % 23, blocks, depths[k]);
+                for (int halves = 0; halves <= blocks; halves += 2)
+                    check(kernels, 1 + (blocks * 5 + k * 3) % 23, blocks, halves, depths[k]);
     }
 }
 

@@ -8,6 +8,7 @@
  *   vector.inc        the width-independent vector type, v_fma, loads with a masked tail
  *   math.inc          exp, log, tanh, sigmoid, softplus: at most 3 ulp on normal results
  *   tiles.inc         packed matrix product: register tiles
+ *   halves.inc        and those of half a block
  *   matrix.inc        and the loops around them; one row
  *   packing.inc       packed and transposed copies around it
  *   integer.inc       the same with int8 weights
@@ -50,6 +51,11 @@ static inline int car_padded(int units) {
     return car_blocks(units) * CAR_BLOCK;
 }
 
+/* Whether the last block of n units is half empty, or more than that. */
+static inline bool car_ends_half_empty(int units) {
+    return units % CAR_BLOCK > 0 && units % CAR_BLOCK <= CAR_BLOCK / 2;
+}
+
 typedef enum car_cpu_level {
     CAR_CPU_BASELINE,
     CAR_CPU_AVX2,
@@ -88,6 +94,7 @@ typedef struct car_product {
     int64_t panel_row_stride; /* 0: packed */
     int blocks; /* columns / 16; the last panel may hold fewer than 4 (the memory of it is whole) */
     const car_product_block *block; /* [blocks] */
+    int half_blocks; /* so many of the last ones are half empty: behind their first eight columns panels, start and c hold 0 */
     const float *initial;           /* may be NULL when no block refers to it */
     float *c;
     int64_t c_row_stride;

@@ -13,6 +13,7 @@
 #define LEVEL_NAME       "avx2"
 #define LEVEL_TABLE      car_kernels_avx2
 #define ROW_IN_PLACE     300
+#define HALF_TILES       1
 
 #include "vector.inc"
 

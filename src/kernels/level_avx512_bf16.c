@@ -12,6 +12,7 @@
 #define LEVEL            CAR_CPU_AVX512
 #define LEVEL_NAME       "avx512"
 #define UNROLLED_DEPTH   64
+#define HALF_TILES       1
 #define LEVEL_TABLE      car_kernels_avx512_bf16
 
 #include "vector.inc"

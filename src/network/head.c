@@ -164,6 +164,7 @@ static void make_logits(const head_share *share) {
                                  .panels = car_model_running_head(model),
                                  .blocks = head->output_padded / CAR_BLOCK,
                                  .block = head->output_blocks,
+                                 .half_blocks = car_ends_half_empty(model->output_size),
                                  .initial = car_model_running_bias(model),
                                  .c = head->logits,
                                  .c_row_stride = head->output_padded,
@@ -263,6 +264,7 @@ static void make_input_gradient(const head_share *share) {
                                  .panels = model->transposed + model->head_transposed,
                                  .blocks = head->depth_padded / CAR_BLOCK,
                                  .block = head->input_blocks,
+                                 .half_blocks = car_ends_half_empty(model->head_depth),
                                  .c = share->pass->input_gradient +
                                       (size_t)share->first * (size_t)head->depth_padded,
                                  .c_row_stride = head->depth_padded};
@@ -299,6 +301,7 @@ static void make_weight_gradient(const head_share *share) {
                                  .blocks = blocks,
                                  .block = share->first == 0 ? head->gradient_begin
                                                             : head->gradient_blocks,
+                                 .half_blocks = car_ends_half_empty(model->output_size),
                                  .c = share->pass->gradient + model->head_weights,
                                  .c_row_stride = CAR_PANEL};
     if (!shares_rows(share)) {

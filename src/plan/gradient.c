@@ -100,8 +100,10 @@ static void multiply_in_place(const car_layer *layer, const car_group *group, ca
         return;
     }
     product->blocks = group->count;
+    const int halves = product->half_blocks;
     for (int block = blocks.begin; block < blocks.end; block += group->count) {
         product->block = place + block;
+        product->half_blocks = block + group->count == group->blocks ? halves : 0;
         product->panels = sums + (int64_t)block / group->count * layer->plan->gates * CAR_BLOCK +
                           (int64_t)group->gate_first * CAR_BLOCK;
         layer->kernels->product(product, NULL, depth.begin, depth.end, 0, group->count);
@@ -131,6 +133,7 @@ static void gradient_in_place(const car_layer *layer, const car_group *group, co
             .panel_row_stride = sums.stride,
             .blocks = group->blocks,
             .block = begins ? group->gradient_begin : group->gradient_block,
+            .half_blocks = group->half_blocks,
             .c = layer->gradient + group->weights,
             .c_row_stride = CAR_PANEL,
         };
@@ -174,6 +177,7 @@ static void group_gradient(const car_layer *layer, const car_group *group, const
         .panels = layer->gradient_panels,
         .blocks = group->blocks,
         .block = begins ? group->gradient_begin : group->gradient_block,
+        .half_blocks = group->half_blocks,
         .c = layer->gradient + group->weights,
         .c_row_stride = CAR_PANEL,
     };

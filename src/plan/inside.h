@@ -80,6 +80,7 @@ typedef struct car_group {
     size_t weights;           /* offset of the packed panels in the weights */
     size_t running;           /* the same in what a layer runs on */
     int blocks;               /* columns / 16 = blocks of units * count */
+    int half_blocks;          /* of the last block of units, where that is half empty */
     car_product_block *block; /* [blocks] forward; c: place in a row of sums */
 
     bool has_back; /* dL/d(operand) is needed */

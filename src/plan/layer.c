@@ -478,6 +478,7 @@ static void bind_group(car_layer *layer, const car_group *group, car_group_call 
         .panels = layer->weights + group->running,
         .blocks = group->blocks,
         .block = group->block,
+        .half_blocks = group->half_blocks,
         .initial = layer->weights,
         .c = layer->sums - layer->bound.origin * row,
         .c_row_stride = row,
@@ -574,6 +575,7 @@ static void bind_transposed(const car_layer *layer, const car_group *group, car_
         .panels = layer->transposed + group->transposed,
         .blocks = group->back_blocks,
         .block = group->back_block,
+        .half_blocks = car_ends_half_empty(group->depth),
         .c_row_stride = call->target.row_stride,
     };
 }

@@ -105,6 +105,7 @@ car_status car_plan_lay_out(car_plan *plan, car_error *error) {
     for (int g = 0; g < plan->group_count && fits; g++) {
         car_group *group = &plan->groups[g];
         group->blocks = plan->blocks * group->count;
+        group->half_blocks = car_ends_half_empty(plan->units) ? group->count : 0;
         group->gate_first = group->gates[0];
         group->gate_span = group->gates[group->count - 1] - group->gates[0] + 1;
         group->back_blocks = operand_parts(plan, group) * operand_part_blocks(plan, group);
