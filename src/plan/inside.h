@@ -88,9 +88,12 @@ typedef struct car_group {
     car_place back_place;
     bool back_continues;       /* adds to what stands at back_place, else starts from 0 */
     int gate_first, gate_span; /* gates covered by the transposed copy */
-    size_t transposed;
+    int whole_blocks;          /* of units, in the transposed copy: all, or all but the last one, */
+    int rest;                  /* of which so many units have a copy of their own, without padding; 0: none */
+    size_t transposed, transposed_rest;
     int back_blocks;
     car_product_block *back_block; /* c: place in a row of back_place */
+    car_product_block *rest_block; /* the same, going on from the whole blocks */
     car_product_block *gradient_block; /* [blocks] c: place in a row of the packed weight gradient */
     car_product_block *gradient_begin; /* the same, starting from zero */
 } car_group;
@@ -199,7 +202,7 @@ typedef struct car_group_call {
     car_product product[2]; /* the second takes the panels from the last to the first */
     car_bound operand;
     bool moves; /* `a` does not stay */
-    car_product transposed; /* dL/d(operand), written at: */
+    car_product transposed, rest; /* dL/d(operand): of the whole blocks of units and of what is left; written at: */
     car_bound target;
 } car_group_call;
 

@@ -561,23 +561,31 @@ static void bind_calls(car_layer *layer) {
     bind_row(layer);
 }
 
-/* All but where its rows of c are. */
+/* All but where their rows of c are. */
 static void bind_transposed(const car_layer *layer, const car_group *group, car_group_call *call) {
     const car_plan *plan = layer->plan;
-    const bool whole = group->gate_span == plan->gates;
+    const bool all = group->gate_span == plan->gates;
+    const int64_t unit_block = (int64_t)plan->gates * CAR_BLOCK;
     call->target = car_layer_bind(layer, group->back_place);
     call->transposed = (car_product){
         .a = layer->sums + (int64_t)group->gate_first * CAR_BLOCK,
         .a_row_stride = (int64_t)plan->gates * plan->padded,
-        .parts = whole ? 1 : plan->blocks,
-        .part_length = group->gate_span * CAR_BLOCK * (whole ? plan->blocks : 1),
-        .part_stride = (int64_t)plan->gates * CAR_BLOCK,
+        .parts = all ? 1 : group->whole_blocks,
+        .part_length = group->gate_span * CAR_BLOCK * (all ? group->whole_blocks : 1),
+        .part_stride = unit_block,
         .panels = layer->transposed + group->transposed,
         .blocks = group->back_blocks,
         .block = group->back_block,
         .half_blocks = car_ends_half_empty(group->depth),
         .c_row_stride = call->target.row_stride,
     };
+    call->rest = call->transposed;
+    call->rest.a += group->whole_blocks * unit_block;
+    call->rest.parts = group->gate_span;
+    call->rest.part_length = group->rest;
+    call->rest.part_stride = CAR_BLOCK;
+    call->rest.panels = layer->transposed + group->transposed_rest;
+    call->rest.block = group->rest_block;
 }
 
 /* Rounds follow from the sequences alone, not from the layer's capacity. */

@@ -7,7 +7,8 @@
  *
  * The transposed copy of a group, for dL/d(operand), has a column for each operand value (padded by parts) and
  * a row for each (block, gate from gate_first on, lane), as the gradients of the sums lie in memory; the rows of
- * gates that the group does not have stay 0. A parameter used in several groups is packed once in each.
+ * gates that the group does not have stay 0. A last block that units do not fill follows in panels of its own, with rows for
+ * its units alone. A parameter used in several groups is packed once in each.
  *
  * In bf16 a layer runs on a rounded copy: the vectors at the same places, then each group's panels as pairs of rows
  * (kernels.h); the transposed copy consists of pairs too. In int8 it runs on the vectors and panels of quads, which are
@@ -31,8 +32,20 @@ static int operand_parts(const car_plan *plan, const car_group *group) {
     return plan->cell->graph.nodes[group->operand].op == CAR_OP_INPUT ? plan->input.parts : 1;
 }
 
-static int transposed_depth(const car_plan *plan, const car_group *group) {
-    return plan->blocks * group->gate_span * CAR_BLOCK;
+static int whole_depth(const car_group *group) {
+    return group->whole_blocks * group->gate_span * CAR_BLOCK;
+}
+
+static int rest_depth(const car_group *group) {
+    return group->gate_span * group->rest;
+}
+
+/* Units of the last block that are transposed by themselves: whole pairs. AMX's tiles take 32 k at a time, padding or not. */
+static int rest_of(const car_plan *plan, const car_group *group) {
+    const bool tiles = group->splits || (plan->precision == CAR_PRECISION_BF16 && plan->kernels &&
+                                         plan->kernels->product_tiles);
+    const int rest = 2 * car_pairs(plan->units % CAR_BLOCK);
+    return tiles || rest == CAR_BLOCK ? 0 : rest;
 }
 
 /* Rows of a panel that holds `depth` of them, as layers read it. */
@@ -54,6 +67,16 @@ static bool add_running(const car_plan *plan, size_t *floats, int panels, int de
     return add_panels(floats, panels, running_rows(plan, depth));
 }
 
+/* A group's transposed copy. */
+static bool add_transposed(const car_plan *plan, car_group *group, size_t *floats) {
+    const int panels = panels_of(group->back_blocks);
+    group->transposed = *floats;
+    if (!add_panels(floats, panels, running_rows(plan, whole_depth(group))))
+        return false;
+    group->transposed_rest = *floats;
+    return add_panels(floats, panels, running_rows(plan, rest_depth(group)));
+}
+
 static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *error) {
     const car_graph *graph = &plan->cell->graph;
     group->block = car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
@@ -63,7 +86,10 @@ static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *er
         car_arena_allocate(plan->arena, (size_t)group->blocks, sizeof *group->block);
     group->back_block =
         car_arena_allocate(plan->arena, (size_t)group->back_blocks, sizeof *group->block);
-    if (!group->block || !group->gradient_block || !group->gradient_begin || !group->back_block)
+    group->rest_block =
+        car_arena_allocate(plan->arena, (size_t)group->back_blocks, sizeof *group->block);
+    if (!group->block || !group->gradient_block || !group->gradient_begin || !group->back_block ||
+        !group->rest_block)
         return car_plan_no_memory(error);
     for (int j = 0; j < group->blocks; j++) {
         int unit_block = j / group->count, i = j % group->count;
@@ -82,9 +108,12 @@ static car_status lay_out_blocks(car_plan *plan, car_group *group, car_error *er
         group->gradient_block[j] = (car_product_block){place, CAR_FROM_C};
         group->gradient_begin[j] = (car_product_block){place, CAR_FROM_ZERO};
     }
-    for (int j = 0; j < group->back_blocks; j++)
-        group->back_block[j] =
-            (car_product_block){j * CAR_BLOCK, group->back_continues ? CAR_FROM_C : CAR_FROM_ZERO};
+    const int begin = group->back_continues ? CAR_FROM_C : CAR_FROM_ZERO;
+    for (int j = 0; j < group->back_blocks; j++) {
+        group->back_block[j] = (car_product_block){j * CAR_BLOCK, begin};
+        group->rest_block[j] =
+            (car_product_block){j * CAR_BLOCK, group->whole_blocks > 0 ? CAR_FROM_C : begin};
+    }
     return CAR_OK;
 }
 
@@ -113,11 +142,11 @@ car_status car_plan_lay_out(car_plan *plan, car_error *error) {
                         car_splits(plan->kernels, plan->precision, group->depth);
         group->weights = weights;
         group->running = running;
-        group->transposed = transposed;
+        group->rest = rest_of(plan, group);
+        group->whole_blocks = plan->blocks - (group->rest > 0);
         fits = add_panels(&weights, panels_of(group->blocks), group->depth) &&
                add_running(plan, &running, panels_of(group->blocks), group->depth) &&
-               add_panels(&transposed, panels_of(group->back_blocks),
-                          running_rows(plan, transposed_depth(plan, group)));
+               add_transposed(plan, group, &transposed);
         if (fits)
             CAR_TRY(lay_out_blocks(plan, group, error));
     }
@@ -324,26 +353,30 @@ void car_plan_drop(const car_plan *plan, const car_kernels *kernels, const car_w
 /* The operand values of one panel of weights that share a panel of the transposed copy. */
 typedef struct turned {
     int panel, first, count; /* operand values [first, first + count) */
-    float *target; /* the first row of the transposed panel, at the column of the first one */
+    float *whole, *rest;     /* row 0 of the panel in either copy, at the column of the first one */
 } turned;
 
-/* [count][16 units] of each block of the panel become 16 rows of count values; in bf16 8 rows of pairs. */
+/* [count][16 units] of each block of the panel become 16 rows of count values, of the last block as many as the rest has units;
+ * in bf16 half as many, of pairs. */
 static void transpose_part(const car_plan *plan, const car_kernels *kernels, const car_group *group,
                            const float *source, const turned *part) {
     const int begin = part->panel * CAR_PANEL_BLOCKS, left = group->blocks - begin;
     const int blocks = left < CAR_PANEL_BLOCKS ? left : CAR_PANEL_BLOCKS;
     for (int i = 0; i < blocks; i++) {
-        const int unit_block = (begin + i) / group->count, gate = (begin + i) % group->count;
-        const int row =
-            (unit_block * group->gate_span + group->gates[gate] - group->gate_first) * CAR_BLOCK;
-        float *target = part->target + (size_t)running_rows(plan, row) * CAR_PANEL;
+        const int unit_block = (begin + i) / group->count,
+                  gate = group->gates[(begin + i) % group->count] - group->gate_first;
+        const bool whole = unit_block < group->whole_blocks;
+        const int units = whole ? CAR_BLOCK : group->rest;
+        const int row = (whole ? unit_block * group->gate_span + gate : gate) * units;
+        float *target =
+            (whole ? part->whole : part->rest) + (size_t)running_rows(plan, row) * CAR_PANEL;
         if (plan->precision == CAR_PRECISION_BF16)
             kernels->transpose_pairs(source + part->first / 2 * CAR_PANEL + i * CAR_BLOCK,
-                                     CAR_PANEL, part->first % 2, part->count, CAR_BLOCK, target,
+                                     CAR_PANEL, part->first % 2, part->count, units, target,
                                      CAR_PANEL);
         else
             kernels->transpose(source + part->first * CAR_PANEL + i * CAR_BLOCK, CAR_PANEL,
-                               part->count, CAR_BLOCK, target, CAR_PANEL);
+                               part->count, units, target, CAR_PANEL);
     }
 }
 
@@ -353,20 +386,22 @@ static void transpose_panel(const car_plan *plan, const car_kernels *kernels,
                             float *transposed) {
     const int part_blocks = operand_part_blocks(plan, group);
     const int part_size = group->depth / operand_parts(plan, group);
-    const size_t target_panel =
-        (size_t)running_rows(plan, transposed_depth(plan, group)) * CAR_PANEL;
+    const size_t whole_panel = (size_t)running_rows(plan, whole_depth(group)) * CAR_PANEL,
+                 rest_panel = (size_t)running_rows(plan, rest_depth(group)) * CAR_PANEL;
     for (int block = 0, next; block < group->back_blocks; block = next) {
         const int inside = block % part_blocks, left = part_blocks - inside,
                   most = CAR_PANEL_BLOCKS - block % CAR_PANEL_BLOCKS,
                   size = part_size - inside * CAR_BLOCK;
         next = block + (left < most ? left : most);
-        const int whole = (next - block) * CAR_BLOCK;
-        const turned part = {.panel = panel,
-                             .first = block / part_blocks * part_size + inside * CAR_BLOCK,
-                             .count = size < whole ? size : whole,
-                             .target = transposed + group->transposed +
-                                       (size_t)(block / CAR_PANEL_BLOCKS) * target_panel +
-                                       (size_t)(block % CAR_PANEL_BLOCKS) * CAR_BLOCK};
+        const int values = (next - block) * CAR_BLOCK;
+        const size_t target = (size_t)(block / CAR_PANEL_BLOCKS),
+                     column = (size_t)(block % CAR_PANEL_BLOCKS) * CAR_BLOCK;
+        const turned part = {
+            .panel = panel,
+            .first = block / part_blocks * part_size + inside * CAR_BLOCK,
+            .count = size < values ? size : values,
+            .whole = transposed + group->transposed + target * whole_panel + column,
+            .rest = transposed + group->transposed_rest + target * rest_panel + column};
         transpose_part(plan, kernels, group, source, &part);
     }
 }

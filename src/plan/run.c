@@ -118,9 +118,11 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
     if (!is_asked_for(layer, group->back_place, time))
         return;
     const car_group_call *call = &layer->calls[group - layer->plan->groups];
-    car_product product = call->transposed;
-    product.c = base_at(layer, &call->target, time, parity, member);
-    product.descending = time & 1;
+    car_product whole = call->transposed, product = group->rest ? call->rest : whole;
+    whole.c = product.c = base_at(layer, &call->target, time, parity, member);
+    whole.descending = product.descending = time & 1;
+    if (group->rest && group->whole_blocks > 0)
+        product.before = &whole;
     if (group->back_when.phase == CAR_PHASE_BACK_AFTER)
         car_layer_multiply_gradient(layer, group, &product, member, rows, blocks);
     else
