@@ -36,16 +36,20 @@ static inline float *numbers(size_t rows, int size, uint32_t purpose) {
     return x;
 }
 
+static inline car_plan *make_plan_of(const struct car_cell *cell, int input, int units,
+                                     const car_plan_options *options) {
+    car_plan *plan;
+    car_error error = {0};
+    if (car_plan_create(cell, (car_shape){input, 1}, units, options, NULL, &plan, &error) != CAR_OK)
+        fail_msg("%s", error.message);
+    return plan;
+}
+
 static inline car_plan *make_plan(const struct car_cell *cell, bool training, int input, int units,
                                   const car_emitted_table *emitted,
                                   const car_emitted_table *native) {
-    car_plan_options options = {.emitted = emitted, .native = native, .training = training};
-    car_plan *plan;
-    car_error error = {0};
-    if (car_plan_create(cell, (car_shape){input, 1}, units, &options, NULL, &plan, &error) !=
-        CAR_OK)
-        fail_msg("%s", error.message);
-    return plan;
+    const car_plan_options options = {.emitted = emitted, .native = native, .training = training};
+    return make_plan_of(cell, input, units, &options);
 }
 
 static inline float *make_weights(const car_plan *plan) {
@@ -121,14 +125,27 @@ static inline void compare(const struct car_cell *cell, const car_kernels *kerne
     car_plan_free(interpreted);
 }
 
+/* What a layer runs on: weights, in bf16 rounded. */
+static inline float *make_running(const car_plan *plan, const car_kernels *kernels,
+                                  car_precision precision) {
+    float *weights = make_weights(plan);
+    if (precision == CAR_PRECISION_F32)
+        return weights;
+    float *running = must(car_plan_running_floats(plan), sizeof(float));
+    car_plan_copy(plan, kernels, weights, &(car_weight_copies){.running = running}, 0, 1);
+    car_release(NULL, weights);
+    return running;
+}
+
 /* Outputs of so many calls of a layer that only runs forward, each going on where the one before ends. */
 static inline float *run_forward(const car_plan *plan, const car_kernels *kernels,
-                                 const car_layer_shape *shape, int calls, size_t *count) {
+                                 car_precision precision, const car_layer_shape *shape, int calls,
+                                 size_t *count) {
     const size_t rows = (size_t)(shape->batch * shape->steps);
     const size_t each = rows * (size_t)car_padded(car_plan_units(plan));
     void *memory = must(1, car_layer_size(plan, shape));
     car_layer *layer = car_layer_place(plan, shape, kernels, memory);
-    float *weights = make_weights(plan);
+    float *weights = make_running(plan, kernels, precision);
     float *x = numbers(rows, car_plan_input(plan).size, CAR_RANDOM_TEST);
     *count = (size_t)calls * each;
     float *y = must(*count, sizeof(float));
@@ -145,10 +162,11 @@ static inline float *run_forward(const car_plan *plan, const car_kernels *kernel
 
 /* Two plans of a cell give the same outputs, over two calls. */
 static inline void compare_shape(const car_plan *compiled, const car_plan *interpreted,
-                                 const car_kernels *kernels, const car_layer_shape *shape) {
+                                 const car_kernels *kernels, car_precision precision,
+                                 const car_layer_shape *shape) {
     size_t count;
-    float *a = run_forward(compiled, kernels, shape, 2, &count);
-    float *b = run_forward(interpreted, kernels, shape, 2, &count);
+    float *a = run_forward(compiled, kernels, precision, shape, 2, &count);
+    float *b = run_forward(interpreted, kernels, precision, shape, 2, &count);
     if (memcmp(a, b, count * sizeof(float)) != 0)
         fail_msg("%s %s n=%d, %d steps, %d threads%s: outputs differ",
                  car_plan_cell(compiled)->name, kernels->name, car_plan_units(compiled),
@@ -158,19 +176,26 @@ static inline void compare_shape(const car_plan *compiled, const car_plan *inter
 }
 
 /* The same of a sequence alone, at several shapes. */
-static inline void compare_lone(const struct car_cell *cell, const car_kernels *kernels, int units,
-                                const car_emitted_table *emitted, const car_emitted_table *native) {
+static inline void compare_lone_of(const struct car_cell *cell, const car_kernels *kernels,
+                                   int units, const car_plan_options *options) {
     const int input = cell->input_is_hidden ? units : 7;
-    car_plan *compiled = make_plan(cell, false, input, units, emitted, native);
-    car_plan *interpreted = make_plan(cell, false, input, units, NULL, NULL);
+    const car_plan_options none = {.precision = options->precision};
+    car_plan *compiled = make_plan_of(cell, input, units, options);
+    car_plan *interpreted = make_plan_of(cell, input, units, &none);
     for (int steps = 1; steps <= 5; steps += 4)
         for (int threads = 1; threads <= 2; threads++)
             for (int reverse = 0; reverse < 2; reverse++) {
                 const car_layer_shape shape = {1, steps, false, reverse, threads, false};
-                compare_shape(compiled, interpreted, kernels, &shape);
+                compare_shape(compiled, interpreted, kernels, options->precision, &shape);
             }
     car_plan_free(compiled);
     car_plan_free(interpreted);
+}
+
+static inline void compare_lone(const struct car_cell *cell, const car_kernels *kernels, int units,
+                                const car_emitted_table *emitted, const car_emitted_table *native) {
+    const car_plan_options options = {.emitted = emitted, .native = native};
+    compare_lone_of(cell, kernels, units, &options);
 }
 
 #endif

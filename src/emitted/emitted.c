@@ -25,3 +25,12 @@ const car_emitted_table *car_emitted_of(car_cpu_level level) {
         return NULL;
     }
 }
+
+const car_emitted_table *car_emitted_pair_rows_of(const car_kernels *kernels) {
+#if defined(__x86_64__)
+    if (kernels->pair_dot && !car_native_is_off())
+        return &car_emitted_pair_rows;
+#endif
+    (void)kernels;
+    return NULL;
+}

@@ -3,7 +3,7 @@
  *
  *   emitted.c      the built-in table of a level (tools/emit_zoo.c, run at build time, plans every cell of cells/ and
  *                  writes their programs: plan/emit.c)
- *   emitted_*.c    the written functions, compiled once for each CPU level
+ *   emitted_*.c    the written functions, compiled once for each CPU level; those for steps of one row in bf16 apart
  *   functions.inc  what the written functions need beside the vector type and maths of kernels/
  *   row.inc        what those for steps of one row need: the product in front of the program
  *   native.c       car_cell_compile_native: a cell's programs -> C text -> compiler -> functions
@@ -25,6 +25,8 @@
 bool car_native_is_off(void);
 /* The built-in functions for a CPU level; NULL when there are none, or car_native_is_off. */
 const car_emitted_table *car_emitted_of(car_cpu_level level);
+/* Those for steps of one row in bf16, of kernels that make these of dot products of pairs; else NULL. */
+const car_emitted_table *car_emitted_pair_rows_of(const car_kernels *kernels);
 
 /* ---- native.c ----------------------------------------------------------------------------------------- */
 

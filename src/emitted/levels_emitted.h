@@ -6,7 +6,7 @@
 
 extern const car_emitted_table car_emitted_baseline;
 #if defined(__x86_64__)
-extern const car_emitted_table car_emitted_avx2, car_emitted_avx512;
+extern const car_emitted_table car_emitted_avx2, car_emitted_avx512, car_emitted_pair_rows;
 #endif
 
 #endif

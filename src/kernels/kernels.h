@@ -306,6 +306,7 @@ typedef struct car_kernels {
      * column's block + column%16] for k < rows and blocks [block_begin,block_end) of `block` (c is the
      * offset). Used for the weight gradient, whose right operand is the gradient of the preactivations. */
     car_pack *pack_rows;
+    bool pair_dot; /* product_bf16 is made of AVX512_BF16's dot products of pairs */
     /* The same product in bf16: packed panels of pairs, a_depth_stride 1. a is rounded to the nearest bf16 (ties to
      * even, NaN stays NaN); c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats, those of
      * the product before it as well. */

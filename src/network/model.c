@@ -127,6 +127,7 @@ static car_status make_plans(car_model *model, int index, car_error *error) {
     const car_cpu_level level = model->kernels->level;
     const car_plan_options run = {.emitted = car_emitted_of(level),
                                   .native = car_native_table(layer->cell, level),
+                                  .pair_rows = car_emitted_pair_rows_of(model->kernels),
                                   .precision = model->precision,
                                   .input_bounded = index > 0 && output_bounded(model, index - 1)};
     car_plan_options train = run;

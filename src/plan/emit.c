@@ -332,14 +332,15 @@ static void emit_row_function(car_text *text, const car_assignments *program, co
         name, stage->alone->count);
     emit_places(text, stage, true);
     car_text_format(text, "    for (; walk.steps > 0; row_step(&walk)) {\n"
-                          "        const int row = walk.row;\n");
+                          "        const int row = walk.row;\n"
+                          "        const row_operands a = row_operands_of(call, range, row);\n");
     emit_before_loop(text, program);
     car_text_format(
         text,
         "        while (walk.begin < walk.end) {\n"
         "            float sum[most * sums][CAR_BLOCK];\n"
         "            const int count = row_count(&walk, most), first = row_take(&walk, count);\n"
-        "            row_sums(call, row, first, sums, count, sum);\n"
+        "            row_sums(call, a, row, first, sums, count, sum);\n"
         "            UNROLL\n"
         "            for (int k = 0; k < most; k++) {\n"
         "                if (k >= count)\n"

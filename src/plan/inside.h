@@ -108,6 +108,7 @@ typedef struct car_stage {
     car_place *slots;
     const car_group *alone;             /* the loop's only product, where this program is all else of it; or NULL */
     const car_emitted_program *emitted; /* the program as functions; NULL: the interpreter runs it */
+    car_row_function row;               /* for steps of one row, in the plan's precision; NULL: there is none */
 } car_stage;
 
 /* dL/d(vector parameter) = sum over rows of what stands at `place`. */

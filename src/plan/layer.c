@@ -526,8 +526,10 @@ static car_vector_slot start_of(const car_layer *layer, const car_product *produ
 static bool may_run_rows(const car_layer *layer, const car_product *product) {
     enum { MOST_WEIGHTS = 128 * 1024 };
     const int threads = layer->by_units ? layer->shape.threads : 1;
-    const int depth = product->part_length + (product->before ? product->before->part_length : 0);
-    return layer->shape.batch == 1 && layer->plan->precision == CAR_PRECISION_F32 &&
+    const bool pairs = layer->plan->precision == CAR_PRECISION_BF16;
+    const int values = product->part_length + (product->before ? product->before->part_length : 0),
+              depth = pairs ? car_pairs(values) : values;
+    return layer->shape.batch == 1 && (!pairs || layer->kernels->pair_dot) &&
            !layer->plan->training && (!product->before || product->before->parts == 1) &&
            (int64_t)depth * product->blocks * CAR_BLOCK / threads <= MOST_WEIGHTS;
 }
@@ -535,13 +537,13 @@ static bool may_run_rows(const car_layer *layer, const car_product *product) {
 static void bind_row(car_layer *layer) {
     const car_stage *stage = layer->plan->stages[CAR_PHASE_LOOP];
     layer->row = NULL;
-    if (!layer->straight || !stage->emitted->row)
+    if (!layer->straight || !stage->row)
         return;
     const car_product *product = layer->calls[stage->groups[0]].product;
     const car_product *first = product->before ? product->before : product;
     if (!may_run_rows(layer, product))
         return;
-    layer->row = stage->emitted->row;
+    layer->row = stage->row;
     for (int i = 0; i < stage->alone->count; i++)
         layer->row_call.start[i] = start_of(layer, first, i);
     layer->row_call.hidden = factor_of(product);

@@ -126,7 +126,19 @@ void car_plan_bind(car_plan *plan, const car_emitted_table *table) {
             car_stage *stage = &plan->stages[phase][s];
             if (stage->program.count > 0 && !stage->emitted)
                 stage->emitted = find_program(table, car_stage_digest(stage));
+            if (stage->emitted && plan->precision == CAR_PRECISION_F32)
+                stage->row = stage->emitted->row;
         }
+}
+
+/* In bf16. */
+static void bind_pair_rows(car_plan *plan, const car_emitted_table *table) {
+    for (int s = 0; s < plan->stage_count[CAR_PHASE_LOOP] && table; s++) {
+        car_stage *stage = &plan->stages[CAR_PHASE_LOOP][s];
+        const car_emitted_program *found =
+            stage->alone ? find_program(table, car_stage_digest(stage)) : NULL;
+        stage->row = found ? found->row : NULL;
+    }
 }
 
 void car_plan_programs(const car_plan *plan, int *programs, int *emitted) {
@@ -161,9 +173,10 @@ void car_plan_emit(const car_plan *plan, const char *prefix, int *count, car_tex
             car_text_format(text, " */\n");
             car_stage_emit(stage, name, text);
             if (car_stage_has_row(stage))
-                car_text_format(entries, "    %s%s, ROW_FUNCTION(%s_row)},\n", digest, name, name);
+                car_text_format(entries, "    %sPROGRAM_FUNCTION(%s), ROW_FUNCTION(%s_row)},\n",
+                                digest, name, name);
             else
-                car_text_format(entries, "    %s%s, NULL},\n", digest, name);
+                car_text_format(entries, "    %sPROGRAM_FUNCTION(%s), NULL},\n", digest, name);
         }
 }
 
@@ -299,6 +312,8 @@ car_status car_plan_create(const struct car_cell *cell, car_shape input, int uni
     }
     car_plan_bind(plan, options->emitted);
     car_plan_bind(plan, options->native);
+    if (plan->precision == CAR_PRECISION_BF16)
+        bind_pair_rows(plan, options->pair_rows);
     *out = plan;
     return CAR_OK;
 }

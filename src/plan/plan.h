@@ -49,7 +49,7 @@ typedef struct car_program_digest {
 typedef void (*car_program_function)(const car_vector_slot *slots, int units, int row_begin,
                                      int row_end, int block_begin, int block_end);
 /* A loop whose steps have one row each, a sequence or a stream alone, where it is one product and one program: for some blocks of
- * units at a time the product, then the program on its sums, which are in registers still. */
+ * units at a time the product, in f32 or bf16, then the program on its sums, which are in registers still. */
 enum { CAR_ROW_SUMS = 4 /* the most that a unit may have */ };
 typedef struct car_row_factor { /* a[row][k] times panels[k][column] */
     const float *a, *panels;    /* panels NULL: there is none */
@@ -65,6 +65,7 @@ typedef struct car_row_range {
     int row, steps, direction; /* the first step's row, how many, and +1 or -1: to the next one's */
     int block_begin, block_end;
     bool descending; /* the first step takes its blocks from the last one on, the next one from the first, by turns */
+    float *rounded;  /* bf16: room for the operands of a step as pairs */
 } car_row_range;
 typedef void (*car_row_function)(const car_row_call *restrict call, const car_vector_slot *slots,
                                  const car_row_range *range);
@@ -82,6 +83,7 @@ typedef struct car_emitted_table {
 typedef struct car_plan_options {
     const car_emitted_table *emitted; /* where functions are looked for; NULL: the interpreter runs everything */
     const car_emitted_table *native;  /* and where for those not found there; NULL: nowhere. Both borrowed */
+    const car_emitted_table *pair_rows; /* bf16: of functions for steps of one row alone; NULL: nowhere. Borrowed */
     bool training;                    /* keep what the backward pass needs */
     car_precision precision;          /* of the operands of every product, forward and backward */
     const car_kernels *kernels;       /* whose way with gradients in f32 it takes; NULL: that of all CPUs. Borrowed */

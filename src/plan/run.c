@@ -273,7 +273,8 @@ static void run_row_loop(const car_layer *layer, const car_share *mine, car_rang
                                      .direction = layer->shape.reverse ? -1 : 1,
                                      .block_begin = of->blocks.begin,
                                      .block_end = of->blocks.end,
-                                     .descending = product_at(layer, call, time)->descending};
+                                     .descending = product_at(layer, call, time)->descending,
+                                     .rounded = scratch_of(layer, mine->member)};
         if (layer->by_units)
             car_team_barrier(mine->team, mine->member);
         layer->row(&layer->row_call, slots, &range);
