@@ -300,13 +300,13 @@ typedef struct car_kernels {
     const char *name; /* "baseline", "avx2", "avx512"; "amx": level avx512 with product_tiles, product_split */
     size_t cached_weights; /* bytes that stay in a core's second-level cache beside all else; no bit depends on it */
     int row_in_place; /* floats of a row up to which panels are best read where they lie, not from a packed copy; nor on this */
+    bool pair_dot;    /* product_bf16 is made of AVX512_BF16's dot products of pairs */
 
     car_product_function *product; /* needs no scratch */
     /* Panels from a row-major matrix: panel element [k][column] = source[k*source_row_stride + offset of
      * column's block + column%16] for k < rows and blocks [block_begin,block_end) of `block` (c is the
      * offset). Used for the weight gradient, whose right operand is the gradient of the preactivations. */
     car_pack *pack_rows;
-    bool pair_dot; /* product_bf16 is made of AVX512_BF16's dot products of pairs */
     /* The same product in bf16: packed panels of pairs, a_depth_stride 1. a is rounded to the nearest bf16 (ties to
      * even, NaN stays NaN); c and `initial` are f32. scratch: car_product_scratch(row_end - row_begin, K) floats, those of
      * the product before it as well. */

@@ -131,14 +131,13 @@ void car_plan_bind(car_plan *plan, const car_emitted_table *table) {
         }
 }
 
-/* In bf16. */
+/* In bf16: for a loop that is one product and one program. */
 static void bind_pair_rows(car_plan *plan, const car_emitted_table *table) {
-    for (int s = 0; s < plan->stage_count[CAR_PHASE_LOOP] && table; s++) {
-        car_stage *stage = &plan->stages[CAR_PHASE_LOOP][s];
-        const car_emitted_program *found =
-            stage->alone ? find_program(table, car_stage_digest(stage)) : NULL;
-        stage->row = found ? found->row : NULL;
-    }
+    car_stage *loop = plan->stages[CAR_PHASE_LOOP];
+    if (!table || plan->stage_count[CAR_PHASE_LOOP] == 0 || !loop->alone)
+        return;
+    const car_emitted_program *found = find_program(table, car_stage_digest(loop));
+    loop->row = found ? found->row : NULL;
 }
 
 void car_plan_programs(const car_plan *plan, int *programs, int *emitted) {

@@ -113,16 +113,14 @@ static bool is_asked_for(const car_layer *layer, car_place place, int time) {
            layer->shape.start_gradient;
 }
 
-/* One of a group's two products of dL/d(operand), for what bind_transposed has left open. */
-static void run_transposed(const car_layer *layer, const car_group *group, car_product product,
-                           int member, int time, int parity, car_range rows, car_range blocks) {
-    product.c =
-        base_at(layer, &layer->calls[group - layer->plan->groups].target, time, parity, member);
-    product.descending = time & 1;
+/* One of a group's two products of dL/d(operand). */
+static void multiply_transposed(const car_layer *layer, const car_group *group,
+                                const car_product *product, int member, car_range rows,
+                                car_range blocks) {
     if (group->back_when.phase == CAR_PHASE_BACK_AFTER)
-        car_layer_multiply_gradient(layer, group, &product, member, rows, blocks);
+        car_layer_multiply_gradient(layer, group, product, member, rows, blocks);
     else
-        multiply(layer, &product, member, rows, blocks);
+        multiply(layer, product, member, rows, blocks);
 }
 
 static void run_transposed_group(const car_layer *layer, const car_group *group, int member,
@@ -130,10 +128,13 @@ static void run_transposed_group(const car_layer *layer, const car_group *group,
     if (!is_asked_for(layer, group->back_place, time))
         return;
     const car_group_call *call = &layer->calls[group - layer->plan->groups];
+    car_product whole = call->transposed, rest = call->rest;
+    whole.c = rest.c = base_at(layer, &call->target, time, parity, member);
+    whole.descending = rest.descending = time & 1;
     if (group->whole_blocks > 0)
-        run_transposed(layer, group, call->transposed, member, time, parity, rows, blocks);
+        multiply_transposed(layer, group, &whole, member, rows, blocks);
     if (group->rest > 0)
-        run_transposed(layer, group, call->rest, member, time, parity, rows, blocks);
+        multiply_transposed(layer, group, &rest, member, rows, blocks);
 }
 
 /* The same, or NULL where there is no such place. */
